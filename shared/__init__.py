@@ -1,0 +1,1 @@
+"""What both sides agree on: settings, names, wire format, SQL, scripts, engines."""

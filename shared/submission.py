@@ -1,0 +1,84 @@
+"""The wire format between the two sides: an entry of a lane's stream, and the shapes of the bodies in it.
+
+An entry holds the body's own bytes, as validated by the API and never rewritten. `Entry` is the only place that names
+a stream field. The body shapes here are for reading what was already validated, so they are as lax and as fast as can
+be: field values stay the JSON text that came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+import msgspec
+
+Kind = Literal["items"]
+
+#: What an entry takes in Redis beside its body, roughly: id, field names, meta, listpack and index overhead.
+_ENTRY_OVERHEAD_BYTES: Final = 256
+
+EMPTY_OBJECT: Final = msgspec.Raw(b"{}")
+
+
+class Meta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """How an entry's body is to be read."""
+
+    #: Which route took it.
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One accepted submission in its lane."""
+
+    #: The stream entry's id, by which Redis settles it.
+    entry_id: str
+    connector_id: int
+    meta: Meta
+    #: The request's body, decompressed.
+    body: bytes
+
+    @property
+    def cost(self) -> int:
+        """Bytes that this entry counts in the backlog."""
+        return backlog_cost(self.body)
+
+    @classmethod
+    def decode(cls, entry_id: bytes, fields: list[bytes]) -> Entry:
+        """From what the stream holds: the fields that the append script wrote."""
+        values = dict(zip(fields[::2], fields[1::2], strict=True))
+        return cls(entry_id.decode(), int(values[b"c"]), decode_meta(values[b"m"]), values[b"b"])
+
+
+def backlog_cost(body: bytes) -> int:
+    """Bytes that an entry with this body counts in the backlog, when it is appended and when it is settled."""
+    return len(body) + _ENTRY_OVERHEAD_BYTES
+
+
+@lru_cache(maxsize=64)
+def encode_meta(meta: Meta) -> bytes:
+    """Meta as the stream holds it."""
+    return msgspec.json.encode(meta)
+
+
+@lru_cache(maxsize=64)
+def decode_meta(data: bytes) -> Meta:
+    """Meta from what the stream holds."""
+    return msgspec.json.decode(data, type=Meta)
+
+
+class Item(msgspec.Struct, gc=False):
+    """One item of a batch. `fields` and `tags` are the JSON text that came (`null` where that came)."""
+
+    id: str
+    name: str | None = None
+    fields: msgspec.Raw = EMPTY_OBJECT
+    tags: msgspec.Raw = EMPTY_OBJECT
+
+
+class ItemsBody(msgspec.Struct, gc=False):
+    """The body of POST /api/ingest."""
+
+    stream: str
+    items: list[Item]

@@ -1,0 +1,55 @@
+"""Request ids say where a submission is, and only of accepted ones."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.request_id import (
+    MAX_LANES,
+    MAX_SEQUENCE,
+    Position,
+    position_of_entry,
+    position_of_request,
+    position_of_version,
+    unaccepted_request_id,
+)
+
+positions = st.builds(Position, st.integers(0, MAX_LANES - 1), st.integers(0, 2**42 - 1), st.integers(0, MAX_SEQUENCE))
+
+
+@given(positions)
+def test_an_id_leads_back_to_its_position(position: Position) -> None:
+    assert position_of_request(position.request_id) == position
+
+
+@given(positions)
+def test_entry_ids_and_versions_lead_back_to_their_position(position: Position) -> None:
+    assert position_of_entry(position.lane, position.entry_id) == position
+    assert position_of_version(position.lane, position.version) == position
+
+
+@given(positions)
+def test_every_id_has_the_promised_form(position: Position) -> None:
+    assert re.fullmatch(r"req_[a-z0-9]{14}", position.request_id)
+
+
+@given(positions, positions)
+def test_versions_order_as_entries_do(one: Position, other: Position) -> None:
+    in_order = (one.milliseconds, one.sequence) < (other.milliseconds, other.sequence)
+
+    assert (one.version < other.version) == in_order
+
+
+def test_an_id_of_what_was_not_accepted_has_the_form_and_leads_nowhere() -> None:
+    ids = {unaccepted_request_id() for _ in range(1000)}
+
+    assert len(ids) == 1000
+    assert all(re.fullmatch(r"req_[a-z0-9]{14}", one) and position_of_request(one) is None for one in ids)
+
+
+def test_what_is_no_id_leads_nowhere() -> None:
+    for text in ("", "req_", "req_0000000000000", "req_00000000000000\n", "req_0000000000000u", "xyz_00000000000000"):
+        assert position_of_request(text) is None

@@ -1,0 +1,42 @@
+"""Settings: read once, refused with a sentence, never shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.settings import REGISTER, SettingError, read_settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = read_settings({"PORT": ""})
+
+    assert (settings.port, settings.database_url, settings.workers) == (8000, "", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("DATABASE_URL", "mysql://host/db"),
+        ("REDIS_URL", "localhost:6379"),
+        ("ACCEPT_DATA_LOSS", "maybe"),
+        ("LOG_FORMAT", "xml"),
+        ("MAX_INFLIGHT_BYTES", "30MB"),
+        ("WORKERS", "-1"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_a_sentence_that_names_the_setting(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=rf"^The setting {name} must .*\.$"):
+        read_settings({name: value})
+
+
+def test_passwords_hide_from_repr() -> None:
+    settings = read_settings({"DATABASE_URL": "postgresql://u:hunter2@h/d", "REDIS_URL": "redis://:hunter2@h"})
+
+    assert "hunter2" not in repr(settings)
+
+
+def test_every_setting_has_a_sentence() -> None:
+    assert all(doc.endswith(".") for _, _, doc in REGISTER)
