@@ -1,0 +1,46 @@
+-- Connectors and their credentials. Format: a line `-- name: <query>`, a line that says what it does, the statement.
+
+-- name: insert_connector
+-- Creates a connector on a lane.
+INSERT INTO connectors (name, rate, burst, lane)
+VALUES (%(name)s, %(rate)s, %(burst)s, %(lane)s)
+RETURNING connector_id, generation;
+
+-- name: select_connectors
+-- Connectors with what operators ask for: all, or one.
+SELECT connector_id, connectors.name, enabled, rate, burst, lane, generation, connectors.created_at,
+       key_id, credentials.created_at AS key_created_at, last_seen_at
+FROM connectors
+JOIN credentials USING (connector_id)
+LEFT JOIN connector_liveness USING (connector_id)
+WHERE %(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s
+ORDER BY connector_id;
+
+-- name: lock_connector
+-- One connector, held against other changes until the transaction ends.
+SELECT connector_id, enabled, rate, burst, lane, generation, key_id, digest
+FROM connectors
+JOIN credentials USING (connector_id)
+WHERE connector_id = %(connector_id)s
+FOR UPDATE OF connectors;
+
+-- name: bump_generation
+-- Records a change of a connector that Redis has to learn of.
+UPDATE connectors
+SET generation = %(generation)s, enabled = coalesce(%(enabled)s, enabled)
+WHERE connector_id = %(connector_id)s;
+
+-- name: upsert_credential
+-- Makes a credential the connector's current one.
+INSERT INTO credentials (connector_id, key_id, digest)
+VALUES (%(connector_id)s, %(key_id)s, %(digest)s)
+ON CONFLICT (connector_id) DO UPDATE
+SET key_id = excluded.key_id, digest = excluded.digest, created_at = now();
+
+-- name: select_lane_credentials
+-- What Redis must hold of one lane: the current credentials of its enabled connectors.
+SELECT connector_id, generation, key_id, digest, rate, burst
+FROM connectors
+JOIN credentials USING (connector_id)
+WHERE lane = %(lane)s AND enabled
+ORDER BY connector_id;

@@ -1,0 +1,32 @@
+-- The lanes.
+
+-- name: insert_lanes
+-- Chooses the number of lanes, once: where there are lanes already, nothing happens.
+INSERT INTO lanes (lane)
+SELECT generate_series(0, %(lanes)s - 1)
+WHERE NOT EXISTS (SELECT FROM lanes);
+
+-- name: count_lanes
+-- How many lanes there are.
+SELECT count(*)::int AS lanes FROM lanes;
+
+-- name: select_applied_version
+-- Above what a lane that is created anew has to start.
+SELECT applied_version FROM lanes WHERE lane = %(lane)s;
+
+-- name: lock_lane
+-- Serialises the writes of two drains on one lane (an expired lease): the second waits for the first one's commit.
+SELECT FROM lanes WHERE lane = %(lane)s FOR UPDATE;
+
+-- name: advance_lane
+-- Remembers the highest version applied.
+UPDATE lanes SET applied_version = %(version)s WHERE lane = %(lane)s AND applied_version < %(version)s;
+
+-- name: select_least_used_lane
+-- Where the next connector goes: the lane with the fewest.
+SELECT lane
+FROM lanes
+LEFT JOIN connectors USING (lane)
+GROUP BY lane
+ORDER BY count(connector_id), lane
+LIMIT 1;
