@@ -1,0 +1,105 @@
+-- Decides on the submissions that one API process gathered for one lane, in one atomic step: compares the secret's
+-- digest with the stored one, bounds the backlog, takes a token, appends the body to the lane, claims the wake-up.
+-- A later call in the same batch sees what an earlier one did.
+--
+-- KEYS[1] lane's stream          KEYS[2] lane's lease
+-- KEYS[3] lane's backlog         KEYS[4] lane's ready marker
+-- then for each call: credential, bucket
+--
+-- ARGV[1] now, microseconds; '' = the server's clock
+-- ARGV[2] job id of the wake-up, should this call have to claim it
+-- ARGV[3] lease of a claimed wake-up, milliseconds
+-- ARGV[4] bound of the backlog over all lanes, bytes
+-- ARGV[5] largest sequence of an entry id within a millisecond
+-- then for each call, five values:
+--   mode    'check' (is the credential good?), 'charge' (and take a token), 'append' (and append)
+--   digest  SHA-256 of the presented secret, hex
+--   cost    bytes that the entry counts in the backlog
+--   meta    entry's meta field
+--   body    entry's body field
+--
+-- Returns {woken, answer, answer, …}: woken is 1 where the caller must enqueue the job of ARGV[2]. An answer is
+--   {'ok', connector, burst, remaining, reset, entry id or ''}   reset: whole seconds until the bucket is full
+--   {'limited', connector, burst, 0, reset, retry after}         whole seconds until one request passes
+--   {'full', connector, burst, remaining, reset, ''}             nothing was taken
+--   {'unauthorized'}                                             no such key, or another secret
+--   {'not_ready'}                                                this Redis has not been loaded
+
+local stream, lease, backlog, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local backlog_limit, max_sequence = tonumber(ARGV[4]), tonumber(ARGV[5])
+local FIXED_KEYS, FIXED_ARGS, KEYS_A_CALL, ARGS_A_CALL = 4, 5, 2, 5
+local calls = (#KEYS - FIXED_KEYS) / KEYS_A_CALL
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+
+if redis.call('EXISTS', ready) == 0 or redis.call('EXISTS', stream) == 0 then
+  local answers = {0}
+  for i = 1, calls do answers[i + 1] = {'not_ready'} end
+  return answers
+end
+
+local sizes = redis.call('HMGET', backlog, 'bytes', 'elsewhere')
+local bytes, elsewhere = tonumber(sizes[1]) or 0, tonumber(sizes[2]) or 0
+local bytes_before = bytes
+
+-- Tokens in the bucket now. A clock that stepped back refills nothing, and refilling goes on from its new time.
+local function read_bucket(key, rate, burst)
+  local state = redis.call('GET', key)
+  if not state then return burst end
+  local tokens, at = string.match(state, '^(%S+) (%S+)$')
+  return math.min(burst, tonumber(tokens) + math.max(0, now - tonumber(at)) * rate / 1000000)
+end
+
+-- The state expires once the bucket would be full again: a missing bucket is a full one.
+local function write_bucket(key, tokens, rate, burst)
+  local full_in = math.ceil((burst - tokens) / rate * 1000) + 1000
+  redis.call('SET', key, string.format('%.17g %.0f', tokens, now), 'PX', string.format('%.0f', full_in))
+end
+
+local function append(connector, cost, meta, body)
+  local id = redis.call('XADD', stream, '*', 'c', connector, 'm', meta, 'b', body)
+  bytes = bytes + cost
+  -- While the clock stands behind the last id, ids grow by sequence alone: go on in the next millisecond before the
+  -- sequence outgrows its bits in a request id.
+  local milliseconds, sequence = string.match(id, '^(%d+)-(%d+)$')
+  if tonumber(sequence) >= max_sequence then
+    redis.call('XSETID', stream, string.format('%.0f-0', milliseconds + 1))
+  end
+  return id
+end
+
+local function decide(credential, bucket, mode, digest, cost, meta, body)
+  local stored = redis.call('HMGET', credential, 'digest', 'connector', 'rate', 'burst')
+  -- Lua keeps one copy of each string and compares addresses: this takes the same time wherever they differ.
+  if stored[1] ~= digest then return {'unauthorized'} end
+  local connector, rate, burst = stored[2], tonumber(stored[3]), tonumber(stored[4])
+  local tokens = read_bucket(bucket, rate, burst)
+  local function answer(word, last)
+    return {word, connector, burst, math.floor(tokens), math.ceil((burst - tokens) / rate), last}
+  end
+
+  if mode == 'check' then return answer('ok', '') end
+  if tokens < 1 then return answer('limited', math.max(1, math.ceil((1 - tokens) / rate))) end
+  if mode == 'append' and bytes + elsewhere + cost > backlog_limit then return answer('full', '') end
+  tokens = tokens - 1
+  write_bucket(bucket, tokens, rate, burst)
+  if mode == 'charge' then return answer('ok', '') end
+  return answer('ok', append(connector, cost, meta, body))
+end
+
+local answers = {0}
+for i = 1, calls do
+  local k, a = FIXED_KEYS + (i - 1) * KEYS_A_CALL, FIXED_ARGS + (i - 1) * ARGS_A_CALL
+  answers[i + 1] = decide(
+    KEYS[k + 1], KEYS[k + 2], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3]), ARGV[a + 4], ARGV[a + 5])
+end
+
+if bytes > bytes_before then
+  redis.call('HSET', backlog, 'bytes', string.format('%.0f', bytes))
+  if redis.call('SET', lease, 'queued:' .. ARGV[2], 'NX', 'PX', ARGV[3]) then answers[1] = 1 end
+end
+return answers

@@ -1,0 +1,40 @@
+-- Puts a part of a lane's credentials in and, with the last part, declares the lane ready: stream and group exist, the
+-- stream's ids start above what Postgres has applied. The loader's token dies with Redis' memory: what was read from
+-- Postgres before a restart can't be written after it.
+--
+-- KEYS[1] lane's loading token   KEYS[2] lane's ready marker   KEYS[3] lane's stream   KEYS[4] lane's generations
+-- then for each credential: its key
+-- ARGV[1] token   ARGV[2] '1' with the last part
+-- ARGV[3] group   ARGV[4] milliseconds of the highest applied version   ARGV[5] its sequence
+-- then for each credential: connector, generation, digest, rate, burst
+--
+-- Returns 1, or 0 where the token is another's or gone: read again.
+
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+
+for i = 0, #KEYS - 5 do
+  local a = 6 + i * 5
+  local known = tonumber(redis.call('HGET', KEYS[4], ARGV[a]) or 0)
+  if known <= tonumber(ARGV[a + 1]) then
+    redis.call('HSET', KEYS[4], ARGV[a], ARGV[a + 1])
+    redis.call('HSET', KEYS[5 + i],
+      'connector', ARGV[a], 'digest', ARGV[a + 2], 'rate', ARGV[a + 3], 'burst', ARGV[a + 4])
+  end
+end
+if ARGV[2] ~= '1' then return 1 end
+
+redis.pcall('XGROUP', 'CREATE', KEYS[3], ARGV[3], '0', 'MKSTREAM') -- BUSYGROUP: it exists already
+local info = redis.call('XINFO', 'STREAM', KEYS[3])
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then
+    local milliseconds, sequence = string.match(info[i + 1], '^(%d+)-(%d+)$')
+    milliseconds, sequence = tonumber(milliseconds), tonumber(sequence)
+    local floor, floor_sequence = tonumber(ARGV[4]), tonumber(ARGV[5])
+    if milliseconds < floor or (milliseconds == floor and sequence < floor_sequence) then
+      redis.call('XSETID', KEYS[3], ARGV[4] .. '-' .. ARGV[5])
+    end
+  end
+end
+redis.call('SET', KEYS[2], '1')
+redis.call('DEL', KEYS[1])
+return 1

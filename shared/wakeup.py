@@ -1,0 +1,57 @@
+"""Wake-ups: RQ jobs that say "this lane has work". The lane's stream is the truth; a job is only a signal.
+
+A job id is fresh for each wake-up, since a reused one loses wake-ups (RQ deletes the job's hash by its id when it
+ends). The function is named as text, so that the API need not import the workers. JSON, never pickle.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Final
+
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from shared.keys import WAKE_QUEUE
+
+DRAIN_TASK: Final = "workers.tasks.drain_lane"
+#: A drain gives up its worker after 20 s; longer means that it hangs, and the job is ended from outside.
+_JOB_TIMEOUT_SECONDS: Final = 60
+#: A failed drain stays visible in RQ's registry for a day.
+_FAILURE_TTL_SECONDS: Final = 86_400
+_JOB_ID: Final = re.compile(r"drain-(\d+)-[0-9a-f]+")
+
+#: A lease that waits for its job, or that its drain renews while it works. After a kill it runs out, the sweeper sees
+#: that within a second, and the lane moves again.
+LEASE_MS: Final = 3_000
+
+
+def new_job_id(lane: int) -> str:
+    """A job id that was never used; it also names its lane."""
+    return f"drain-{lane:02d}-{secrets.token_hex(8)}"
+
+
+def wake_queue(redis: Redis) -> Queue:
+    """RQ's queue of wake-ups."""
+    return Queue(WAKE_QUEUE, connection=redis, serializer=JSONSerializer)
+
+
+def enqueue_drain(queue: Queue, lane: int, job_id: str) -> None:
+    """Signals that a lane has work. The caller has claimed the lane's lease with this job id."""
+    queue.enqueue_call(
+        DRAIN_TASK,
+        args=(lane,),
+        job_id=job_id,
+        timeout=_JOB_TIMEOUT_SECONDS,
+        result_ttl=0,
+        failure_ttl=_FAILURE_TTL_SECONDS,
+        description=f"drain lane {lane}",
+    )
+
+
+def queued_lanes(queue: Queue) -> set[int]:
+    """Lanes of which a job stands in the queue."""
+    matches = (_JOB_ID.fullmatch(job_id) for job_id in queue.get_job_ids())
+    return {int(match[1]) for match in matches if match}
