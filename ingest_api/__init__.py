@@ -1,0 +1,1 @@
+"""The HTTP side: authenticates, validates and appends submissions; answers 202 once they are durable."""

@@ -1,0 +1,53 @@
+"""`python -m ingest_api`: serves the API on HOST:PORT with WEB_CONCURRENCY processes."""
+
+from __future__ import annotations
+
+import contextlib
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ingest_api.app import create_app
+from shared.die_with_parent import die_with_parent
+from shared.durability import check_durability
+from shared.redis_connection import UNAVAILABLE, connect
+from shared.startup import exit_unless_durable, logged_settings
+
+#: An idle connection is kept for longer than load balancers keep theirs, so that they close first.
+_KEEP_ALIVE_SECONDS = 75
+
+
+def application() -> ASGIApp:
+    """The application of one serving process: what uvicorn calls in each."""
+    settings = logged_settings("api")
+    if settings.web_concurrency > 1:
+        # uvicorn's parent, killed, would leave its children serving and holding the port.
+        die_with_parent()
+    return create_app(settings)
+
+
+def main() -> None:
+    """Serves until told to stop."""
+    settings = logged_settings("api")
+    with contextlib.suppress(*UNAVAILABLE):  # one that is away is answered 503, checked when it is back
+        exit_unless_durable(check_durability(connect(settings.redis_url)), settings)
+    uvicorn.run(
+        "ingest_api.__main__:application",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.web_concurrency,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        backlog=2048,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Reads a request's body under its limits: bytes as received, bytes after decompression, time, and memory in flight.
+
+Nothing is trusted: a declared length is refused before a byte is read, an undeclared one is counted as it comes, gzip
+is inflated in steps under the same limit. Bytes that this process holds are counted; beyond the setting, 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from starlette.types import Receive
+
+from ingest_api.exchange import Exchange
+from ingest_api.refusals import Code, Refusal
+from shared.limits import MAX_BODY_BYTES
+
+_GZIP_WBITS: Final = 31
+_INFLATE_STEP_BYTES: Final = 1_048_576
+#: Inflating more than this is done in a thread: zlib lets go of the interpreter meanwhile.
+_INFLATE_IN_THREAD_BYTES: Final = 65_536
+
+
+class Reservation:
+    """The bytes that one request holds in memory."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self.held = 0
+
+    def grow_to(self, size: int) -> None:
+        """Holds `size` bytes in all. Raises Refusal where the process has no room for them."""
+        if size > self.held:
+            self._budget.take(size - self.held)
+            self.held = size
+
+
+class MemoryBudget:
+    """Bytes of bodies that this process may hold at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.used = 0
+
+    @contextmanager
+    def reservation(self) -> Iterator[Reservation]:
+        """What is held within the block is given back at its end."""
+        reservation = Reservation(self)
+        try:
+            yield reservation
+        finally:
+            self.used -= reservation.held
+
+    def take(self, size: int) -> None:
+        """Counts `size` more bytes. Raises Refusal where that would pass the limit."""
+        if self.used + size > self._limit:
+            raise Refusal(Code.OVERLOADED)
+        self.used += size
+
+
+async def read_body(exchange: Exchange, receive: Receive, reservation: Reservation, *, patience: float) -> bytes:
+    """The whole body, decompressed. `patience`: seconds in which at least something must arrive.
+
+    Raises Refusal: body_too_large, body_timeout, incomplete_body, unsupported_encoding, invalid_compression,
+    overloaded.
+    """
+    encoding = (exchange.header(b"content-encoding") or b"identity").strip().lower()
+    if encoding not in (b"gzip", b"identity"):
+        raise Refusal(Code.UNSUPPORTED_ENCODING)
+    declared = _declared_length(exchange)
+    if declared > MAX_BODY_BYTES:
+        raise _too_large(declared)
+    reservation.grow_to(declared)
+    body = await _receive_all(exchange, receive, reservation, patience)
+    return await _inflate(body, reservation) if encoding == b"gzip" else body
+
+
+def _declared_length(exchange: Exchange) -> int:
+    # The server has refused what is not a number, and never passes on more than was declared.
+    return int(exchange.header(b"content-length") or 0)
+
+
+async def _receive_all(exchange: Exchange, receive: Receive, reservation: Reservation, patience: float) -> bytes:
+    loop = asyncio.get_running_loop()
+    chunks: list[bytes] = []
+    try:
+        async with asyncio.timeout(patience) as limit:
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refusal(Code.INCOMPLETE_BODY)
+                chunk = message.get("body", b"")
+                chunks.append(chunk)
+                exchange.received_bytes += len(chunk)
+                if exchange.received_bytes > MAX_BODY_BYTES:
+                    raise _too_large(exchange.received_bytes)
+                reservation.grow_to(exchange.received_bytes)
+                more = message.get("more_body", False)
+                limit.reschedule(loop.time() + patience)
+    except TimeoutError:
+        raise Refusal(
+            Code.BODY_TIMEOUT, f"Nothing of the body arrived for {patience:g} seconds; send it in one go."
+        ) from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _inflate(data: bytes, reservation: Reservation) -> bytes:
+    if len(data) <= _INFLATE_IN_THREAD_BYTES:
+        return inflate(data, reservation)
+    return await asyncio.to_thread(inflate, data, reservation)
+
+
+def inflate(data: bytes, reservation: Reservation) -> bytes:
+    """Decompresses gzip data (of several members too), never past the body limit."""
+    pieces: list[bytes] = []
+    size, rest = 0, data
+    try:
+        while rest:
+            member = zlib.decompressobj(_GZIP_WBITS)
+            while not member.eof:
+                piece = member.decompress(rest, _INFLATE_STEP_BYTES)
+                rest = member.unconsumed_tail
+                if not piece and not rest and not member.eof:
+                    raise Refusal(Code.INVALID_COMPRESSION, "The gzip data is cut short; send all of it.")
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_BODY_BYTES:
+                    raise _too_large(size)
+                reservation.grow_to(len(data) + size)
+            rest = member.unused_data
+    except zlib.error:
+        raise Refusal(Code.INVALID_COMPRESSION) from None
+    return b"".join(pieces)
+
+
+def _too_large(observed: int) -> Refusal:
+    return Refusal(
+        Code.BODY_TOO_LARGE,
+        f"The body is over {MAX_BODY_BYTES} bytes; split the batch into several requests.",
+        limit=MAX_BODY_BYTES,
+        observed=observed,
+    )

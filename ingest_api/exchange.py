@@ -1,0 +1,97 @@
+"""One request and its answer: what is learnt on the way, for the answer's headers, the log line and the metrics.
+
+Every answer, whatever its status, is written here, so every answer carries its request id in header and body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.types import Scope, Send
+
+from ingest_api.refusals import Code, Refusal
+from shared.request_id import unaccepted_request_id
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """The state of a credential's token bucket after this request."""
+
+    #: Tokens that the bucket holds when full.
+    limit: int
+    remaining: int
+    #: Whole seconds until the bucket is full.
+    reset: int
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of a request so far."""
+
+    scope: Scope
+    send: Send
+    request_id: str = ""
+    connector_id: int | None = None
+    rate_limit: RateLimit | None = None
+    #: Body bytes received, before decompression.
+    received_bytes: int = 0
+    #: Items or entries in the body.
+    count: int | None = None
+    status: int = 0
+    code: str | None = None
+    _headers: dict[bytes, bytes] | None = field(default=None, repr=False)
+
+    def header(self, name: bytes) -> bytes | None:
+        """A request header by its lower-case name; the last one where it was sent twice."""
+        if self._headers is None:
+            self._headers = dict(self.scope["headers"])
+        return self._headers.get(name)
+
+    async def answer(self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        """Sends a JSON answer; `requestId` is set in `payload`."""
+        self.status = status
+        self.request_id = self.request_id or unaccepted_request_id()
+        payload["requestId"] = self.request_id
+        body = orjson.dumps(payload)
+        raw = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", self.request_id.encode()),
+        ]
+        if self.rate_limit is not None:
+            raw += (
+                (b"ratelimit-limit", b"%d" % self.rate_limit.limit),
+                (b"ratelimit-remaining", b"%d" % self.rate_limit.remaining),
+                (b"ratelimit-reset", b"%d" % self.rate_limit.reset),
+            )
+        if headers:
+            raw += ((name.lower().encode(), value.encode()) for name, value in headers.items())
+        await self.send({"type": "http.response.start", "status": status, "headers": raw})
+        await self.send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else body})
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Sends a refusal in the form that every error has."""
+        self.code = refusal.code.text
+        error: dict[str, Any] = {"code": refusal.code.text, "message": refusal.message}
+        for name in ("path", "limit", "observed"):
+            if (value := getattr(refusal, name)) is not None:
+                error[name] = value
+        await self.answer(
+            refusal.code.value.status, {"status": "error", "requestId": "", "error": error}, _headers_of(refusal)
+        )
+
+
+def _headers_of(refusal: Refusal) -> dict[str, str]:
+    """The headers that a refusal's status calls for."""
+    headers = dict(refusal.headers)
+    rule = refusal.code.value
+    if rule.status in (429, 503):
+        headers["Retry-After"] = str(max(1, refusal.retry_after or 1))
+    if rule.status == 401:  # noqa: PLR2004 - a status is its own name
+        headers["WWW-Authenticate"] = "Bearer"
+    if refusal.code in (Code.BODY_TIMEOUT, Code.BODY_TOO_LARGE, Code.INCOMPLETE_BODY):
+        # The rest of the body is not worth reading: a connection that goes on would have to swallow it first.
+        headers["Connection"] = "close"
+    return headers

@@ -1,0 +1,35 @@
+"""`/healthz`: this process lives. `/readyz`: it can take submissions and they can be applied."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import Receive, Scope, Send
+
+from ingest_api.exchange import Exchange
+from ingest_api.readiness import Readiness
+
+
+class Healthz:
+    """Answers 200 as long as the event loop turns."""
+
+    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Serves one request."""
+        exchange: Exchange = scope["exchange"]
+        await exchange.answer(200, {"status": "ok"})
+
+
+class Readyz:
+    """Answers 200, or 503 with what is missing."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Serves one request."""
+        exchange: Exchange = scope["exchange"]
+        missing = await asyncio.to_thread(self._readiness.missing)
+        if missing:
+            await exchange.answer(503, {"status": "unavailable", "missing": missing}, {"Retry-After": "1"})
+        else:
+            await exchange.answer(200, {"status": "ok"})

@@ -1,0 +1,104 @@
+"""Whether this process can keep the promise of a 202, and the background work that makes it so.
+
+At the start, and whenever the append script says that Redis holds no credentials, one task finds out how many lanes
+there are, checks that Redis keeps what it is given, and loads the lanes that are not loaded. Until then submissions are
+answered 503. It never gives up: an engine that comes back is found within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import psycopg
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+
+from ingest_api.refusals import Code, Refusal
+from shared import database
+from shared.durability import check_durability, fault_that_counts
+from shared.keys import LANES
+from shared.loading import LoadingError, NotMigratedError, count_lanes, load_lanes, unready_lanes
+
+log = structlog.get_logger()
+
+_RETRY_SECONDS: Final = 0.5
+
+
+class NotDurableError(Exception):
+    """Redis would lose accepted submissions; the message says why."""
+
+
+class Readiness:
+    """What this process is still waiting for."""
+
+    def __init__(self, redis: Redis, database_url: str, *, accept_data_loss: bool) -> None:
+        self._redis = redis
+        self._database_url = database_url
+        self._accept_data_loss = accept_data_loss
+        self._lanes: int | None = None
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+
+    def lanes(self) -> int:
+        """How many lanes there are. Raises Refusal while that is unknown."""
+        if self._lanes is None:
+            raise Refusal(Code.NOT_READY)
+        return self._lanes
+
+    def reload(self) -> None:
+        """Asks for the lanes to be loaded; returns at once."""
+        self._wanted.set()
+
+    async def keep(self) -> None:
+        """Loads whenever that is asked for, for as long as the process lives."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                self._lanes = await asyncio.to_thread(self._load)
+            except (RedisError, psycopg.Error, NotMigratedError, NotDurableError, LoadingError) as fault:
+                log.warning("not_ready", error=str(fault))
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._wanted.set()
+
+    def _load(self) -> int:
+        self._require_durable()
+        known = self._lanes or int(self._redis.get(LANES) or 0)
+        if known and not unready_lanes(self._redis, known):
+            return known
+        with database.connect(self._database_url, application="ingest_api loading") as connection:
+            lanes = count_lanes(connection, self._redis)
+            load_lanes(connection, self._redis, unready_lanes(self._redis, lanes))
+        log.info("lanes_loaded", lanes=lanes)
+        return lanes
+
+    def _require_durable(self) -> None:
+        sentence = fault_that_counts(check_durability(self._redis), accept_data_loss=self._accept_data_loss)
+        if sentence:
+            raise NotDurableError(sentence)
+
+    def missing(self) -> list[str]:
+        """Sentences: what stands in the way of accepting and applying submissions now. Blocks: call it in a thread."""
+        return [*self._missing_in_redis(), *self._missing_in_postgres()]
+
+    def _missing_in_redis(self) -> list[str]:
+        try:
+            faults = check_durability(self._redis).faults
+            unready = unready_lanes(self._redis, self._lanes) if self._lanes else None
+        except RedisError:
+            return ["Redis does not answer."]
+        missing = [] if self._accept_data_loss else list(faults)
+        if unready is None or unready:
+            missing.append("The credentials are not loaded into Redis.")
+            self._wanted.set()
+        return missing
+
+    def _missing_in_postgres(self) -> list[str]:
+        try:
+            with database.connect(self._database_url, application="ingest_api readiness") as connection:
+                connection.execute("SELECT 1")
+        except psycopg.Error:
+            return ["Postgres does not answer."]
+        return []

@@ -1,0 +1,116 @@
+"""Every answer that is not a success, in one register.
+
+A refusal has one short code, used alike in the response, the log line and the metric. Its status, and what its
+reader is to do about it, are facts of the code, so they stand here and nowhere else; what differs from case to case
+(path, limit, observed, the sentence) travels in the exception. The README's table is checked against this register.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a code means to the caller."""
+
+    #: HTTP status of the answer.
+    status: int
+    #: One sentence: when this is answered.
+    meaning: str
+    #: Whether the same request may pass later, unchanged.
+    retry: bool
+    #: What the connector's author should do.
+    advice: str
+
+
+class Code(enum.Enum):
+    """The register of refusal codes."""
+
+    EMPTY_BODY = Rule(400, "The body is empty where JSON was expected.", False, "Send a JSON body.")
+    INVALID_JSON = Rule(400, "The body is not JSON.", False, "Fix the serialisation.")
+    INVALID_ENCODING = Rule(
+        400, "The body is not UTF-8, or holds half of a surrogate pair.", False, "Encode the body as UTF-8."
+    )
+    INVALID_COMPRESSION = Rule(400, "The gzip data is damaged or cut short.", False, "Compress the body again.")
+    INCOMPLETE_BODY = Rule(400, "The connection ended before the whole body came.", True, "Send the request again.")
+
+    UNAUTHORIZED = Rule(401, "The credential is not valid.", False, "Stop and alert: it is wrong or was rotated.")
+
+    NOT_FOUND = Rule(404, "There is no such route.", False, "Fix the URL.")
+    METHOD_NOT_ALLOWED = Rule(405, "The route does not take this method.", False, "Use a method named in `Allow`.")
+    BODY_TIMEOUT = Rule(408, "The body stopped arriving.", True, "Send the request again.")
+
+    WRONG_TYPE = Rule(409, "A value has another JSON type than the one expected.", False, "Fix the payload's shape.")
+    MISSING_PROPERTY = Rule(409, "A required property is missing.", False, "Add the property.")
+    UNKNOWN_PROPERTY = Rule(409, "A property is not part of the API.", False, "Remove it, or move it to `fields`.")
+    NESTED_VALUE = Rule(
+        409, "A value is an object or array where only primitives are kept.", False, "Flatten or serialise it."
+    )
+    NESTING_TOO_DEEP = Rule(409, "The body is nested deeper than 100 levels.", False, "Flatten the payload.")
+    NUL_CHARACTER = Rule(409, "A string or name holds U+0000.", False, "Remove the character.")
+    NUMBER_OUT_OF_RANGE = Rule(
+        409, "A number needs more than 1,000 digits in plain decimal form.", False, "Send it as a string."
+    )
+    INVALID_STREAM = Rule(409, "`stream` is not 1 to 128 of `A-Z a-z 0-9 . _ : -`.", False, "Rename the stream.")
+    INVALID_ID = Rule(409, "An item's id is empty, too long or not a primitive.", False, "Use 1 to 512 bytes.")
+    INVALID_NAME = Rule(
+        409, "An item's name, or a field's, tag's or context's name, is empty or too long.", False, "Shorten the name."
+    )
+    TOO_MANY_FIELDS = Rule(409, "An item has more than 200 fields.", False, "Split the item.")
+    TOO_MANY_TAGS = Rule(409, "An item has more than 200 tags.", False, "Remove tags.")
+    VALUE_TOO_LARGE = Rule(409, "One value is over 5 MB.", False, "Shorten the value.")
+    ITEM_TOO_LARGE = Rule(409, "All field values of an item together are over 10 MB.", False, "Split the item.")
+    INVALID_LEVEL = Rule(409, "A log entry's level is unknown.", False, "Use one of the documented levels.")
+    INVALID_TIMESTAMP = Rule(
+        409, "A timestamp is not RFC 3339 with an offset.", False, "Send e.g. `2026-04-09T11:08:00Z`."
+    )
+
+    BODY_TOO_LARGE = Rule(413, "The body is over 30 MB, before or after decompression.", False, "Split the batch.")
+    UNSUPPORTED_MEDIA_TYPE = Rule(
+        415, "`Content-Type` is missing or not `application/json`.", False, "Send `Content-Type: application/json`."
+    )
+    UNSUPPORTED_ENCODING = Rule(415, "`Content-Encoding` is neither gzip nor identity.", False, "Use gzip, or none.")
+
+    RATE_LIMITED = Rule(429, "The credential's rate limit is exceeded.", True, "Wait for `Retry-After` seconds.")
+
+    INTERNAL_ERROR = Rule(500, "We failed.", True, "Retry with backoff; report the request id.")
+    STORE_UNAVAILABLE = Rule(503, "The submission can't be made durable now.", True, "Retry after `Retry-After`.")
+    NOT_READY = Rule(503, "The service is still loading its credentials.", True, "Retry after `Retry-After`.")
+    OVERLOADED = Rule(503, "Too many bytes are in flight in this process.", True, "Retry after `Retry-After`.")
+    BACKLOG_FULL = Rule(503, "Too much is waiting to be applied.", True, "Retry after `Retry-After`.")
+    SHUTTING_DOWN = Rule(503, "This process is stopping.", True, "Retry at once: another process answers.")
+
+    @property
+    def text(self) -> str:
+        """The code as clients, logs and metrics see it."""
+        return self.name.lower()
+
+
+class Refusal(Exception):
+    """The request is answered with an error. `message` is one sentence that says what to change.
+
+    `path` is where in the body the fault is (`$.items[3].fields.notes`); `limit` and `observed` are numbers in the
+    unit that `message` names; `retry_after` is in whole seconds; `headers` are added to the answer.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        message: str | None = None,
+        *,
+        path: str | None = None,
+        limit: int | None = None,
+        observed: int | None = None,
+        retry_after: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(code.text)
+        self.code = code
+        self.message = message or code.value.meaning
+        self.path = path
+        self.limit = limit
+        self.observed = observed
+        self.retry_after = retry_after
+        self.headers = headers or {}
