@@ -1,0 +1,64 @@
+"""How a process starts: settings, log, a Redis that keeps what it is given.
+
+An engine that is away is waited for, since platforms start processes in any order; one that is set up so that it would
+lose accepted submissions stops the start with a sentence, unless a setting accepts that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Final
+
+import structlog
+from redis import Redis
+
+from shared.durability import Durability, check_durability, fault_that_counts
+from shared.engines import EnginesError, with_engines
+from shared.log import configure_logging
+from shared.redis_connection import UNAVAILABLE, connect
+from shared.settings import SettingError, Settings, read_settings
+
+log = structlog.get_logger()
+
+_WAIT_SECONDS: Final = 1.0
+
+
+def process_settings() -> Settings:
+    """Settings of the process, with the engines' addresses; exits with a sentence where they can't be used."""
+    try:
+        return with_engines(read_settings(os.environ))
+    except (SettingError, EnginesError) as fault:
+        sys.exit(str(fault))
+
+
+def logged_settings(name: str) -> Settings:
+    """The same, with the log set up for a process called `name`."""
+    settings = process_settings()
+    configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
+    return settings
+
+
+def durable_redis(settings: Settings) -> Redis:
+    """A Redis that was checked; waits for one that is away, exits where it would lose what was accepted."""
+    redis = connect(settings.redis_url)
+    while (durability := _durability(redis)) is None:
+        time.sleep(_WAIT_SECONDS)
+    exit_unless_durable(durability, settings)
+    return redis
+
+
+def exit_unless_durable(durability: Durability, settings: Settings) -> None:
+    """Exits with a sentence where accepted submissions would be lost and nobody accepted that."""
+    sentence = fault_that_counts(durability, accept_data_loss=settings.accept_data_loss)
+    if sentence:
+        sys.exit(f"{sentence} (Or accept losing data: ACCEPT_DATA_LOSS=true.)")
+
+
+def _durability(redis: Redis) -> Durability | None:
+    try:
+        return check_durability(redis)
+    except UNAVAILABLE as fault:
+        log.warning("waiting_for_redis", error=str(fault))
+        return None

@@ -1,0 +1,84 @@
+"""The shape of the code that a reader may rely on: two sides, one middle; pure decisions; names in one place."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SIDES = ("ingest_api", "workers", "shared")
+
+
+def sources(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found, f"{package} has no sources"
+    return found
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize(
+    ("package", "strangers"),
+    [("ingest_api", {"workers"}), ("workers", {"ingest_api"}), ("shared", {"ingest_api", "workers"})],
+)
+def test_the_two_sides_meet_only_in_shared(package: str, strangers: set[str]) -> None:
+    met = {(path.name, name) for path in sources(package) for name in imports(path) if name.split(".")[0] in strangers}
+
+    assert met == set()
+
+
+def test_the_fold_touches_neither_redis_nor_postgres_nor_the_clock() -> None:
+    found = {name.split(".")[0] for name in imports(ROOT / "workers" / "fold.py")}
+
+    assert found & {"redis", "psycopg", "starlette", "time", "datetime", "rq"} == set()
+
+
+def test_only_the_settings_module_and_entry_points_see_the_environment() -> None:
+    readers = {
+        str(path.relative_to(ROOT))
+        for package in SIDES
+        for path in sources(package)
+        if "os.environ" in path.read_text()
+    }
+
+    assert {path for path in readers if not path.startswith("shared/local/")} <= {
+        "shared/settings.py",
+        "shared/startup.py",
+        "ingest_api/__main__.py",
+    }
+
+
+def test_redis_names_are_built_in_one_module() -> None:
+    literal = re.compile(r"\{lane-|[\"']ingest:")
+    builders = {path.name for package in SIDES for path in sources(package) if literal.search(path.read_text())}
+
+    assert builders == {"keys.py"}
+
+
+def test_sql_stands_in_sql_files() -> None:
+    statement = re.compile(r"[\"'](SELECT|INSERT INTO|UPDATE|DELETE FROM)\s+\w", re.IGNORECASE)
+    writers = {path.name for package in SIDES for path in sources(package) if statement.search(path.read_text("utf-8"))}
+
+    # The ledger of migrations comes before any file can be applied; local/ asks a bare server whether it is up.
+    assert writers <= {"migrations.py", "readiness.py", "postgres.py"}
+
+
+def test_system_tests_import_nothing_of_ours() -> None:
+    met = {
+        (path.name, name)
+        for path in (ROOT / "tests" / "system").rglob("*.py")
+        for name in imports(path)
+        if name.split(".")[0] in SIDES
+    }
+
+    assert met == set()

@@ -1,0 +1,96 @@
+"""The fold: newest state of each item, whatever the order and however often entries are delivered."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.request_id import position_of_entry
+from shared.submission import Entry, Meta
+from workers.fold import UnreadableEntryError, fold
+
+LANE = 3
+
+
+def entry(sequence: int, items: list[dict[str, object]], *, stream: str = "agents", connector: int = 1) -> Entry:
+    body = json.dumps({"stream": stream, "items": items}).encode()
+    return Entry(f"1700000000000-{sequence}", connector, Meta("items"), body)
+
+
+def states(entries: list[Entry]) -> dict[tuple[int, str, str], tuple[int, bytes]]:
+    return {key: (row.version, bytes(row.fields)) for key, row in fold(LANE, entries).items.items()}
+
+
+def test_the_last_of_two_items_with_one_id_counts() -> None:
+    batch = entry(1, [{"id": "a", "fields": {"n": 1}}, {"id": "a", "fields": {"n": 2}}])
+
+    result = fold(LANE, [batch])
+
+    assert [bytes(row.fields) for row in result.items.values()] == [b'{"n": 2}']
+    assert result.receipts[0].received == 2
+
+
+def test_missing_and_null_members_become_empty_objects() -> None:
+    result = fold(LANE, [entry(1, [{"id": "a"}, {"id": "b", "name": None, "fields": None, "tags": None}])])
+
+    assert {(bytes(row.fields), bytes(row.tags), row.name) for row in result.items.values()} == {(b"{}", b"{}", None)}
+
+
+def test_field_values_stay_the_text_that_came() -> None:
+    body = b'{"items":[{"fields":{"n": 12345678901234567890123, "x": 1.10},"id":"a"}],"stream":"s"}'
+
+    result = fold(LANE, [Entry("1-1", 1, Meta("items"), body)])
+
+    assert bytes(result.items[1, "s", "a"].fields) == b'{"n": 12345678901234567890123, "x": 1.10}'
+
+
+def test_connectors_and_streams_do_not_mix() -> None:
+    entries = [
+        entry(1, [{"id": "a"}]),
+        entry(2, [{"id": "a"}], connector=2),
+        entry(3, [{"id": "a"}], stream="queues"),
+    ]
+
+    result = fold(LANE, entries)
+
+    assert set(result.items) == {(1, "agents", "a"), (2, "agents", "a"), (1, "queues", "a")}
+    assert result.last_versions == {
+        1: position_of_entry(LANE, "1700000000000-3").version,
+        2: position_of_entry(LANE, "1700000000000-2").version,
+    }
+
+
+def test_a_body_that_is_no_batch_can_never_be_applied() -> None:
+    with pytest.raises(UnreadableEntryError):
+        fold(LANE, [Entry("1-1", 1, Meta("items"), b'{"stream":')])
+
+
+entry_lists = st.lists(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), max_size=4), min_size=1, max_size=8
+).map(
+    lambda batches: [
+        entry(number, [{"id": i, "fields": {"n": n}} for i, n in batch]) for number, batch in enumerate(batches)
+    ]
+)
+
+
+@given(entry_lists, st.randoms(use_true_random=False))
+def test_the_fold_is_the_same_in_any_order_and_for_repeated_deliveries(entries: list[Entry], random: Random) -> None:
+    shuffled = entries + random.choices(entries, k=3)
+    random.shuffle(shuffled)
+
+    assert states(shuffled) == states(entries)
+
+
+@given(entry_lists)
+def test_the_fold_agrees_with_applying_each_entry_in_turn(entries: list[Entry]) -> None:
+    model: dict[str, int] = {}
+    for one in entries:
+        for item in json.loads(one.body)["items"]:
+            model[item["id"]] = item["fields"]["n"]
+
+    assert {key[2]: json.loads(text)["n"] for key, (_, text) in states(entries).items()} == model

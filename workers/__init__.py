@@ -1,0 +1,1 @@
+"""The applying side: drains the lanes into Postgres."""

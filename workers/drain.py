@@ -1,0 +1,184 @@
+"""Drains a lane: read → fold → write → settle, until the lane is empty or another lane's turn has come.
+
+What arrives is a wake-up; what leaves is rows in Postgres and an empty lane. What can go wrong, and who repairs it:
+
+- we are killed: what we read stays pending in the consumer group; the lease runs out; the sweeper wakes the lane and
+  the next drain reads the pending entries first. What was committed and not settled is written again, to no effect.
+- Postgres is away: the slice stays pending, the lease turns into a pause, the job fails visibly, and the sweeper wakes
+  the lane after the pause, which doubles up to a bound.
+- one entry can't be applied: the slice is halved until the culprit stands alone; it goes to the dead letters, whole.
+- the lease ran out while we were slow: two drains work on one lane. They wait for each other at the lane's row in
+  Postgres, versions keep the newer state, and an entry that the other settled gives back nothing twice.
+- Redis lost its memory: stream and group are made anew from what Postgres knows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+import structlog
+from redis import Redis
+from redis.exceptions import ResponseError
+from rq import Queue
+
+from shared.database import Connection, is_not_now
+from shared.keys import CONSUMER, GROUP, lane_keys
+from shared.loading import forget_ready, load_lanes
+from shared.lua import Scripts
+from shared.submission import Entry
+from shared.wakeup import LEASE_MS, enqueue_drain, new_job_id
+from workers.fold import UnreadableEntryError, fold
+from workers.write import write_dead_letter, write_slice
+
+log = structlog.get_logger()
+
+#: A slice: merging thousands of rows in one transaction is what makes it fast; memory is bounded by the bytes.
+SLICE_ENTRIES: Final = 1_000
+SLICE_BYTES: Final = 8_388_608
+#: A drain keeps its worker for so long at most, and for so long while another lane waits for one.
+_TURN_SECONDS: Final = 20.0
+_TURN_SECONDS_WHEN_OTHERS_WAIT: Final = 1.0
+#: An empty lane is watched for so long, in steps: a steady trickle costs no job per request.
+_LINGER_SECONDS: Final = 2.0
+_LINGER_STEP_MS: Final = 50
+#: After a failure that is not the data's, the lane pauses: 0.25 s, doubling, 5 s at most.
+_PAUSE_MS: Final = 250
+_LONGEST_PAUSE_MS: Final = 5_000
+_FAILURES_REMEMBERED_SECONDS: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a drain works with; one set per worker process."""
+
+    redis: Redis
+    scripts: Scripts
+    queue: Queue
+    #: The worker's connection, made anew where it was lost.
+    connection: Callable[[], Connection]
+    #: Whether the worker has been told to stop.
+    stopping: Callable[[], bool]
+
+
+class Drain:
+    """One job's work on one lane."""
+
+    def __init__(self, tools: Tools, lane: int, job_id: str) -> None:
+        self._tools = tools
+        self._lane = lane
+        self._job_id = job_id
+        self._keys = lane_keys(lane)
+        self._started = time.monotonic()
+        self._last_work = self._started
+
+    def run(self) -> None:
+        """Works until the lane is empty, the turn is over, or another drain has the lane. Raises on "not now"."""
+        try:
+            while self._holds_lease():
+                entries = self._read()
+                if entries:
+                    self._apply(entries)
+                    self._last_work = time.monotonic()
+                if self._turn_is_over():
+                    self._pass_on()
+                    return
+                if not entries and self._may_leave() and self._release():
+                    return
+        except psycopg.Error as fault:
+            if is_not_now(fault):
+                self._pause()
+            raise
+
+    def _holds_lease(self) -> bool:
+        return bool(self._tools.scripts("acquire_lease", [self._keys.lease], [self._job_id, LEASE_MS]))
+
+    def _read(self) -> list[Entry]:
+        """The next slice: what a killed drain left, else what is new, else what comes within a moment."""
+        try:
+            found = self._slice("0") or self._slice(">") or self._wait_for_one()
+        except ResponseError as fault:
+            if "NOGROUP" not in str(fault):
+                raise
+            log.warning("lane_lost", lane=self._lane)
+            forget_ready(self._tools.redis, self._lane)
+            load_lanes(self._tools.connection(), self._tools.redis, [self._lane])
+            return []
+        return [Entry.decode(entry_id, fields) for entry_id, fields in found]
+
+    def _slice(self, after: str) -> list[Any]:
+        arguments = [GROUP, CONSUMER, after, SLICE_ENTRIES, SLICE_BYTES]
+        return list(self._tools.scripts("read_slice", [self._keys.stream], arguments))
+
+    def _wait_for_one(self) -> list[Any]:
+        if self._others_wait() or self._tools.stopping():
+            return []
+        reply: Any = self._tools.redis.xreadgroup(
+            GROUP, CONSUMER, {self._keys.stream: ">"}, count=1, block=_LINGER_STEP_MS
+        )
+        return [
+            (entry_id, [part for pair in fields.items() for part in pair])
+            for _, found in reply
+            for entry_id, fields in found
+        ]
+
+    def _apply(self, entries: list[Entry]) -> None:
+        """Writes entries, in one transaction where that works, else in halves; settles what was written."""
+        try:
+            write_slice(self._tools.connection(), fold(self._lane, entries))
+        except UnreadableEntryError as fault:
+            self._split(entries, "unreadable", str(fault))
+        except psycopg.Error as fault:
+            if is_not_now(fault):
+                raise
+            self._split(entries, fault.sqlstate or type(fault).__name__, str(fault))
+        else:
+            self._settle(entries)
+
+    def _split(self, entries: list[Entry], reason: str, detail: str) -> None:
+        if len(entries) == 1:
+            write_dead_letter(self._tools.connection(), self._lane, entries[0], reason=reason, detail=detail)
+            log.error("dead_letter", lane=self._lane, connector_id=entries[0].connector_id, reason=reason)
+            self._settle(entries)
+            return
+        half = len(entries) // 2
+        self._apply(entries[:half])
+        self._apply(entries[half:])
+
+    def _settle(self, entries: list[Entry]) -> None:
+        pairs = [value for entry in entries for value in (entry.entry_id, entry.cost)]
+        self._tools.scripts("settle", [self._keys.stream, self._keys.backlog], [GROUP, *pairs])
+        self._tools.redis.delete(self._keys.failures)
+
+    def _others_wait(self) -> bool:
+        return self._tools.queue.count > 0
+
+    def _turn_is_over(self) -> bool:
+        seconds = time.monotonic() - self._started
+        if self._tools.stopping() or seconds > _TURN_SECONDS:
+            return True
+        return seconds > _TURN_SECONDS_WHEN_OTHERS_WAIT and self._others_wait()
+
+    def _may_leave(self) -> bool:
+        return self._others_wait() or time.monotonic() - self._last_work > _LINGER_SECONDS
+
+    def _release(self) -> bool:
+        return bool(self._tools.scripts("release_lease", [self._keys.stream, self._keys.lease], [self._job_id]))
+
+    def _pass_on(self) -> None:
+        """Ends this turn; a lane that still has work goes to the end of the queue."""
+        if self._release():
+            return
+        job_id = new_job_id(self._lane)
+        if self._tools.scripts("hand_over_lease", [self._keys.lease], [self._job_id, f"queued:{job_id}", LEASE_MS]):
+            enqueue_drain(self._tools.queue, self._lane, job_id)
+
+    def _pause(self) -> None:
+        failures = int(self._tools.redis.incr(self._keys.failures))
+        self._tools.redis.expire(self._keys.failures, _FAILURES_REMEMBERED_SECONDS)
+        pause = min(_PAUSE_MS << min(failures - 1, 10), _LONGEST_PAUSE_MS)
+        self._tools.scripts("hand_over_lease", [self._keys.lease], [self._job_id, "paused", pause])
+        log.warning("lane_paused", lane=self._lane, failures=failures, milliseconds=pause)

@@ -1,0 +1,120 @@
+"""`python -m workers.sweep`: looks at every lane once a second and wakes those that would wait for ever.
+
+The append claims a lane's wake-up and the API enqueues it; the API may die in between. A worker may be killed in the
+middle of a lane. In both cases the lease runs out; this process sees entries without a lease and claims the wake-up
+anew. It also reloads a Redis that lost its memory. Any number may run: one acts, the others stand by.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue
+
+from shared import database
+from shared.keys import SWEEPER, lane_keys
+from shared.loading import LoadingError, NotMigratedError, count_lanes, load_lanes
+from shared.lua import Scripts
+from shared.startup import durable_redis, logged_settings
+from shared.wakeup import LEASE_MS, enqueue_drain, new_job_id, queued_lanes, wake_queue
+
+log = structlog.get_logger()
+
+_PERIOD_SECONDS: Final = 1.0
+_STANDBY_MS: Final = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """What a look at a lane found."""
+
+    ready: bool
+    claimed: bool
+    entries: int
+    #: Bytes in the lane's backlog.
+    backlog_bytes: int
+
+
+class Sweeper:
+    """Looks at all lanes; `sweep` is one look."""
+
+    def __init__(self, redis: Redis, database_url: str, queue: Queue) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis)
+        self._database_url = database_url
+        self._queue = queue
+        self._name = secrets.token_hex(8)
+        self._lanes = 0
+        self._backlogs: dict[int, int] = {}
+
+    def sweep(self) -> None:
+        """Wakes what waits, unless another sweeper acts."""
+        if not self._acts():
+            return
+        if not self._lanes:
+            with self._connect() as connection:
+                self._lanes = count_lanes(connection, self._redis)
+        queued = queued_lanes(self._queue)
+        states = {lane: self._look(lane, queued=lane in queued) for lane in range(self._lanes)}
+        self._backlogs = {lane: state.backlog_bytes for lane, state in states.items()}
+        unready = [lane for lane, state in states.items() if not state.ready]
+        if unready:
+            with self._connect() as connection:
+                load_lanes(connection, self._redis, unready)
+            log.warning("lanes_reloaded", lanes=len(unready))
+
+    def _acts(self) -> bool:
+        if self._redis.set(SWEEPER, self._name, nx=True, px=_STANDBY_MS):
+            return True
+        if self._redis.get(SWEEPER) != self._name.encode():
+            return False
+        return bool(self._redis.pexpire(SWEEPER, _STANDBY_MS))
+
+    def _look(self, lane: int, *, queued: bool) -> LaneState:
+        keys = lane_keys(lane)
+        job_id = new_job_id(lane)
+        elsewhere = sum(self._backlogs.values()) - self._backlogs.get(lane, 0)
+        ready, claimed, entries, backlog_bytes = self._scripts(
+            "sweep_lane",
+            [keys.stream, keys.lease, keys.backlog, keys.ready],
+            [job_id, LEASE_MS, "1" if queued else "0", elsewhere],
+        )
+        if claimed:
+            enqueue_drain(self._queue, lane, job_id)
+            log.info("lane_woken", lane=lane, entries=entries)
+        return LaneState(bool(ready), bool(claimed), entries, backlog_bytes)
+
+    def _connect(self) -> database.Connection:
+        return database.connect(self._database_url, application="ingest sweeper")
+
+
+def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:
+    """Sweeps once a second until told to stop; an engine that is away is logged and tried again."""
+    while not stop.wait(_PERIOD_SECONDS):
+        try:
+            sweep()
+        except (RedisError, psycopg.Error, NotMigratedError, LoadingError) as fault:
+            log.warning("sweep_failed", error=repr(fault))
+
+
+def main() -> None:
+    """Sweeps until SIGTERM or SIGINT."""
+    settings = logged_settings("sweeper")
+    redis = durable_redis(settings)
+    stop = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
+    keep_sweeping(Sweeper(redis, settings.database_url, wake_queue(redis)).sweep, stop)
+
+
+if __name__ == "__main__":
+    main()
