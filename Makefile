@@ -1,0 +1,73 @@
+# Needs GNU Make 3.81 or newer and a POSIX shell. Variables given as environment or as `make run PORT=9000`
+# reach the commands alike.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench lock clean
+.NOTPARALLEL:
+
+python := .venv/bin/python
+ready_to_run := .venv/ready-to-run
+ready_to_develop := .venv/ready-to-develop
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+	while IFS='|' read -r name line; do printf '  make %-7s %s\n' "$$name" "$$line"; done
+
+run: $(ready_to_run) ## Start everything on this machine: engines, API, workers (PORT, DATA_DIR, WORKERS, WEB_CONCURRENCY)
+	@exec $(python) -m shared.local.run
+
+test: $(ready_to_develop) ## Run the whole test suite (ARGS='-k name' for a part of it)
+	$(python) -m pytest $(ARGS)
+
+check: $(ready_to_develop) ## Check style, format and types
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+
+bench: $(ready_to_develop) ## Measure (ONLY=name for one subject)
+	$(python) -m benchmarks $(ONLY)
+
+lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
+	$(compile) --extra embedded --output-file requirements.txt
+	$(compile) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## Remove what was installed and cached; the data in .data stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name .data -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+compile = $(python) -m uv pip compile pyproject.toml --group build --quiet --upgrade --universal \
+	--python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
+
+# What is installed is what is pinned: a stamp falls out of date with the pins and with the project's own metadata.
+$(ready_to_run): requirements.txt pyproject.toml $(python)
+	@$(call install,requirements.txt)
+	@touch $@
+
+# The pins of development include those of running.
+$(ready_to_develop): requirements-dev.txt requirements.txt pyproject.toml $(python)
+	@$(call install,requirements-dev.txt)
+	@touch $(ready_to_run) $@
+
+# Large downloads and retries are told as they happen, the rest stands in the log. What failed is known by a file, since
+# a pipe's exit status is that of its last command.
+install = echo "Installing $$(grep -c == $(1)) pinned packages into .venv …"; rm -f .venv/failed; \
+	{ { $(pip) --require-hashes --requirement $(1) && $(pip) --no-deps --no-build-isolation --editable .; } 2>&1 || \
+	touch .venv/failed; } | tee .venv/install.log | while read -r verb name rest; do \
+	case "$$verb $$name $$rest" in \
+	"Downloading "*" MB)") echo "  $${name%%-*} $$rest" ;; \
+	"WARNING: Retrying "*) echo "  $$name $$rest" ;; \
+	esac; done; \
+	if [ -e .venv/failed ]; then tail -n 15 .venv/install.log >&2; \
+	echo "The installation failed; the whole of it is in .venv/install.log." >&2; exit 1; fi
+pip = $(python) -m pip install --disable-pip-version-check --progress-bar off
+
+$(python):
+	@if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3 python3.14 python3.13 python3.12 python3.11; fi; \
+	for found in "$$@"; do \
+		"$$found" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; found=; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "Python 3.11 or newer is needed; tried: $$*. Name one with PYTHON=/path/to/python3." >&2; exit 1; \
+	fi; \
+	echo "Creating .venv with $$("$$found" --version) …"; \
+	"$$found" -m venv --clear .venv || { rm -rf .venv; echo "Python could not create .venv: see above." >&2; exit 1; }
