@@ -6,37 +6,62 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.routing import Mount, Route, Router
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
+from ingest_api import kinds
 from ingest_api.append import Appender
 from ingest_api.body import MemoryBudget
+from ingest_api.configurations import Configurations
 from ingest_api.edge import Edge
+from ingest_api.gate import Gate
 from ingest_api.health import Healthz, Readyz
 from ingest_api.readiness import Readiness
-from ingest_api.submissions import SubmissionKind, Submissions
-from ingest_api.validation import validate_items
+from ingest_api.status import RequestStatus
+from ingest_api.submissions import SubmissionEndpoint, Submissions
 from ingest_api.wake import Waker
-from shared import redis_connection
+from shared import database, redis_connection
 from shared.settings import Settings
-from shared.submission import Meta
-
-ITEMS = SubmissionKind(Meta("items"), validate_items, "itemsReceived")
 
 
 def create_app(settings: Settings) -> ASGIApp:
     """The ASGI application of one process. `settings` must name both engines."""
     redis = redis_connection.connect_async(settings.redis_url)
     blocking_redis = redis_connection.connect(settings.redis_url)
+    postgres = database.pool(settings.database_url, application="ingest api")
 
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     waker = Waker(blocking_redis)
     appender = Appender(redis, backlog_limit=settings.max_backlog_bytes, wake=waker.wake)
+    gate = Gate(readiness, appender)
     memory = MemoryBudget(settings.max_inflight_bytes)
-    submissions = Submissions(readiness, appender, memory, body_timeout_seconds=settings.body_timeout_seconds)
 
-    routes = [
-        Route("/api/ingest", submissions.endpoint(ITEMS), methods=["POST"]),
+    # The hot route first: the router goes through them in order.
+    routes: list[BaseRoute] = []
+    if "data" in settings.surfaces:
+        submissions = Submissions(gate, memory, body_timeout_seconds=settings.body_timeout_seconds)
+        routes += [
+            Route("/api/ingest", SubmissionEndpoint(submissions, kinds.items), methods=["POST"]),
+            Route("/api/ingest/log", SubmissionEndpoint(submissions, kinds.log), methods=["POST"]),
+            Route("/api/ingest/heartbeat", SubmissionEndpoint(submissions, kinds.heartbeat), methods=["POST"]),
+            Route("/api/webhook/{stream}", SubmissionEndpoint(submissions, kinds.webhook), methods=["POST"]),
+            Route("/api/requests/{request_id}", RequestStatus(gate, redis, postgres), methods=["GET"]),
+        ]
+    if "management" in settings.surfaces:
+        routes.append(
+            Route(
+                "/api/connector/config",
+                Configurations(
+                    gate,
+                    postgres,
+                    memory,
+                    datapool_address=settings.datapool_address,
+                    body_timeout_seconds=settings.body_timeout_seconds,
+                ),
+                methods=["GET", "PUT"],
+            )
+        )
+    routes += [
         Route("/healthz", Healthz(), methods=["GET"]),
         Route("/readyz", Readyz(readiness), methods=["GET"]),
     ]
@@ -44,8 +69,11 @@ def create_app(settings: Settings) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
         loading = asyncio.create_task(readiness.keep())
+        await postgres.open(wait=False)
         yield
         loading.cancel()
+        await postgres.close()
         await redis.aclose()
 
-    return Edge(Router([*routes, Mount("/datapool", routes=routes)], redirect_slashes=False, lifespan=lifespan))
+    both = [*routes, Mount("/datapool", Router(routes, redirect_slashes=False))]
+    return Edge(Router(both, redirect_slashes=False, lifespan=lifespan))

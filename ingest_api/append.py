@@ -29,13 +29,51 @@ log = structlog.get_logger()
 
 #: A group ends at so many bytes of bodies: while Redis works on one script, it serves nobody else.
 _GROUP_BYTES: Final = 8_388_608
+#: A repeat within a day is answered with the first one's request id.
+_IDEMPOTENCY_MS: Final = 86_400_000
 
 Mode = Literal["check", "charge", "append"]
-Word = Literal["ok", "limited", "full", "unauthorized", "not_ready"]
+Word = Literal["ok", "replayed", "reused", "limited", "full", "unauthorized", "not_ready"]
 
 
 class StoreUnavailableError(Exception):
     """Redis did not answer as it should; whether the submission was appended is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """What makes a repeated submission the same one."""
+
+    #: Name in Redis of the key that the sender gave.
+    name: str
+    #: Hex; the same key with another fingerprint is another submission.
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is to be appended."""
+
+    meta: bytes
+    #: What the sender is told that was received.
+    count: int
+    body: bytes
+    idempotency: Idempotency | None = None
+
+
+_NOTHING: Final = Submission(b"", 0, b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One call of the append script."""
+
+    lane: int
+    presented: Presented
+    mode: Mode
+    submission: Submission = _NOTHING
+    #: Which of the credential's buckets pays: the one for submissions, or the one for everything else.
+    managing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +94,7 @@ class Verdict:
 
 @dataclass(eq=False, slots=True)
 class _Call:
-    lane: int
-    presented: Presented
-    mode: Mode
-    meta: bytes
-    body: bytes
+    question: Question
     verdict: asyncio.Future[Verdict]
 
 
@@ -74,12 +108,10 @@ class Appender:
         self._waiting: list[_Call] = []
         self._sender: asyncio.Task[None] | None = None
 
-    async def call(
-        self, lane: int, presented: Presented, mode: Mode, *, meta: bytes = b"", body: bytes = b""
-    ) -> Verdict:
-        """The script's verdict on one call. Raises StoreUnavailableError."""
+    async def call(self, question: Question) -> Verdict:
+        """The script's verdict. Raises StoreUnavailableError."""
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Call(lane, presented, mode, meta, body, verdict))
+        self._waiting.append(_Call(question, verdict))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
         return await verdict
@@ -94,7 +126,7 @@ class Appender:
     def _next_group(self) -> list[_Call]:
         calls, size = 0, 0
         while calls < len(self._waiting) and size < _GROUP_BYTES:
-            size += len(self._waiting[calls].body)
+            size += len(self._waiting[calls].question.submission.body)
             calls += 1
         group, self._waiting = self._waiting[:calls], self._waiting[calls:]
         return group
@@ -102,7 +134,7 @@ class Appender:
     async def _send(self, group: list[_Call]) -> None:
         by_lane: dict[int, list[_Call]] = {}
         for call in group:
-            by_lane.setdefault(call.lane, []).append(call)
+            by_lane.setdefault(call.question.lane, []).append(call)
         batches = [_Batch(lane, calls) for lane, calls in by_lane.items()]
         try:
             await self._run(batches)
@@ -147,10 +179,14 @@ class _Batch:
         """KEYS and ARGV, as the script's header lists them."""
         names = lane_keys(self.lane)
         keys = [names.stream, names.lease, names.backlog, names.ready]
-        arguments: list[Any] = ["", self.job_id, LEASE_MS, backlog_limit, MAX_SEQUENCE]
+        arguments: list[Any] = ["", self.job_id, LEASE_MS, backlog_limit, MAX_SEQUENCE, _IDEMPOTENCY_MS]
         for call in self.calls:
-            keys += (names.credential(call.presented.key_id), names.bucket(call.presented.key_id))
-            arguments += (call.mode, call.presented.digest, backlog_cost(call.body), call.meta, call.body)
+            key_id, one = call.question.presented.key_id, call.question.submission
+            bucket = names.management_bucket(key_id) if call.question.managing else names.bucket(key_id)
+            keys += (names.credential(key_id), bucket, one.idempotency.name if one.idempotency else bucket)
+            arguments += (call.question.mode, call.question.presented.digest)
+            arguments += (backlog_cost(one.body), one.meta, one.count, one.body)
+            arguments.append(one.idempotency.fingerprint if one.idempotency else "")
         return keys, arguments
 
     def settle(self, wake: Callable[[int, str], None]) -> None:

@@ -28,27 +28,27 @@ def present(exchange: Exchange) -> Presented:
 
 
 class GoodCredentials:
-    """The digests that were good when this process last asked, the least recently used forgotten first."""
+    """The credentials that were good when this process last asked, the least recently used forgotten first."""
 
     def __init__(self, most: int = _REMEMBERED) -> None:
         self._most = most
-        self._digests: OrderedDict[str, str] = OrderedDict()
+        self._known: OrderedDict[str, tuple[str, int]] = OrderedDict()
 
-    def remembers(self, presented: Presented) -> bool:
-        """Whether this credential was good."""
-        digest = self._digests.get(presented.key_id)
-        if digest is None or not hmac.compare_digest(digest, presented.digest):
-            return False
-        self._digests.move_to_end(presented.key_id)
-        return True
+    def connector_of(self, presented: Presented) -> int | None:
+        """The connector of a credential that was good; None of any other."""
+        digest, connector_id = self._known.get(presented.key_id, ("", 0))
+        if not hmac.compare_digest(digest, presented.digest):
+            return None
+        self._known.move_to_end(presented.key_id)
+        return connector_id
 
-    def remember(self, presented: Presented) -> None:
+    def remember(self, presented: Presented, connector_id: int) -> None:
         """Notes a credential that the append script let in."""
-        self._digests[presented.key_id] = presented.digest
-        if len(self._digests) > self._most:
-            self._digests.popitem(last=False)
+        self._known[presented.key_id] = presented.digest, connector_id
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
 
     def forget(self, presented: Presented) -> None:
         """Drops a credential that the append script refused."""
-        if self._digests.get(presented.key_id) == presented.digest:
-            del self._digests[presented.key_id]
+        if self._known.get(presented.key_id, ("", 0))[0] == presented.digest:
+            del self._known[presented.key_id]

@@ -7,6 +7,7 @@ request-response middleware costs 200 µs a request.)
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -43,6 +44,11 @@ class Edge:
             await exchange.refuse(refusal)
         except HTTPException as error:
             await exchange.refuse(_refusal_of(error, scope))
+        except asyncio.CancelledError:
+            # The server is stopping and has waited long enough.
+            if not exchange.status:
+                await exchange.refuse(Refusal(Code.SHUTTING_DOWN))
+            raise
         except Exception:
             # The traceback goes to the log under the id that the caller gets.
             if not exchange.status:

@@ -49,17 +49,29 @@ class Exchange:
             self._headers = dict(self.scope["headers"])
         return self._headers.get(name)
 
+    @property
+    def has_body(self) -> bool:
+        """Whether the request says that a body comes."""
+        return self.header(b"transfer-encoding") is not None or self.header(b"content-length") not in (None, b"0")
+
     async def answer(self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         """Sends a JSON answer; `requestId` is set in `payload`."""
-        self.status = status
         self.request_id = self.request_id or unaccepted_request_id()
         payload["requestId"] = self.request_id
         body = orjson.dumps(payload)
-        raw = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", self.request_id.encode()),
-        ]
+        described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self._send_all(status, described, b"" if self.scope["method"] == "HEAD" else body, headers)
+
+    async def answer_not_modified(self, headers: dict[str, str]) -> None:
+        """Sends a 304, the one answer that has no body."""
+        self.request_id = self.request_id or unaccepted_request_id()
+        await self._send_all(304, [], b"", headers)
+
+    async def _send_all(
+        self, status: int, raw: list[tuple[bytes, bytes]], body: bytes, headers: dict[str, str] | None
+    ) -> None:
+        self.status = status
+        raw.append((b"x-request-id", self.request_id.encode()))
         if self.rate_limit is not None:
             raw += (
                 (b"ratelimit-limit", b"%d" % self.rate_limit.limit),
@@ -69,7 +81,7 @@ class Exchange:
         if headers:
             raw += ((name.lower().encode(), value.encode()) for name, value in headers.items())
         await self.send({"type": "http.response.start", "status": status, "headers": raw})
-        await self.send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else body})
+        await self.send({"type": "http.response.body", "body": body})
 
     async def refuse(self, refusal: Refusal) -> None:
         """Sends a refusal in the form that every error has."""

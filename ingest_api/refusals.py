@@ -39,6 +39,9 @@ class Code(enum.Enum):
     UNAUTHORIZED = Rule(401, "The credential is not valid.", False, "Stop and alert: it is wrong or was rotated.")
 
     NOT_FOUND = Rule(404, "There is no such route.", False, "Fix the URL.")
+    UNKNOWN_REQUEST = Rule(
+        404, "The connector was never given this request id.", False, "Ask with the id of an accepted submission."
+    )
     METHOD_NOT_ALLOWED = Rule(405, "The route does not take this method.", False, "Use a method named in `Allow`.")
     BODY_TIMEOUT = Rule(408, "The body stopped arriving.", True, "Send the request again.")
 
@@ -67,6 +70,20 @@ class Code(enum.Enum):
         409, "A timestamp is not RFC 3339 with an offset.", False, "Send e.g. `2026-04-09T11:08:00Z`."
     )
 
+    INVALID_CONFIGURATION = Rule(
+        409, "`configuration` is not a string of up to 1 MB that holds a JSON object.", False, "Fix the configuration."
+    )
+    INVALID_PARAMETER = Rule(409, "A query parameter has a value that can't be used.", False, "Correct the parameter.")
+    INVALID_IDEMPOTENCY_KEY = Rule(
+        409, "`Idempotency-Key` is not 1 to 255 visible characters.", False, "Send another key, a UUID for example."
+    )
+    IDEMPOTENCY_KEY_REUSED = Rule(
+        409,
+        "The `Idempotency-Key` came before with another submission.",
+        False,
+        "Use a new key for each submission, the same one for its repeats.",
+    )
+
     BODY_TOO_LARGE = Rule(413, "The body is over 30 MB, before or after decompression.", False, "Split the batch.")
     UNSUPPORTED_MEDIA_TYPE = Rule(
         415, "`Content-Type` is missing or not `application/json`.", False, "Send `Content-Type: application/json`."
@@ -77,6 +94,7 @@ class Code(enum.Enum):
 
     INTERNAL_ERROR = Rule(500, "We failed.", True, "Retry with backoff; report the request id.")
     STORE_UNAVAILABLE = Rule(503, "The submission can't be made durable now.", True, "Retry after `Retry-After`.")
+    DATABASE_UNAVAILABLE = Rule(503, "Postgres does not answer now.", True, "Retry after `Retry-After`.")
     NOT_READY = Rule(503, "The service is still loading its credentials.", True, "Retry after `Retry-After`.")
     OVERLOADED = Rule(503, "Too many bytes are in flight in this process.", True, "Retry after `Retry-After`.")
     BACKLOG_FULL = Rule(503, "Too much is waiting to be applied.", True, "Retry after `Retry-After`.")

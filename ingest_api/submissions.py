@@ -6,23 +6,27 @@ drain takes it from there (`workers/drain.py`). A refused submission leaves noth
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.append import Appender, Mode, StoreUnavailableError, Verdict
+from ingest_api.append import Submission
 from ingest_api.body import MemoryBudget, read_body
-from ingest_api.credentials import GoodCredentials, present
-from ingest_api.exchange import Exchange, RateLimit
-from ingest_api.readiness import Readiness
+from ingest_api.credentials import present
+from ingest_api.exchange import Exchange
+from ingest_api.gate import Gate
+from ingest_api.idempotency import idempotency_of, require_form
 from ingest_api.refusals import Code, Refusal
-from shared.credentials import Presented
-from shared.keys import lane_of
 from shared.request_id import position_of_entry
-from shared.submission import Meta, encode_meta
+from shared.submission import COUNTED, Meta, encode_meta
 
-_SERVER_FAULTS = 500
+_SERVER_FAULTS: Final = 500
+#: A contrived body can take seconds to judge: meanwhile the event loop goes on.
+_VALIDATE_IN_THREAD_BYTES: Final = 1_048_576
+_REPLAYED: Final = {"Idempotent-Replayed": "true"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,70 +35,43 @@ class SubmissionKind:
 
     meta: Meta
     #: Counts what is in a body, or raises Refusal.
-    validate: Callable[[bytes], int]
-    #: Name of that count in the answer.
-    counted: str
+    validate: Callable[[bytes], int | None]
+    #: Whether a body may be missing, and its Content-Type with it.
+    body_optional: bool = False
 
 
 class Submissions:
     """Takes submissions in."""
 
-    def __init__(
-        self, readiness: Readiness, appender: Appender, memory: MemoryBudget, *, body_timeout_seconds: float
-    ) -> None:
-        self._readiness = readiness
-        self._appender = appender
+    def __init__(self, gate: Gate, memory: MemoryBudget, *, body_timeout_seconds: float) -> None:
+        self._gate = gate
         self._memory = memory
         self._body_timeout_seconds = body_timeout_seconds
-        self._good = GoodCredentials()
 
     async def submit(self, kind: SubmissionKind, exchange: Exchange, receive: Receive) -> None:
         """Answers one submission."""
         presented = present(exchange)
-        if not self._good.remembers(presented):
-            await self._ask(exchange, presented, "check")
+        connector_id = await self._gate.identify(exchange, presented)
         with self._memory.reservation() as reservation:
             try:
-                _require_json(exchange)
+                require_json(exchange, body_optional=kind.body_optional)
+                key = require_form(exchange)
                 body = await read_body(exchange, receive, reservation, patience=self._body_timeout_seconds)
-                exchange.count = kind.validate(body)
+                exchange.count = await _validate(kind, body)
             except Refusal as refusal:
                 if refusal.code.value.status < _SERVER_FAULTS:
-                    await self._ask(exchange, presented, "charge")
+                    await self._gate.charge(exchange, presented)
                 raise
-            verdict = await self._ask(exchange, presented, "append", meta=encode_meta(kind.meta), body=body)
-        exchange.request_id = position_of_entry(self._lane(presented), verdict.entry_id).request_id
-        await exchange.answer(202, {"status": "accepted", "requestId": "", kind.counted: exchange.count})
-
-    def endpoint(self, kind: SubmissionKind) -> SubmissionEndpoint:
-        """The ASGI endpoint of a route that submits."""
-        return SubmissionEndpoint(self, kind)
-
-    async def _ask(
-        self, exchange: Exchange, presented: Presented, mode: Mode, *, meta: bytes = b"", body: bytes = b""
-    ) -> Verdict:
-        """The append script's verdict, or the refusal that it means."""
-        try:
-            verdict = await self._appender.call(self._lane(presented), presented, mode, meta=meta, body=body)
-        except StoreUnavailableError:
-            raise Refusal(Code.STORE_UNAVAILABLE) from None
-        if verdict.word == "unauthorized":
-            self._good.forget(presented)
-            raise Refusal(Code.UNAUTHORIZED)
-        if verdict.word == "not_ready":
-            self._readiness.reload()
-            raise Refusal(Code.NOT_READY)
-        self._good.remember(presented)
-        exchange.connector_id = verdict.connector_id
-        exchange.rate_limit = RateLimit(verdict.burst, verdict.remaining, verdict.reset)
-        if verdict.word == "limited":
-            raise Refusal(Code.RATE_LIMITED, retry_after=verdict.retry_after)
-        if verdict.word == "full":
-            raise Refusal(Code.BACKLOG_FULL)
-        return verdict
-
-    def _lane(self, presented: Presented) -> int:
-        return lane_of(presented.key_id, self._readiness.lanes())
+            lane, meta = self._gate.lane_of(presented), encode_meta(kind.meta)
+            same = key and idempotency_of(key, connector_id=connector_id, lane=lane, meta=meta, body=body)
+            verdict = await self._gate.append(
+                exchange, presented, Submission(meta, exchange.count or 0, body, same or None)
+            )
+        exchange.request_id = position_of_entry(lane, verdict.entry_id).request_id
+        payload: dict[str, Any] = {"status": "accepted", "requestId": exchange.request_id}
+        if counted := COUNTED.get(kind.meta.kind):
+            payload[counted] = exchange.count
+        await exchange.answer(202, payload, _REPLAYED if verdict.word == "replayed" else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +79,24 @@ class SubmissionEndpoint:
     """A plain ASGI endpoint: Starlette's request and response objects cost more than the rest of the path."""
 
     submissions: Submissions
-    kind: SubmissionKind
+    #: What is submitted, by the request's path and query.
+    kind_of: Callable[[Scope], SubmissionKind]
 
     async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
         """Serves one request; `Edge` turns what is raised into an answer."""
-        await self.submissions.submit(self.kind, scope["exchange"], receive)
+        await self.submissions.submit(self.kind_of(scope), scope["exchange"], receive)
 
 
-def _require_json(exchange: Exchange) -> None:
-    media_type = (exchange.header(b"content-type") or b"").partition(b";")[0].strip().lower()
-    if media_type != b"application/json":
+async def _validate(kind: SubmissionKind, body: bytes) -> int | None:
+    if len(body) <= _VALIDATE_IN_THREAD_BYTES:
+        return kind.validate(body)
+    return await asyncio.to_thread(kind.validate, body)
+
+
+def require_json(exchange: Exchange, *, body_optional: bool = False) -> None:
+    """Refuses a body of another media type."""
+    content_type = exchange.header(b"content-type")
+    if content_type is None and body_optional and not exchange.has_body:
+        return
+    if (content_type or b"").partition(b";")[0].strip().lower() != b"application/json":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import errors
 from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -18,6 +19,19 @@ _CONNECT_TIMEOUT_SECONDS: Final = 5
 _SERVER_TIMEOUTS: Final = (
     "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s -c timezone=UTC"
 )
+_OPTIONS: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "row_factory": dict_row,
+    "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+    "options": _SERVER_TIMEOUTS,
+    # Notices a peer that vanished without a word: 10 s idle, then three probes.
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+_POOL_CONNECTIONS: Final = 8
+_POOL_TIMEOUT_SECONDS: Final = 2.0
 #: SQLSTATE classes of "not now": connection, transaction rollback (deadlock, serialisation), resources (disk full,
 #: memory, connections), operator intervention (shutdown, cancelled), system error; and lock_timeout's own.
 _NOT_NOW_CLASSES: Final = ("08", "40", "53", "57", "58")
@@ -26,18 +40,19 @@ _NOT_NOW_STATES: Final = ("55P03", "25006", "25P03", "25P04")
 
 def connect(url: str, *, application: str) -> Connection:
     """A connection in autocommit; transactions are opened explicitly. Raises psycopg.OperationalError."""
-    return psycopg.Connection[dict[str, Any]].connect(
+    return psycopg.Connection[dict[str, Any]].connect(url, application_name=application, **_OPTIONS)
+
+
+def pool(url: str, *, application: str) -> AsyncConnectionPool[Any]:
+    """A few connections for the event loop, opened when first needed. A call waits for one for 2 s, then raises."""
+    return AsyncConnectionPool(
         url,
-        autocommit=True,
-        row_factory=dict_row,
-        connect_timeout=_CONNECT_TIMEOUT_SECONDS,
-        application_name=application,
-        options=_SERVER_TIMEOUTS,
-        # Notices a peer that vanished without a word: 10 s idle, then three probes.
-        keepalives_idle=10,
-        keepalives_interval=3,
-        keepalives_count=3,
-        tcp_user_timeout=20_000,
+        min_size=0,
+        max_size=_POOL_CONNECTIONS,
+        timeout=_POOL_TIMEOUT_SECONDS,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        kwargs={**_OPTIONS, "application_name": application},
     )
 
 

@@ -14,6 +14,8 @@ so that it falls on the same lane, which keeps a connector's submissions in one 
 | {lane-07}:generations          | hash   | for ever             | load_lane, put/strike | load_lane, put/strike    |
 | {lane-07}:credential:<key id>  | hash   | until struck         | load_lane, put/strike | append                   |
 | {lane-07}:bucket:<key id>      | string | until full again     | append                | append                   |
+| {lane-07}:management:<key id>  | string | until full again     | append                | append                   |
+| {lane-07}:idempotency:<c>:<h>  | string | 24 h                 | append                | append                   |
 | {lane-07}:failures             | string | 10 min               | drain                 | drain                    |
 | ingest:lanes                   | string | for ever             | loading               | every process            |
 | ingest:sweeper                 | string | seconds              | sweeper               | sweeper                  |
@@ -58,8 +60,16 @@ class LaneKeys:
         return f"{self.prefix}:credential:{key_id}"
 
     def bucket(self, key_id: str) -> str:
-        """Token bucket of one credential."""
+        """Token bucket of one credential, for submissions."""
         return f"{self.prefix}:bucket:{key_id}"
+
+    def management_bucket(self, key_id: str) -> str:
+        """Token bucket of one credential, for the configuration and status routes."""
+        return f"{self.prefix}:management:{key_id}"
+
+    def idempotency(self, connector_id: int, key_digest: str) -> str:
+        """What a connector's idempotency key (its SHA-256, hex) stands for: survives a rotation of the credential."""
+        return f"{self.prefix}:idempotency:{connector_id}:{key_digest}"
 
 
 @lru_cache(maxsize=1024)

@@ -19,6 +19,8 @@ MAX_ID_BYTES: Final = 512
 MAX_NAME_BYTES: Final = 1024
 #: The name of a field, a tag or a context member.
 MAX_KEY_BYTES: Final = 256
+#: A connector's configuration.
+MAX_CONFIGURATION_BYTES: Final = MB
 MAX_STREAM_CHARACTERS: Final = 128
 #: Digits of a number written out in plain decimal form: far inside what Postgres' numeric holds.
 MAX_NUMBER_DIGITS: Final = 1000

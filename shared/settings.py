@@ -77,6 +77,16 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _some_of(*choices: str) -> Callable[[str], frozenset[str]]:
+    def parse(value: str) -> frozenset[str]:
+        chosen = frozenset(part.strip() for part in value.split(","))
+        if not chosen <= set(choices):
+            raise ValueError(f"must be one or more of {', '.join(choices)}, with commas between")
+        return chosen
+
+    return parse
+
+
 def _setting(parse: Callable[[str], Any], default: Any, doc: str) -> Any:
     return dataclasses.field(default=default, metadata={"parse": parse, "doc": doc})
 
@@ -99,6 +109,11 @@ class Settings:
     host: str = _setting(_text, "127.0.0.1", "Address that the API listens on.")
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")
     web_concurrency: int = _setting(_whole(1, 64), 1, "API processes that share the port.")
+    surfaces: frozenset[str] = _setting(
+        _some_of("data", "management"),
+        frozenset(("data", "management")),
+        "Routes that an API process serves: `data` submits, `management` is the connector configuration.",
+    )
     max_inflight_bytes: int = _setting(
         _whole(64 * MB, 1 << 40), 512 * MB, "Bytes of bodies that one API process holds at once; beyond: 503."
     )
@@ -124,9 +139,16 @@ class Settings:
     )
 
 
+def _as_text(value: object) -> str:
+    """A default as it would be written in the environment."""
+    if isinstance(value, frozenset):
+        return ",".join(sorted(value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 #: Every setting as (name in the environment, default, one sentence), in the order of the README's table.
 REGISTER: Final = tuple(
-    (field.name.upper(), field.default, str(field.metadata["doc"])) for field in dataclasses.fields(Settings)
+    (field.name.upper(), _as_text(field.default), str(field.metadata["doc"])) for field in dataclasses.fields(Settings)
 )
 
 

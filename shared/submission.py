@@ -13,7 +13,10 @@ from typing import Final, Literal
 
 import msgspec
 
-Kind = Literal["items"]
+Kind = Literal["items", "log", "heartbeat", "webhook"]
+
+#: What the count of a kind is called in answers; a heartbeat counts nothing.
+COUNTED: Final[dict[str, str]] = {"items": "itemsReceived", "log": "entriesReceived", "webhook": "itemsReceived"}
 
 #: What an entry takes in Redis beside its body, roughly: id, field names, meta, listpack and index overhead.
 _ENTRY_OVERHEAD_BYTES: Final = 256
@@ -26,6 +29,9 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
     #: Which route took it.
     kind: Kind
+    #: Of a webhook: the stream of its path, and the member that holds the item's id.
+    stream: str = ""
+    id_field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Entry:
     entry_id: str
     connector_id: int
     meta: Meta
+    #: What its sender was told that was received: items or entries.
+    count: int
     #: The request's body, decompressed.
     body: bytes
 
@@ -48,7 +56,7 @@ class Entry:
     def decode(cls, entry_id: bytes, fields: list[bytes]) -> Entry:
         """From what the stream holds: the fields that the append script wrote."""
         values = dict(zip(fields[::2], fields[1::2], strict=True))
-        return cls(entry_id.decode(), int(values[b"c"]), decode_meta(values[b"m"]), values[b"b"])
+        return cls(entry_id.decode(), int(values[b"c"]), decode_meta(values[b"m"]), int(values[b"n"]), values[b"b"])
 
 
 def backlog_cost(body: bytes) -> int:
@@ -56,20 +64,20 @@ def backlog_cost(body: bytes) -> int:
     return len(body) + _ENTRY_OVERHEAD_BYTES
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def encode_meta(meta: Meta) -> bytes:
     """Meta as the stream holds it."""
     return msgspec.json.encode(meta)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def decode_meta(data: bytes) -> Meta:
     """Meta from what the stream holds."""
     return msgspec.json.decode(data, type=Meta)
 
 
 class Item(msgspec.Struct, gc=False):
-    """One item of a batch. `fields` and `tags` are the JSON text that came (`null` where that came)."""
+    """One item of a batch. `fields` and `tags` are the JSON text that came."""
 
     id: str
     name: str | None = None
@@ -82,3 +90,19 @@ class ItemsBody(msgspec.Struct, gc=False):
 
     stream: str
     items: list[Item]
+
+
+class LogEntry(msgspec.Struct, gc=False):
+    """One log entry. `context` is the JSON text that came."""
+
+    level: str
+    message: str
+    #: RFC 3339; none: the time of receipt.
+    timestamp: str | None = None
+    context: msgspec.Raw = EMPTY_OBJECT
+
+
+class LogBody(msgspec.Struct, gc=False):
+    """The body of POST /api/ingest/log."""
+
+    entries: list[LogEntry]

@@ -18,7 +18,7 @@ from shared import sql
 from shared.database import Connection
 from shared.request_id import position_of_entry
 from shared.submission import Entry, encode_meta
-from workers.fold import ItemRow, Slice
+from workers.fold import ItemKey, ItemRow, LogKey, LogRow, Slice
 
 #: A connector's last sign of life is written down again once it is so much newer.
 LIVENESS_STEP: Final = "5 seconds"
@@ -43,10 +43,12 @@ def prepare(connection: Connection) -> Connection:
 
 def write_slice(connection: Connection, result: Slice) -> None:
     """Writes all that a slice came to. Raises psycopg.Error, with nothing written."""
-    with connection.transaction(), connection.pipeline():
+    with connection.pipeline(), connection.transaction():
         connection.execute(sql.query("lock_lane"), {"lane": result.lane})
         if result.items:
             connection.execute(sql.query("upsert_items"), _item_columns(result.items))
+        if result.logs:
+            connection.execute(sql.query("insert_logs"), _log_columns(result.logs))
         connection.execute(sql.query("insert_receipts"), _receipt_columns(result))
         connection.execute(sql.query("upsert_liveness"), _liveness_columns(result.last_versions))
         connection.execute(sql.query("advance_lane"), {"lane": result.lane, "version": result.highest_version})
@@ -59,6 +61,7 @@ def write_dead_letter(connection: Connection, lane: int, entry: Entry, *, reason
         "version": position_of_entry(lane, entry.entry_id).version,
         "lane": lane,
         "meta": encode_meta(entry.meta).decode(),
+        "received": entry.count,
         "body": entry.body,
         "reason": reason,
         "detail": detail,
@@ -68,7 +71,7 @@ def write_dead_letter(connection: Connection, lane: int, entry: Entry, *, reason
         connection.execute(sql.query("advance_lane"), {"lane": lane, "version": values["version"]})
 
 
-def _item_columns(items: dict[tuple[int, str, str], ItemRow]) -> dict[str, list[Any]]:
+def _item_columns(items: dict[ItemKey, ItemRow]) -> dict[str, list[Any]]:
     keys = sorted(items)
     rows = [items[key] for key in keys]
     return {
@@ -79,6 +82,20 @@ def _item_columns(items: dict[tuple[int, str, str], ItemRow]) -> dict[str, list[
         "fields": [row.fields for row in rows],
         "tags": [row.tags for row in rows],
         "versions": [row.version for row in rows],
+    }
+
+
+def _log_columns(logs: dict[LogKey, LogRow]) -> dict[str, list[Any]]:
+    keys = sorted(logs)
+    rows = [logs[key] for key in keys]
+    return {
+        "connector_ids": [key[0] for key in keys],
+        "versions": [key[1] for key in keys],
+        "indexes": [key[2] for key in keys],
+        "levels": [row.level for row in rows],
+        "messages": [row.message for row in rows],
+        "timestamps": [row.timestamp for row in rows],
+        "contexts": [row.context for row in rows],
     }
 
 

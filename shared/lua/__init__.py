@@ -17,9 +17,11 @@ NAMES: Final = (
     "release_lease",
     "hand_over_lease",
     "sweep_lane",
+    "look_at_lane",
     "put_credential",
     "strike_credential",
     "load_lane",
+    "find_entry",
 )
 
 

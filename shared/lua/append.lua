@@ -4,30 +4,35 @@
 --
 -- KEYS[1] lane's stream          KEYS[2] lane's lease
 -- KEYS[3] lane's backlog         KEYS[4] lane's ready marker
--- then for each call: credential, bucket
+-- then for each call: credential, bucket, idempotency (without one: the bucket again, so that no other slot is named)
 --
 -- ARGV[1] now, microseconds; '' = the server's clock
 -- ARGV[2] job id of the wake-up, should this call have to claim it
 -- ARGV[3] lease of a claimed wake-up, milliseconds
 -- ARGV[4] bound of the backlog over all lanes, bytes
 -- ARGV[5] largest sequence of an entry id within a millisecond
--- then for each call, five values:
+-- ARGV[6] life of an idempotency key, milliseconds
+-- then for each call, seven values:
 --   mode    'check' (is the credential good?), 'charge' (and take a token), 'append' (and append)
 --   digest  SHA-256 of the presented secret, hex
 --   cost    bytes that the entry counts in the backlog
 --   meta    entry's meta field
+--   count   entry's count field: what its sender is told that was received
 --   body    entry's body field
+--   print   fingerprint of the submission, hex, where it came with an idempotency key; else ''
 --
 -- Returns {woken, answer, answer, …}: woken is 1 where the caller must enqueue the job of ARGV[2]. An answer is
 --   {'ok', connector, burst, remaining, reset, entry id or ''}   reset: whole seconds until the bucket is full
 --   {'limited', connector, burst, 0, reset, retry after}         whole seconds until one request passes
+--   {'replayed', connector, burst, remaining, reset, entry id}   the key's first submission, this very one
+--   {'reused', connector, burst, remaining, reset, ''}           the key's first submission was another one
 --   {'full', connector, burst, remaining, reset, ''}             nothing was taken
 --   {'unauthorized'}                                             no such key, or another secret
 --   {'not_ready'}                                                this Redis has not been loaded
 
 local stream, lease, backlog, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local backlog_limit, max_sequence = tonumber(ARGV[4]), tonumber(ARGV[5])
-local FIXED_KEYS, FIXED_ARGS, KEYS_A_CALL, ARGS_A_CALL = 4, 5, 2, 5
+local FIXED_KEYS, FIXED_ARGS, KEYS_A_CALL, ARGS_A_CALL = 4, 6, 3, 7
 local calls = (#KEYS - FIXED_KEYS) / KEYS_A_CALL
 
 local now = tonumber(ARGV[1])
@@ -60,8 +65,8 @@ local function write_bucket(key, tokens, rate, burst)
   redis.call('SET', key, string.format('%.17g %.0f', tokens, now), 'PX', string.format('%.0f', full_in))
 end
 
-local function append(connector, cost, meta, body)
-  local id = redis.call('XADD', stream, '*', 'c', connector, 'm', meta, 'b', body)
+local function append(connector, cost, meta, count, body)
+  local id = redis.call('XADD', stream, '*', 'c', connector, 'm', meta, 'n', count, 'b', body)
   bytes = bytes + cost
   -- While the clock stands behind the last id, ids grow by sequence alone: go on in the next millisecond before the
   -- sequence outgrows its bits in a request id.
@@ -72,7 +77,7 @@ local function append(connector, cost, meta, body)
   return id
 end
 
-local function decide(credential, bucket, mode, digest, cost, meta, body)
+local function decide(credential, bucket, idempotency, mode, digest, cost, meta, count, body, print)
   local stored = redis.call('HMGET', credential, 'digest', 'connector', 'rate', 'burst')
   -- Lua keeps one copy of each string and compares addresses: this takes the same time wherever they differ.
   if stored[1] ~= digest then return {'unauthorized'} end
@@ -84,18 +89,27 @@ local function decide(credential, bucket, mode, digest, cost, meta, body)
 
   if mode == 'check' then return answer('ok', '') end
   if tokens < 1 then return answer('limited', math.max(1, math.ceil((1 - tokens) / rate))) end
-  if mode == 'append' and bytes + elsewhere + cost > backlog_limit then return answer('full', '') end
+  local first = print ~= '' and redis.call('GET', idempotency)
+  if mode == 'append' and not first and bytes + elsewhere + cost > backlog_limit then return answer('full', '') end
   tokens = tokens - 1
   write_bucket(bucket, tokens, rate, burst)
   if mode == 'charge' then return answer('ok', '') end
-  return answer('ok', append(connector, cost, meta, body))
+  if first then
+    local first_print, first_id = string.match(first, '^(%x+) (%S+)$')
+    if first_print == print then return answer('replayed', first_id) end
+    return answer('reused', '')
+  end
+  local id = append(connector, cost, meta, count, body)
+  if print ~= '' then redis.call('SET', idempotency, print .. ' ' .. id, 'PX', ARGV[6]) end
+  return answer('ok', id)
 end
 
 local answers = {0}
 for i = 1, calls do
   local k, a = FIXED_KEYS + (i - 1) * KEYS_A_CALL, FIXED_ARGS + (i - 1) * ARGS_A_CALL
   answers[i + 1] = decide(
-    KEYS[k + 1], KEYS[k + 2], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3]), ARGV[a + 4], ARGV[a + 5])
+    KEYS[k + 1], KEYS[k + 2], KEYS[k + 3],
+    ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3]), ARGV[a + 4], ARGV[a + 5], ARGV[a + 6], ARGV[a + 7])
 end
 
 if bytes > bytes_before then

@@ -10,15 +10,41 @@ ON CONFLICT (connector_id, version) DO NOTHING;
 
 -- name: insert_dead_letter
 -- Keeps a submission that can never be applied, whole, with the reason.
-INSERT INTO dead_letters (connector_id, version, lane, meta, body, reason, detail)
-VALUES (%(connector_id)s, %(version)s, %(lane)s, %(meta)s::jsonb, %(body)b, %(reason)s, %(detail)s)
+INSERT INTO dead_letters (connector_id, version, lane, meta, received, body, reason, detail)
+VALUES (%(connector_id)s, %(version)s, %(lane)s, %(meta)s::jsonb, %(received)s, %(body)b, %(reason)s, %(detail)s)
 ON CONFLICT (connector_id, version) DO NOTHING;
 
 -- name: upsert_liveness
--- Moves the connectors' last sign of life forward, in steps: a heartbeat a second is not a row update a second.
+-- Moves the connectors' last sign of life forward, in steps: a heartbeat a second is not a row update a second. Rows
+-- that are recent enough are left out before the upsert, which would lock them, and a lock is a write.
 INSERT INTO connector_liveness AS known (connector_id, last_seen_at)
 SELECT connector_id, last_seen_at
 FROM unnest(%(connector_ids)b::bigint[], %(last_seen_at)b::timestamptz[]) AS slice (connector_id, last_seen_at)
+WHERE NOT EXISTS (
+    SELECT FROM connector_liveness AS recent
+    WHERE recent.connector_id = slice.connector_id
+      AND recent.last_seen_at > slice.last_seen_at - %(step)s::interval
+)
 ON CONFLICT (connector_id) DO UPDATE
 SET last_seen_at = excluded.last_seen_at
-WHERE known.last_seen_at < excluded.last_seen_at - %(step)s::interval;
+WHERE known.last_seen_at < excluded.last_seen_at;
+
+-- name: select_outcome
+-- What became of one submission: applied, or dead; no row while it is neither.
+SELECT 'applied' AS state, kind, received, applied_at AS ended_at, NULL AS reason, NULL AS detail
+FROM receipts
+WHERE connector_id = %(connector_id)s AND version = %(version)s
+UNION ALL
+SELECT 'dead', meta ->> 'kind', received, died_at, reason, detail
+FROM dead_letters
+WHERE connector_id = %(connector_id)s AND version = %(version)s;
+
+-- name: select_submission
+-- The same for operators, who have the request id alone: its lane and version.
+SELECT connector_id, 'applied' AS state, kind, received, applied_at AS ended_at, NULL AS reason, NULL AS detail
+FROM receipts
+WHERE lane = %(lane)s AND version = %(version)s
+UNION ALL
+SELECT connector_id, 'dead', meta ->> 'kind', received, died_at, reason, detail
+FROM dead_letters
+WHERE lane = %(lane)s AND version = %(version)s;

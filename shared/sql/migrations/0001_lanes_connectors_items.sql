@@ -64,7 +64,7 @@ CREATE TABLE receipts (
     version      bigint NOT NULL,
     lane         smallint NOT NULL,
     kind         text NOT NULL,
-    -- What the sender was told: items received.
+    -- What the sender was told that was received: items or entries.
     received     integer NOT NULL,
     applied_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (connector_id, version)
@@ -77,6 +77,7 @@ CREATE TABLE dead_letters (
     version      bigint NOT NULL,
     lane         smallint NOT NULL,
     meta         jsonb NOT NULL,
+    received     integer NOT NULL, -- as in receipts
     body         bytea NOT NULL,
     reason       text NOT NULL, -- short and stable: an SQLSTATE, or what the fold found
     detail       text NOT NULL,

@@ -1,0 +1,99 @@
+"""A connector's configuration: what operators manage, or else what the connector published, or else nothing.
+
+The management surface: it shares the gate with the routes that submit, has a token bucket of its own, and may be served
+by other processes (`SURFACES`). Postgres is asked each time: a connector fetches its configuration when it starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+from starlette.types import Receive, Scope, Send
+
+from ingest_api.body import MemoryBudget, read_body
+from ingest_api.credentials import present
+from ingest_api.exchange import Exchange
+from ingest_api.gate import Gate
+from ingest_api.refusals import Code, Refusal
+from ingest_api.submissions import require_json
+from ingest_api.validation import validate_configuration
+from shared import sql
+
+_NO_CONFIGURATION: Final = "{}"
+
+
+class Configurations:
+    """The endpoint, for GET and PUT."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        database: AsyncConnectionPool[Any],
+        memory: MemoryBudget,
+        *,
+        datapool_address: str,
+        body_timeout_seconds: float,
+    ) -> None:
+        self._gate = gate
+        self._database = database
+        self._memory = memory
+        self._datapool_address = datapool_address
+        self._body_timeout_seconds = body_timeout_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
+        """Serves one request."""
+        exchange: Exchange = scope["exchange"]
+        connector_id = await self._gate.charge(exchange, present(exchange), managing=True)
+        if scope["method"] == "PUT":
+            await self._publish(connector_id, exchange, receive)
+        await self._show(connector_id, exchange)
+
+    async def _publish(self, connector_id: int, exchange: Exchange, receive: Receive) -> None:
+        """Stores what the connector sends as its default; what operators manage stays."""
+        with self._memory.reservation() as reservation:
+            require_json(exchange)
+            body = await read_body(exchange, receive, reservation, patience=self._body_timeout_seconds)
+            configuration = validate_configuration(body)
+        await self._execute("publish_configuration", connector_id=connector_id, configuration=configuration)
+
+    async def _show(self, connector_id: int, exchange: Exchange) -> None:
+        rows = await self._execute("select_configuration", connector_id=connector_id)
+        payload = {**_configuration(rows[0]), "dataPoolAddress": self._datapool_address}
+        etag = _etag(payload)
+        if exchange.scope["method"] != "PUT" and _matches(exchange.header(b"if-none-match"), etag):
+            await exchange.answer_not_modified({"ETag": etag})
+        else:
+            await exchange.answer(
+                200, {"requestId": "", **payload}, {"ETag": etag, "Cache-Control": "private, no-cache"}
+            )
+
+    async def _execute(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        try:
+            async with self._database.connection() as connection:
+                cursor = await connection.execute(sql.query(query), values)
+                return await cursor.fetchall() if cursor.description else []
+        except psycopg.Error:
+            raise Refusal(Code.DATABASE_UNAVAILABLE) from None
+
+
+def _configuration(row: dict[str, Any]) -> dict[str, Any]:
+    managed, published = row["managed"], row["published"]
+    return {
+        "connectorId": row["connector_id"],
+        "name": row["name"],
+        "configuration": managed if managed is not None else published or _NO_CONFIGURATION,
+        "defaultConfiguration": managed is None,
+    }
+
+
+def _etag(payload: dict[str, Any]) -> str:
+    """A strong tag of what the answer says; the answer's own request id is not part of it."""
+    return f'"{hashlib.sha256(repr(sorted(payload.items())).encode()).hexdigest()[:32]}"'
+
+
+def _matches(header: bytes | None, etag: str) -> bool:
+    tags = [tag.strip().removeprefix("W/") for tag in (header or b"").decode("latin-1").split(",")]
+    return etag in tags or tags == ["*"]

@@ -1,0 +1,51 @@
+"""The routes that submit: what each body must be, and what its sender is told of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from urllib.parse import parse_qs
+
+from starlette.types import Scope
+
+from ingest_api.submissions import SubmissionKind
+from ingest_api.validation import (
+    validate_heartbeat,
+    validate_items,
+    validate_log_entries,
+    validate_stream,
+    validate_webhook,
+)
+from shared.submission import Meta
+
+_ITEMS = SubmissionKind(Meta("items"), validate_items)
+_LOG = SubmissionKind(Meta("log"), validate_log_entries)
+_HEARTBEAT = SubmissionKind(Meta("heartbeat"), validate_heartbeat, body_optional=True)
+
+
+def items(_scope: Scope) -> SubmissionKind:
+    """Of POST /api/ingest."""
+    return _ITEMS
+
+
+def log(_scope: Scope) -> SubmissionKind:
+    """Of POST /api/ingest/log."""
+    return _LOG
+
+
+def heartbeat(_scope: Scope) -> SubmissionKind:
+    """Of POST /api/ingest/heartbeat."""
+    return _HEARTBEAT
+
+
+def webhook(scope: Scope) -> SubmissionKind:
+    """Of POST /api/webhook/{stream}, whose query may name an `idField`."""
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    stream, id_field = scope["path_params"]["stream"], query.get("idField", ["id"])[-1]
+    meta = Meta("webhook", stream=stream, id_field=id_field)
+    return SubmissionKind(meta, partial(_validate_webhook, stream, id_field))
+
+
+def _validate_webhook(stream: str, id_field: str, body: bytes) -> int:
+    validate_stream(stream)
+    validate_webhook(body, id_field)
+    return 1

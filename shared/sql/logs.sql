@@ -1,0 +1,26 @@
+-- What connectors log.
+
+-- name: insert_logs
+-- Adds the log entries of a slice; a repeated delivery changes nothing.
+INSERT INTO connector_logs (connector_id, version, index, logged_at, level, message, context)
+SELECT connector_id, version, index, coalesce(logged_at::timestamptz, version_time(version)), level, message, context
+FROM unnest(
+    %(connector_ids)b::bigint[], %(versions)b::bigint[], %(indexes)b::int[], %(timestamps)b::text[],
+    %(levels)b::text[], %(messages)b::text[], %(contexts)b::jsonb[]
+) AS slice (connector_id, version, index, logged_at, level, message, context)
+ON CONFLICT (connector_id, version, index) DO NOTHING;
+
+-- name: select_logs
+-- A connector's log entries in the order in which they came, from a position on: the newest `limit` of them.
+SELECT * FROM (
+    SELECT connector_logs.version, index, lane, logged_at, level, message, context::text AS context
+    FROM connector_logs
+    JOIN connectors USING (connector_id)
+    WHERE connector_id = %(connector_id)s
+      AND (%(level)s::text IS NULL OR level = %(level)s)
+      AND (%(since)s::timestamptz IS NULL OR logged_at >= %(since)s)
+      AND (connector_logs.version, index) > (%(after_version)s::bigint, %(after_index)s::int)
+    ORDER BY connector_logs.version DESC, index DESC
+    LIMIT %(limit)s
+) AS newest
+ORDER BY version, index;

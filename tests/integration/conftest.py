@@ -1,0 +1,112 @@
+"""Real engines for every test here: started once, made clean for each test.
+
+A test that needs both asks for `settings`; one that needs a single engine for `database_url` or `redis_flushed_url`
+(or `redis`, a client of it). A database is a copy of a migrated template, which takes some 20 ms; Redis is one server,
+flushed before each test, so tests of one session must not run side by side on it (pytest-xdist gives each worker its
+own session, so its own engines).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from redis import Redis
+
+from shared import database, redis_connection
+from shared.local.engines import Engines, engines
+from shared.migrations import migrate
+from shared.settings import SecretUrl, Settings
+
+TEMPLATE = "migrated_template"
+LANES = 4
+
+
+@pytest.fixture(scope="session")
+def running_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    """Valkey and Postgres, for the whole session. Who kills one starts it again before the test ends."""
+    with engines(tmp_path_factory.mktemp("engines")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def postgres_url(running_engines: Engines) -> str:
+    """The server's own database, which tests leave empty: to create others from."""
+    return str(running_engines.database_url)
+
+
+@pytest.fixture(scope="session")
+def redis_url(running_engines: Engines) -> str:
+    """Redis with whatever the last test left in it."""
+    return str(running_engines.redis_url)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> str:
+    """Name of a migrated database that nobody connects to."""
+    create_database(postgres_url, TEMPLATE)
+    with database.connect(url_of(postgres_url, TEMPLATE), application="tests") as connection:
+        migrate(connection, lanes=LANES)
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """A fresh migrated database with 4 lanes and nothing else."""
+    yield from temporary_database(postgres_url, f"TEMPLATE {migrated_template}")
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """A fresh database that was never migrated."""
+    yield from temporary_database(postgres_url)
+
+
+@pytest.fixture
+def redis_flushed_url(redis_url: str) -> str:
+    """Redis, emptied."""
+    with redis_connection.connect(redis_url) as client:
+        client.flushall()
+    return redis_url
+
+
+@pytest.fixture
+def redis(redis_flushed_url: str) -> Iterator[Redis]:
+    """A client of the emptied Redis."""
+    with redis_connection.connect(redis_flushed_url) as client:
+        yield client
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[database.Connection]:
+    """A connection to the test's own database."""
+    with database.connect(database_url, application="tests") as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(database_url: str, redis_flushed_url: str) -> Settings:
+    """Settings of a fresh installation: migrated, with nothing in it, Redis not loaded yet."""
+    return Settings(database_url=SecretUrl(database_url), redis_url=SecretUrl(redis_flushed_url))
+
+
+def temporary_database(server_url: str, template: str = "") -> Iterator[str]:
+    name = f"test_{secrets.token_hex(6)}"
+    create_database(server_url, name, template)
+    yield url_of(server_url, name)
+    # What a test left connected is its own affair.
+    with psycopg.connect(server_url, autocommit=True) as server:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def create_database(server_url: str, name: str, template: str = "") -> None:
+    # FILE_COPY, the other strategy, makes a checkpoint each time.
+    with psycopg.connect(server_url, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name} {template} STRATEGY wal_log".encode())
+
+
+def url_of(server_url: str, name: str) -> str:
+    """The address of another database of the same server."""
+    return server_url.replace("/ingest?", f"/{name}?")

@@ -1,0 +1,144 @@
+"""A small language for tests of one lane: its scripts called as the API calls them, a drain run as a worker runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from redis import Redis
+
+from shared import database, lua
+from shared.connectors import Connectors
+from shared.credentials import Presented, parse_credential
+from shared.keys import LaneKeys, lane_keys, lane_of
+from shared.loading import count_lanes, load_lanes
+from shared.lua import Scripts
+from shared.request_id import MAX_SEQUENCE
+from shared.submission import Meta, backlog_cost, encode_meta
+from shared.wakeup import LEASE_MS, new_job_id, wake_queue
+from workers.drain import Drain, Tools
+from workers.write import prepare
+
+NO_LIMIT = 1 << 40
+
+
+def batch(*items: dict[str, Any], stream: str = "agents") -> bytes:
+    """The body of a POST /api/ingest."""
+    return json.dumps({"stream": stream, "items": items}).encode()
+
+
+def presented(credential: str) -> Presented:
+    """A credential as a request presents it."""
+    found = parse_credential(credential)
+    assert found
+    return found
+
+
+@dataclass
+class Lane:
+    """One connector's lane, on real engines."""
+
+    redis: Redis
+    connection: database.Connection
+    connector_id: int
+    credential: str
+    lanes: int
+    backlog_limit: int = NO_LIMIT
+    stopping: Callable[[], bool] = field(default=lambda: False)
+
+    @classmethod
+    def of_new_connector(cls, redis: Redis, database_url: str, name: str = "demo", **limits: Any) -> Lane:
+        """A connector, its credential loaded, its lane ready."""
+        connection = prepare(database.connect(database_url, application="test"))
+        made = Connectors(connection, redis).create(name, **limits)
+        lanes = count_lanes(connection, redis)
+        load_lanes(connection, redis, range(lanes))
+        return cls(redis, connection, made.connector_id, made.credential.text, lanes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    @property
+    def number(self) -> int:
+        return lane_of(presented(self.credential).key_id, self.lanes)
+
+    @property
+    def keys(self) -> LaneKeys:
+        return lane_keys(self.number)
+
+    def ask(
+        self, mode: str, body: bytes = b"", *, now_us: int | None = None, idempotency: str = "", fingerprint: str = ""
+    ) -> tuple[bool, list[Any]]:
+        """One call of the append script: whether it claimed the wake-up, and its answer."""
+        who = presented(self.credential)
+        woken, answer = self.redis.register_script(lua.source("append"))(
+            keys=[
+                self.keys.stream,
+                self.keys.lease,
+                self.keys.backlog,
+                self.keys.ready,
+                self.keys.credential(who.key_id),
+                self.keys.bucket(who.key_id),
+                self.keys.idempotency(self.connector_id, idempotency),
+            ],
+            args=[
+                "" if now_us is None else now_us,
+                new_job_id(self.number),
+                LEASE_MS,
+                self.backlog_limit,
+                MAX_SEQUENCE,
+                60_000,
+                mode,
+                who.digest,
+                backlog_cost(body),
+                encode_meta(Meta("items")),
+                1,
+                body,
+                fingerprint,
+            ],
+        )
+        return bool(woken), [part.decode() if isinstance(part, bytes) else part for part in answer]
+
+    def append(self, *items: dict[str, Any], raw: bytes | None = None) -> str:
+        """Appends a batch; the entry's id."""
+        _, answer = self.ask("append", batch(*items) if raw is None else raw)
+        assert answer[0] == "ok", answer
+        return str(answer[-1])
+
+    def drain(self, connection: Callable[[], database.Connection] | None = None) -> None:
+        """One job's work on the lane, by a worker of its own."""
+        tools = Tools(
+            redis=self.redis,
+            scripts=Scripts(self.redis),
+            queue=wake_queue(self.redis),
+            connection=connection or (lambda: self.connection),
+            stopping=self.stopping,
+        )
+        Drain(tools, self.number, new_job_id(self.number)).run()
+
+    def drain_once(self) -> None:
+        """The same, without lingering on the empty lane."""
+        self.redis.rpush("rq:queue:drain", "another-lane-waits")
+        try:
+            self.drain()
+        finally:
+            self.redis.lrem("rq:queue:drain", 0, "another-lane-waits")
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """What Postgres holds."""
+        return self.connection.execute(query.encode()).fetchall()
+
+    def counters(self) -> dict[str, Any]:
+        """Item id to the `n` in its fields."""
+        return {row["id"]: row["fields"]["n"] for row in self.rows("SELECT id, fields FROM items")}
+
+    def assert_empty(self) -> None:
+        """Nothing waits, nothing is pending, and the backlog's bytes are exactly nought."""
+        assert self.redis.xlen(self.keys.stream) == 0
+        assert self.redis.xpending(self.keys.stream, "drain")["pending"] == 0
+        assert int(self.redis.hget(self.keys.backlog, "bytes") or 0) == 0

@@ -1,0 +1,136 @@
+"""The append script: who is let in, what it costs, what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import math
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.integration.lane_tools import Lane, batch
+from redis import Redis
+
+from shared.request_id import MAX_SEQUENCE
+
+BODY = batch({"id": "a"})
+
+
+@pytest.fixture
+def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
+    with Lane.of_new_connector(redis, database_url, rate=10, burst=3) as lane:
+        yield lane
+
+
+def test_an_accepted_submission_is_appended_and_claims_the_wake_up_once(lane: Lane) -> None:
+    first_woken, first = lane.ask("append", BODY)
+    second_woken, second = lane.ask("append", BODY)
+
+    assert (first_woken, second_woken) == (True, False)
+    assert [first[0], second[0]] == ["ok", "ok"]
+    assert lane.redis.xlen(lane.keys.stream) == 2
+
+
+def test_a_wrong_secret_and_an_unknown_key_are_told_the_same_and_leave_nothing(lane: Lane) -> None:
+    good = lane.credential
+    lane.credential = good[:-1] + ("a" if good[-1] != "a" else "b")
+    _, wrong_secret = lane.ask("append", BODY)
+    lane.redis.delete(lane.keys.credential(good.split("_")[1]))
+    _, unknown_key = lane.ask("append", BODY)
+
+    assert wrong_secret == unknown_key == ["unauthorized"]
+    assert lane.redis.xlen(lane.keys.stream) == 0
+    assert lane.redis.exists(lane.keys.bucket(good.split("_")[1])) == 0
+
+
+def test_a_check_takes_no_token_and_a_charge_takes_one(lane: Lane) -> None:
+    remaining = [lane.ask(mode, now_us=1_000_000)[1][3] for mode in ("check", "check", "charge", "check")]
+
+    assert remaining == [3, 3, 2, 2]
+
+
+def test_past_the_limit_nothing_is_appended_and_retry_after_holds(lane: Lane) -> None:
+    words = [lane.ask("append", BODY, now_us=1_000_000)[1][0] for _ in range(4)]
+    limited = lane.ask("append", BODY, now_us=1_000_000)[1]
+
+    assert words == ["ok", "ok", "ok", "limited"]
+    assert lane.redis.xlen(lane.keys.stream) == 3
+    assert lane.ask("append", BODY, now_us=1_000_000 + limited[-1] * 1_000_000)[1][0] == "ok"
+
+
+def test_a_full_backlog_takes_neither_the_submission_nor_a_token(lane: Lane) -> None:
+    lane.backlog_limit = 10
+
+    _, answer = lane.ask("append", BODY, now_us=1_000_000)
+
+    assert answer[0] == "full"
+    assert lane.ask("check", now_us=1_000_000)[1][3] == 3
+    assert lane.redis.xlen(lane.keys.stream) == 0
+
+
+def test_bytes_in_other_lanes_count_towards_the_bound(lane: Lane) -> None:
+    lane.backlog_limit = 10_000
+    lane.redis.hset(lane.keys.backlog, "elsewhere", 9_990)
+
+    assert lane.ask("append", BODY)[1][0] == "full"
+
+
+def test_a_redis_that_lost_its_memory_is_not_ready(lane: Lane) -> None:
+    lane.redis.flushall()
+
+    assert lane.ask("append", BODY) == (False, ["not_ready"])
+    assert lane.redis.dbsize() == 0
+
+
+def test_a_clock_that_steps_back_neither_repeats_an_id_nor_outgrows_its_bits(lane: Lane) -> None:
+    future = 4_000_000_000_000
+    lane.redis.execute_command("XSETID", lane.keys.stream, f"{future}-{MAX_SEQUENCE - 1}")
+
+    ids = [lane.append({"id": "a"}) for _ in range(3)]
+
+    assert ids == [f"{future}-{MAX_SEQUENCE}", f"{future + 1}-1", f"{future + 1}-2"]
+
+
+@dataclass
+class Bucket:
+    """The token bucket in ten lines; times in microseconds."""
+
+    rate: float
+    burst: int
+    tokens: float
+    at: int = 0
+
+    def take(self, now: int) -> tuple[bool, int]:
+        """Whether a token was there, and the whole tokens left."""
+        filled = min(self.burst, self.tokens + max(0, now - self.at) * self.rate / 1_000_000)
+        if filled < 1:
+            return False, 0
+        self.tokens, self.at = filled - 1, now
+        return True, math.floor(self.tokens)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    rate=st.floats(0.1, 10_000),
+    burst=st.integers(1, 500),
+    steps=st.lists(st.integers(-2_000_000, 5_000_000), min_size=1, max_size=30),
+)
+def test_the_token_bucket_does_what_ten_lines_of_python_do(
+    lane: Lane, rate: float, burst: int, steps: list[int]
+) -> None:
+    key_id = lane.credential.split("_")[1]
+    lane.redis.hset(lane.keys.credential(key_id), mapping={"rate": repr(rate), "burst": burst})
+    lane.redis.delete(lane.keys.bucket(key_id))
+    model, now = Bucket(rate, burst, burst), 1_800_000_000_000_000
+    model.at = now
+
+    for step in steps:
+        now += step
+        taken, left = model.take(now)
+        word, _, limit, remaining, reset, last = lane.ask("charge", now_us=now)[1]
+
+        assert (word == "ok", remaining, limit) == (taken, left, burst)
+        assert 0 <= reset <= math.ceil(burst / rate)
+        if not taken:
+            assert 1 <= last <= math.ceil(1 / rate) + 1

@@ -1,0 +1,200 @@
+"""The drain: whatever happens to it, each submission has its effect once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from tests.integration.lane_tools import Lane, batch
+from redis import Redis
+
+from shared import database
+from shared.lua import Scripts
+from shared.wakeup import wake_queue
+from workers import drain as drain_module
+from workers.sweep import Sweeper
+
+
+@pytest.fixture
+def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
+    with Lane.of_new_connector(redis, database_url, rate=1e6, burst=1_000_000) as lane:
+        yield lane
+
+
+class KilledError(BaseException):
+    """Stands for kill -9: nothing after it runs, no handler sees it."""
+
+
+def dies(*_: Any, **__: Any) -> None:
+    raise KilledError
+
+
+def test_a_lane_is_drained_to_the_last_state_and_left_empty(lane: Lane) -> None:
+    for number in range(50):
+        lane.append({"id": "a", "fields": {"n": number}}, {"id": f"b{number}", "fields": {"n": number}})
+
+    lane.drain_once()
+
+    assert lane.counters() == {"a": 49} | {f"b{number}": number for number in range(50)}
+    assert len(lane.rows("SELECT FROM receipts")) == 50
+    lane.assert_empty()
+    assert lane.redis.exists(lane.keys.lease) == 0
+
+
+@pytest.mark.parametrize("phase", ["fold", "write_slice", "_settle", "_release"])
+def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+    lane.append({"id": "a", "fields": {"n": 1}})
+    owner = drain_module.Drain if phase.startswith("_") else drain_module
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(owner, phase, dies)
+        lane.drain_once()
+    lane.redis.delete(lane.keys.lease)  # it runs out by itself in three seconds
+
+    lane.append({"id": "a", "fields": {"n": 2}})
+    lane.drain_once()
+
+    assert lane.counters() == {"a": 2}
+    assert len(lane.rows("SELECT FROM receipts")) == 2
+    lane.assert_empty()
+
+
+def test_a_repeated_delivery_of_an_older_state_changes_nothing(lane: Lane) -> None:
+    lane.append({"id": "a", "fields": {"n": 1}})
+    read = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 1000])
+    lane.append({"id": "a", "fields": {"n": 2}})
+    lane.connection.execute("SELECT 1")
+    newer = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 1000])
+
+    for entries in (newer, read, newer):
+        decoded = [drain_module.Entry.decode(entry_id, fields) for entry_id, fields in entries]
+        drain_module.write_slice(lane.connection, drain_module.fold(lane.number, decoded))
+
+    assert lane.counters() == {"a": 2}
+    assert len(lane.rows("SELECT FROM receipts")) == 2
+
+
+def test_an_entry_that_can_never_be_applied_is_put_aside_whole_and_the_lane_goes_on(lane: Lane) -> None:
+    poison = batch({"id": "bad", "fields": {"n": "\u0000"}})
+    for number in range(10):
+        lane.append({"id": f"a{number}", "fields": {"n": number}})
+        if number == 4:
+            lane.append(raw=poison)
+            lane.append(raw=b"not json")
+
+    lane.drain_once()
+
+    assert lane.counters() == {f"a{number}": number for number in range(10)}
+    dead = lane.rows("SELECT body, reason FROM dead_letters ORDER BY version")
+    assert [(bytes(row["body"]), row["reason"]) for row in dead] == [(poison, "22P05"), (b"not json", "unreadable")]
+    lane.assert_empty()
+
+
+def test_postgres_away_leaves_the_slice_pending_and_pauses_the_lane(lane: Lane) -> None:
+    lane.append({"id": "a", "fields": {"n": 1}})
+
+    def no_connection() -> database.Connection:
+        raise psycopg.OperationalError("connection refused")
+
+    for _ in range(3):
+        lane.redis.delete(lane.keys.lease)
+        with pytest.raises(psycopg.OperationalError):
+            lane.drain(no_connection)
+
+    assert lane.redis.get(lane.keys.lease) == b"paused"
+    assert 500 < lane.redis.pttl(lane.keys.lease) <= 1000
+    lane.redis.delete(lane.keys.lease)
+    lane.drain_once()
+    assert lane.counters() == {"a": 1}
+    lane.assert_empty()
+
+
+def test_a_slice_stops_at_its_bytes_whatever_the_sizes_of_entries(lane: Lane) -> None:
+    lane.append(raw=b"x" * 500)
+    for _ in range(3):
+        lane.append(raw=b"x" * 10)
+    read = Scripts(lane.redis)
+
+    slices = [len(read("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 100])) for _ in range(3)]
+
+    assert slices == [1, 3, 0]
+
+
+def test_the_sweeper_wakes_a_lane_that_has_work_and_no_lease(lane: Lane, database_url: str) -> None:
+    lane.append({"id": "a"})
+    queue = wake_queue(lane.redis)
+    sweeper = Sweeper(lane.redis, database_url, queue)
+
+    sweeper.sweep()
+    while_claimed = len(queue)
+    lane.redis.delete(lane.keys.lease)
+    sweeper.sweep()
+    after_expiry = len(queue)
+    lane.redis.delete(lane.keys.lease)
+    sweeper.sweep()
+
+    assert while_claimed == 0, "the append's own claim is younger than its lease"
+    assert (after_expiry, len(queue)) == (1, 1), "a job that still stands in the queue is not doubled"
+    assert lane.redis.exists(lane.keys.lease) == 1
+
+
+def test_only_one_sweeper_acts(lane: Lane, database_url: str) -> None:
+    queue = wake_queue(lane.redis)
+    first, second = (Sweeper(lane.redis, database_url, queue) for _ in range(2))
+    first.sweep()
+    lane.append({"id": "a"})
+    lane.redis.delete(lane.keys.lease)
+
+    second.sweep()
+    assert len(queue) == 0
+    first.sweep()
+    assert len(queue) == 1
+
+
+def test_a_sweeper_reloads_a_redis_that_lost_its_memory(lane: Lane, database_url: str) -> None:
+    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis))
+    sweeper.sweep()
+    lane.redis.flushall()
+
+    sweeper.sweep()
+
+    assert lane.ask("check")[1][0] == "ok"
+
+
+def test_a_drain_that_finds_its_group_gone_makes_it_anew(lane: Lane) -> None:
+    lane.append({"id": "a", "fields": {"n": 1}})
+    lane.redis.xgroup_destroy(lane.keys.stream, "drain")
+
+    lane.drain_once()
+
+    assert lane.counters() == {"a": 1}
+    lane.assert_empty()
+
+
+def test_a_second_drain_leaves_a_lane_to_the_one_that_holds_it(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    lane.append({"id": "a", "fields": {"n": 1}})
+    lane.redis.set(lane.keys.lease, "running:another", px=3000)
+    monkeypatch.setattr(drain_module, "write_slice", dies)
+
+    lane.drain()
+
+    assert lane.redis.get(lane.keys.lease) == b"running:another"
+    assert lane.redis.xlen(lane.keys.stream) == 1
+
+
+def test_a_worker_told_to_stop_passes_its_lane_on(lane: Lane) -> None:
+    for number in range(3):
+        lane.append({"id": f"a{number}"})
+    lane.stopping = lambda: True
+    original: Callable[..., Any] = drain_module.SLICE_ENTRIES  # type: ignore[assignment] # kept to be put back
+
+    try:
+        drain_module.SLICE_ENTRIES = 1  # type: ignore[misc] # a small slice, so that work is left
+        lane.drain()
+    finally:
+        drain_module.SLICE_ENTRIES = original  # type: ignore[misc,assignment]
+
+    assert lane.redis.xlen(lane.keys.stream) == 2
+    assert len(wake_queue(lane.redis)) == 1
+    assert (lane.redis.get(lane.keys.lease) or b"").startswith(b"queued:drain-")

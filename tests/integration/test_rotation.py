@@ -1,0 +1,137 @@
+"""Credentials: what Redis holds follows Postgres, and an old key never comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import threading
+from typing import Any
+
+import pytest
+from tests.integration.lane_tools import Lane
+from redis import Redis
+
+from shared import database, loading
+from shared.connectors import Connectors
+from shared.keys import lane_of
+from shared.loading import count_lanes, load_lanes, unready_lanes
+
+
+@pytest.fixture
+def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
+    with Lane.of_new_connector(redis, database_url) as lane:
+        yield lane
+
+
+@pytest.fixture
+def connectors(lane: Lane) -> Connectors:
+    return Connectors(lane.connection, lane.redis)
+
+
+def word(lane: Lane, credential: str) -> str:
+    lane.credential = credential
+    return str(lane.ask("check")[1][0])
+
+
+def test_a_rotation_kills_the_old_key_and_lets_the_new_one_in(lane: Lane, connectors: Connectors) -> None:
+    old = lane.credential
+    new = connectors.rotate(lane.connector_id).text
+
+    assert (word(lane, old), word(lane, new)) == ("unauthorized", "ok")
+
+
+def test_a_rotated_key_stays_on_its_connectors_lane(lane: Lane, connectors: Connectors) -> None:
+    before = lane.number
+    keys = [connectors.rotate(lane.connector_id) for _ in range(20)]
+
+    assert {lane_of(key.key_id, lane.lanes) for key in keys} == {before}
+
+
+def test_a_disabled_connector_is_refused_until_it_is_enabled(lane: Lane, connectors: Connectors) -> None:
+    connectors.disable(lane.connector_id)
+    while_disabled = word(lane, lane.credential)
+    rotated = connectors.rotate(lane.connector_id).text
+    after_rotation = word(lane, rotated)
+    connectors.enable(lane.connector_id)
+
+    assert (while_disabled, after_rotation, word(lane, rotated)) == ("unauthorized", "unauthorized", "ok")
+
+
+def test_a_redis_that_lost_its_memory_gets_the_current_keys_only(lane: Lane, connectors: Connectors) -> None:
+    old = lane.credential
+    new = connectors.rotate(lane.connector_id).text
+    lane.redis.flushall()
+    load_lanes(lane.connection, lane.redis, range(lane.lanes))
+
+    assert unready_lanes(lane.redis, lane.lanes) == []
+    assert (word(lane, old), word(lane, new)) == ("unauthorized", "ok")
+
+
+class PausedAfterReading:
+    """A connection that lets something happen between a loader's reading and its writing."""
+
+    def __init__(self, connection: database.Connection, meanwhile: Any) -> None:
+        self._connection = connection
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: bytes, values: Any = None) -> Any:
+        found = self._connection.execute(statement, values)
+        if b"credentials" in statement and self._meanwhile:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            rows = found.fetchall()
+            thread = threading.Thread(target=meanwhile)
+            thread.start()
+            thread.join(10)
+            found.scroll(0, mode="absolute") if rows else None
+        return found
+
+
+def test_a_loader_that_read_before_a_rotation_does_not_bring_the_old_key_back(
+    lane: Lane, database_url: str, redis: Redis
+) -> None:
+    old, rotated = lane.credential, []
+
+    def rotate() -> None:
+        with database.connect(database_url, application="rotation") as other:
+            rotated.append(Connectors(other, redis).rotate(lane.connector_id).text)
+
+    load_lanes(PausedAfterReading(lane.connection, rotate), redis, [lane.number])  # type: ignore[arg-type] # a stand-in
+
+    assert (word(lane, old), word(lane, rotated[0])) == ("unauthorized", "ok")
+
+
+def test_what_was_read_before_redis_lost_its_memory_is_not_written_after_it(
+    lane: Lane, database_url: str, redis: Redis
+) -> None:
+    old, rotated = lane.credential, []
+
+    def rotate_and_lose_memory() -> None:
+        with database.connect(database_url, application="rotation") as other:
+            rotated.append(Connectors(other, redis).rotate(lane.connector_id).text)
+        redis.flushall()
+
+    meanwhile = PausedAfterReading(lane.connection, rotate_and_lose_memory)
+    load_lanes(meanwhile, redis, range(lane.lanes))  # type: ignore[arg-type] # a stand-in
+
+    load_lanes(lane.connection, redis, unready_lanes(redis, lane.lanes))
+    assert (word(lane, old), word(lane, rotated[0])) == ("unauthorized", "ok")
+
+
+def test_a_lane_made_anew_starts_above_what_was_applied(lane: Lane) -> None:
+    lane.connection.execute("UPDATE lanes SET applied_version = %s", ((4_000_000_000_000 << 20) + 7,))
+    lane.redis.flushall()
+    load_lanes(lane.connection, lane.redis, range(lane.lanes))
+
+    assert lane.append({"id": "a"}) == "4000000000000-8"
+
+
+def test_ten_thousand_credentials_load_in_parts(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_CREDENTIALS_A_CALL", 3)
+    connectors = Connectors(lane.connection, lane.redis)
+    made = [connectors.create(f"c{number}").credential.text for number in range(40)]
+    lane.redis.flushall()
+    load_lanes(lane.connection, lane.redis, range(count_lanes(lane.connection, lane.redis)))
+
+    assert {word(lane, credential) for credential in made} == {"ok"}

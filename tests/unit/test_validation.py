@@ -1,0 +1,381 @@
+"""What is refused, with which code and path, and that what just fits passes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from ingest_api.refusals import Code, Refusal
+from ingest_api.validation import (
+    validate_heartbeat,
+    validate_items,
+    validate_log_entries,
+    validate_stream,
+    validate_webhook,
+)
+from shared.limits import MAX_BODY_BYTES, MB
+from shared.log_levels import STORED_LEVELS, stored_level
+
+
+def refusal_of(judge: Callable[..., object], *arguments: object) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        judge(*arguments)
+    assert len(caught.value.message) < 250
+    assert len(caught.value.path or "") < 500
+    return caught.value
+
+
+def assert_refused(judge: Callable[..., object], body: bytes, code: Code, path: str | None, *more: object) -> None:
+    refusal = refusal_of(judge, body, *more)
+    assert (refusal.code, refusal.path) == (code, path)
+
+
+def batch(*items: str, stream: str = '"s"') -> bytes:
+    return f'{{"stream":{stream},"items":[{",".join(items)}]}}'.encode()
+
+
+def item(more: str = "") -> bytes:
+    return batch('{"id":"a"' + (f",{more}" if more else "") + "}")
+
+
+def log(more: str = "", level: str = '"info"', message: str = '"m"') -> bytes:
+    entry = f'"level":{level},"message":{message}' + (f",{more}" if more else "")
+    return f'{{"entries":[{{{entry}}}]}}'.encode()
+
+
+def members(count: int) -> str:
+    return ",".join(f'"f{number}":{number}' for number in range(count))
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+# --- The text as a whole ------------------------------------------------------------------------------------------
+
+NOT_JSON = [
+    (b"", Code.EMPTY_BODY),
+    (b" \r\n\t", Code.EMPTY_BODY),
+    (b"\xef\xbb\xbf{}", Code.INVALID_ENCODING),
+    (b'{"\xff":1}', Code.INVALID_ENCODING),
+    (b'{"a":"\xed\xa0\x80"}', Code.INVALID_ENCODING),
+    (b'{"a":"\xf0\x9f\x98"}', Code.INVALID_ENCODING),
+    (b'{"a":"\xc0\x80"}', Code.INVALID_ENCODING),
+    (rb'{"a":"\ud800"}', Code.INVALID_ENCODING),
+    (rb'{"a":"\ud800 and more text"}', Code.INVALID_ENCODING),
+    (rb'{"a":"\ud800\ud800"}', Code.INVALID_ENCODING),
+    (rb'{"a":"\udc00"}', Code.INVALID_ENCODING),
+    (rb'{"\uDFFF":"a"}', Code.INVALID_ENCODING),
+    (rb'{"a":"\ud83d\ude00"', Code.INVALID_JSON),
+    ('{"a":1}'.encode("utf-16"), Code.INVALID_ENCODING),
+    ('{"a":1}'.encode("utf-16-le"), Code.INVALID_JSON),
+    (b'{"a":"\x00"}', Code.INVALID_JSON),
+    (b'{"a":"\n"}', Code.INVALID_JSON),
+    (b"{'a':1}", Code.INVALID_JSON),
+    (b'{"a":1,}', Code.INVALID_JSON),
+    (b'{"a":01}', Code.INVALID_JSON),
+    (b'{"a":+1}', Code.INVALID_JSON),
+    (b'{"a":1.}', Code.INVALID_JSON),
+    (b'{"a":.5}', Code.INVALID_JSON),
+    (b'{"a":NaN}', Code.INVALID_JSON),
+    (b'{"a":-Infinity}', Code.INVALID_JSON),
+    (b'{"a":1}{}', Code.INVALID_JSON),
+    (b'{"a":1} // comment', Code.INVALID_JSON),
+    (b'{"a" 1}', Code.INVALID_JSON),
+    (rb'{"a":"\x41"}', Code.INVALID_JSON),
+    (rb'{"a":"\u12"}', Code.INVALID_JSON),
+    (b'{"a":"', Code.INVALID_JSON),
+    (b"tru", Code.INVALID_JSON),
+    # The text comes first, whatever else is wrong.
+    (b'{"unknown":1,"items":[}', Code.INVALID_JSON),
+]
+
+
+@pytest.mark.parametrize(("body", "code"), NOT_JSON)
+@pytest.mark.parametrize("judge", [validate_items, validate_log_entries, validate_heartbeat, validate_webhook])
+def test_what_is_not_json_is_refused_by_every_route(judge: Callable[..., object], body: bytes, code: Code) -> None:
+    if judge is validate_heartbeat and code is Code.EMPTY_BODY:
+        judge(body)
+        return
+    assert_refused(judge, body, code, None, *(["id"] if judge is validate_webhook else []))
+
+
+@pytest.mark.parametrize("levels", [2_000, 10_000, 10_000_000])
+@pytest.mark.parametrize("closed", [True, False])
+def test_the_deepest_nesting_is_refused_at_once(*, levels: int, closed: bool) -> None:
+    body = b"[" * levels + b"]" * levels * closed
+    assert refusal_of(validate_items, body).code is Code.NESTING_TOO_DEEP
+
+
+# --- Batches --------------------------------------------------------------------------------------------------------
+
+FIELD = "$.items[0].fields"
+BAD_BATCHES = [
+    (b"[]", Code.WRONG_TYPE, "$"),
+    (b"null", Code.WRONG_TYPE, "$"),
+    (nested(101).encode(), Code.NESTING_TOO_DEEP, "$"),
+    (b"{}", Code.MISSING_PROPERTY, "$.stream"),
+    (b'{"stream":"s"}', Code.MISSING_PROPERTY, "$.items"),
+    (b'{"items":[]}', Code.MISSING_PROPERTY, "$.stream"),
+    (b'{"stream":"s","items":[],"x":1}', Code.UNKNOWN_PROPERTY, "$.x"),
+    (b'{"stream":"s","items":[],"a b":1}', Code.UNKNOWN_PROPERTY, '$["a b"]'),
+    (b'{"stream":"s","items":{}}', Code.WRONG_TYPE, "$.items"),
+    (b'{"stream":"s","items":null}', Code.WRONG_TYPE, "$.items"),
+    (b'{"stream":"s","items":[{}],"items":[]}', Code.MISSING_PROPERTY, "$.items[0].id"),
+    (batch(stream="1"), Code.WRONG_TYPE, "$.stream"),
+    (batch(stream='""'), Code.INVALID_STREAM, "$.stream"),
+    (batch(stream='"a b"'), Code.INVALID_STREAM, "$.stream"),
+    (batch(stream='"a\\n"'), Code.INVALID_STREAM, "$.stream"),
+    (batch(stream='"é"'), Code.INVALID_STREAM, "$.stream"),
+    (batch(stream=json.dumps("a" * 129)), Code.INVALID_STREAM, "$.stream"),
+    (batch(stream=json.dumps("a" * 900_000)), Code.INVALID_STREAM, "$.stream"),
+    (batch(stream='"\\u0000"'), Code.NUL_CHARACTER, "$.stream"),
+    (batch("1"), Code.WRONG_TYPE, "$.items[0]"),
+    (batch('{"id":"a"}', "{}"), Code.MISSING_PROPERTY, "$.items[1].id"),
+    (batch('{"id":1}'), Code.WRONG_TYPE, "$.items[0].id"),
+    (batch('{"id":null}'), Code.WRONG_TYPE, "$.items[0].id"),
+    (batch('{"id":""}'), Code.INVALID_ID, "$.items[0].id"),
+    (batch(f'{{"id":"{"a" * 513}"}}'), Code.INVALID_ID, "$.items[0].id"),
+    (batch(f'{{"id":"{"é" * 256}a"}}'), Code.INVALID_ID, "$.items[0].id"),
+    (batch('{"id":"\\u0000"}'), Code.NUL_CHARACTER, "$.items[0].id"),
+    (batch('{"id":"","id":"a"}'), Code.INVALID_ID, "$.items[0].id"),
+    (item('"colour":1'), Code.UNKNOWN_PROPERTY, "$.items[0].colour"),
+    (item('"co\\u0000":1'), Code.NUL_CHARACTER, '$.items[0]["co\\u0000"]'),
+    (item('"name":1'), Code.WRONG_TYPE, "$.items[0].name"),
+    (item(f'"name":"{"a" * 1025}"'), Code.INVALID_NAME, "$.items[0].name"),
+    (item(f'"name":"{"😀" * 256}a"'), Code.INVALID_NAME, "$.items[0].name"),
+    (item('"fields":null'), Code.WRONG_TYPE, "$.items[0].fields"),
+    (item('"tags":[]'), Code.WRONG_TYPE, "$.items[0].tags"),
+    (item('"fields":{"a":{}}'), Code.NESTED_VALUE, f"{FIELD}.a"),
+    (item('"fields":{"a":[1],"a":1}'), Code.NESTED_VALUE, f"{FIELD}.a"),
+    (item('"tags":{"a b":[]}'), Code.NESTED_VALUE, '$.items[0].tags["a b"]'),
+    (item(f'"fields":{{"a":{nested(96)}}}'), Code.NESTED_VALUE, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":{nested(97)}}}'), Code.NESTING_TOO_DEEP, f"{FIELD}.a"),
+    (item('"fields":{"":1}'), Code.INVALID_NAME, f'{FIELD}[""]'),
+    (item(f'"fields":{{"{"a" * 257}":1}}'), Code.INVALID_NAME, f'{FIELD}["{"a" * 64}\\u2026"]'),
+    (item(f'"fields":{{"{"a" * 100_000}":1}}'), Code.INVALID_NAME, f'{FIELD}["(overlong)"]'),
+    (item('"fields":{"a":"x\\u0000"}'), Code.NUL_CHARACTER, f"{FIELD}.a"),
+    (item('"fields":{"a":"\\\\\\u0000"}'), Code.NUL_CHARACTER, f"{FIELD}.a"),
+    (item('"fields":{"a":"\\u0000","a":1}'), Code.NUL_CHARACTER, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":{"9" * 1001}}}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":{"9" * 5000}}}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":{"9" * 1001},"a":1}}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item('"fields":{"a":1e1000,"a":1}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item('"fields":{"a":1E-1000}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":0.{"0" * 999}1}}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item(f'"fields":{{{members(201)}}}'), Code.TOO_MANY_FIELDS, FIELD),
+    (item(f'"tags":{{{members(201)}}}'), Code.TOO_MANY_TAGS, "$.items[0].tags"),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "path"), BAD_BATCHES)
+def test_a_bad_batch_is_refused_where_it_is_bad(body: bytes, code: Code, path: str) -> None:
+    assert_refused(validate_items, body, code, path)
+
+
+GOOD_BATCHES = [
+    (batch(), 0),
+    (batch(stream=json.dumps("Aa0._:-" + "x" * 121)), 0),
+    (batch('{"id":"a"}', '{"id":"a"}'), 2),
+    (b'{"items":[{"id":"a"},{"id":"b"}],"stream":"s","items":[{"id":"c"}]}', 1),
+    (b' {\n"stream" : "s" ,\t"items" : [ { "id" : "a" } , { "id" : "b" } ] } ', 2),
+    (batch(f'{{"id":"{"a" * 512}"}}'), 1),
+    (batch(f'{{"id":"{"é" * 256}"}}'), 1),
+    (batch('{"id":"\\u00e9' + "a" * 510 + '"}'), 1),
+    (item('"name":null,"fields":{},"tags":{}'), 1),
+    (item(f'"name":"{"a" * 1024}"'), 1),
+    (item('"name":""'), 1),
+    (item(f'"fields":{{"{"a" * 256}":1}}'), 1),
+    (item(f'"fields":{{"{"😀" * 64}":1}}'), 1),
+    (item(f'"fields":{{{members(200)}}},"tags":{{{members(200)}}}'), 1),
+    (item(f'"fields":{{{members(200)},"f0":1}}'), 1),
+    (item('"fields":{"a":"{[}]","b":true,"c":null,"d":-0,"e":1.50,"f":1e400,"g":false}'), 1),
+    (item('"fields":{"a":"\\\\u0000"}'), 1),
+    (item(f'"fields":{{"a":{"9" * 1000},"b":1e999,"c":1e-999,"d":0.{"0" * 998}1}}'), 1),
+]
+
+
+@pytest.mark.parametrize(("body", "count"), GOOD_BATCHES)
+def test_what_just_fits_is_counted(body: bytes, count: int) -> None:
+    assert validate_items(body) == count
+
+
+def test_a_refusal_says_the_limit_and_what_was_seen() -> None:
+    refusal = refusal_of(validate_items, item(f'"fields":{{{members(250)}}}'))
+    assert (refusal.limit, refusal.observed) == (200, 250)
+    refusal = refusal_of(validate_items, batch(f'{{"id":"{"é" * 300}"}}'))
+    assert (refusal.limit, refusal.observed) == (512, 600)
+    assert "512 bytes" in refusal.message
+
+
+@pytest.mark.parametrize("unit", ["x", "\\u00e9", "😀", "\\n"])
+def test_a_value_is_measured_decoded(unit: str) -> None:
+    size = len(json.loads(f'"{unit}"').encode())
+    value = unit * (5 * MB // size)
+    padding = "y" * (5 * MB % size)
+    if len(value.encode()) > MAX_BODY_BYTES - 1000:
+        pytest.skip("such a value doesn't fit into a body")
+    assert validate_items(item(f'"fields":{{"a":"{value}{padding}"}}')) == 1
+    refusal = refusal_of(validate_items, item(f'"fields":{{"a":"{value}{padding}z"}}'))
+    assert (refusal.code, refusal.limit, refusal.observed) == (Code.VALUE_TOO_LARGE, 5 * MB, 5 * MB + 1)
+
+
+def test_an_item_is_measured_whole() -> None:
+    half = "x" * (5 * MB - 2)
+    exactly = f'"a":"{half}","b":"{half}","c":1234'
+    assert validate_items(item(f'"fields":{{{exactly}}}')) == 1
+    assert validate_items(item(f'"fields":{{{exactly}}},"tags":{{"t":"{half}"}}')) == 1
+    refusal = refusal_of(validate_items, item(f'"fields":{{{exactly},"d":1}}'))
+    assert (refusal.code, refusal.path, refusal.observed) == (Code.ITEM_TOO_LARGE, FIELD, 10 * MB + 1)
+
+
+def large_batch(last: str = '{"id":"last"}', between: str = ",") -> bytes:
+    fields = '{"state":"Ready","queue":"},{ ]"}'
+    items = [f'{{"id":"{number}","fields":{fields}}}' for number in range(20_000)]
+    return f'{{"stream":"s","items":[{between.join([*items, last])}]}}'.encode()
+
+
+@pytest.mark.parametrize("between", [",", " ,\r\n  "])
+def test_a_large_batch_is_counted(between: str) -> None:
+    assert validate_items(large_batch(between=between)) == 20_001
+
+
+def test_a_fault_at_the_end_of_a_large_batch_is_found() -> None:
+    assert_refused(validate_items, large_batch("{}"), Code.MISSING_PROPERTY, "$.items[20000].id")
+    assert_refused(validate_items, large_batch('{"id":"a"}],"x":[1'), Code.UNKNOWN_PROPERTY, "$.x")
+    assert refusal_of(validate_items, large_batch()[:-1]).code is Code.INVALID_JSON
+
+
+def test_a_fault_amid_a_large_batch_is_found() -> None:
+    body = large_batch().replace(b'"id":"9999"', b'"id":9999')
+    assert_refused(validate_items, body, Code.WRONG_TYPE, "$.items[9999].id")
+
+
+# --- Log entries ------------------------------------------------------------------------------------------------------
+
+ENTRY = "$.entries[0]"
+BAD_LOGS = [
+    (b"{}", Code.MISSING_PROPERTY, "$.entries"),
+    (b'{"entries":[],"stream":"s"}', Code.UNKNOWN_PROPERTY, "$.stream"),
+    (b'{"entries":[{"message":"m"}]}', Code.MISSING_PROPERTY, f"{ENTRY}.level"),
+    (b'{"entries":[{"level":"info"}]}', Code.MISSING_PROPERTY, f"{ENTRY}.message"),
+    (log(level="1"), Code.WRONG_TYPE, f"{ENTRY}.level"),
+    (log(level='"notice"'), Code.INVALID_LEVEL, f"{ENTRY}.level"),
+    (log(level='"info\\n"'), Code.INVALID_LEVEL, f"{ENTRY}.level"),
+    (log(level='"\u0131nfo"'), Code.INVALID_LEVEL, f"{ENTRY}.level"),
+    (log(level=json.dumps("a" * 10_000)), Code.INVALID_LEVEL, f"{ENTRY}.level"),
+    (log(message="null"), Code.WRONG_TYPE, f"{ENTRY}.message"),
+    (log(message='"\\u0000"'), Code.NUL_CHARACTER, f"{ENTRY}.message"),
+    (log('"timestamp":null'), Code.WRONG_TYPE, f"{ENTRY}.timestamp"),
+    (log('"timestamp":"2026-04-09"'), Code.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
+    (log('"timestamp":"no","timestamp":"2026-04-09T11:08:00Z"'), Code.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
+    (log('"context":{"a":[]}'), Code.NESTED_VALUE, f"{ENTRY}.context.a"),
+    (log('"context":{"a":1e9999}'), Code.NUMBER_OUT_OF_RANGE, f"{ENTRY}.context.a"),
+    (log('"contexts":{}'), Code.UNKNOWN_PROPERTY, f"{ENTRY}.contexts"),
+    (log(message=json.dumps("a" * (5 * MB + 1))), Code.VALUE_TOO_LARGE, f"{ENTRY}.message"),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "path"), BAD_LOGS)
+def test_a_bad_log_is_refused_where_it_is_bad(body: bytes, code: Code, path: str) -> None:
+    assert_refused(validate_log_entries, body, code, path)
+
+
+def test_logs_are_counted() -> None:
+    assert validate_log_entries(b'{"entries":[]}') == 0
+    assert validate_log_entries(log('"timestamp":"2026-04-09T11:08:00Z","context":{"rows":"52"}')) == 1
+    assert validate_log_entries(log(message=json.dumps("a" * 5 * MB))) == 1
+    entries = ",".join(['{"level":"info","message":"Poll completed","context":{"rows":"52"}}'] * 10_000)
+    assert validate_log_entries(f'{{"entries":[{entries}]}}'.encode()) == 10_000
+    # There is no limit to how many members a context has.
+    assert validate_log_entries(log(f'"context":{{{members(300)}}}')) == 1
+
+
+@pytest.mark.parametrize("level", [*STORED_LEVELS, "INFO", "Warning", "cRiTiCaL"])
+def test_levels_are_taken_in_any_case(level: str) -> None:
+    assert validate_log_entries(log(level=json.dumps(level))) == 1
+    assert stored_level(level) in ("trace", "debug", "info", "warn", "error", "fatal")
+
+
+# --- Heartbeats and webhooks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b" \n", b"{}", b' {"a":[{"b":"x"}],"items":1} ', f'{{"a":{nested(99)}}}'.encode()]
+)
+def test_a_heartbeat_is_any_object(body: bytes) -> None:
+    validate_heartbeat(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "path"),
+    [
+        (b"[]", Code.WRONG_TYPE, "$"),
+        (b"1", Code.WRONG_TYPE, "$"),
+        (b'{"a":' + nested(100).encode() + b"}", Code.NESTING_TOO_DEEP, "$"),
+        (rb'{"a":[1,{"b c":["x","\u0000"]}]}', Code.NUL_CHARACTER, '$.a[1]["b c"][1]'),
+        (rb'{"a":[1,{"x":"[,{","b\u0000":[]}]}', Code.NUL_CHARACTER, '$.a[1]["b\\u0000"]'),
+        (b'{"a":["1e9999",{"b":[0,1e9999]}]}', Code.NUMBER_OUT_OF_RANGE, "$.a[1].b[1]"),
+    ],
+)
+def test_a_bad_heartbeat_is_refused(body: bytes, code: Code, path: str) -> None:
+    assert_refused(validate_heartbeat, body, code, path)
+
+
+@pytest.mark.parametrize(
+    ("body", "id_field"),
+    [
+        (b'{"id":"a"}', "id"),
+        (b'{"id":1.50}', "id"),
+        (b'{"id":false,"name":1}', "id"),
+        (b'{"name":"a","n":{"x":[1, 2.0]}}', "name"),
+        (b'{"\\u0069d":"a"}', "id"),
+        ('{"ключ":"a"}'.encode(), "ключ"),
+        (b'{"id":"' + b"a" * 512 + b'","name":"' + b"b" * 1024 + b'"}', "id"),
+        (f'{{"id":"a",{members(199)}}}'.encode(), "id"),
+        (f'{{"id":"a","n":{nested(99)}}}'.encode(), "id"),
+        (b'{"id":"a","n":["' + b"x" * (5 * MB - 4) + b'"]}', "id"),
+    ],
+)
+def test_a_webhook_that_just_fits_passes(body: bytes, id_field: str) -> None:
+    validate_webhook(body, id_field)
+
+
+HALF_ITEM = b'["' + b"x" * (5 * MB - 4) + b'"]'
+
+
+@pytest.mark.parametrize(
+    ("body", "id_field", "code", "path"),
+    [
+        (b"[]", "id", Code.WRONG_TYPE, "$"),
+        (b"{}", "id", Code.MISSING_PROPERTY, "$.id"),
+        (b'{"id":1}', "key", Code.MISSING_PROPERTY, "$.key"),
+        (b'{"id":1}', "", Code.MISSING_PROPERTY, '$[""]'),
+        (b'{"id":1}', "a\udc80", Code.MISSING_PROPERTY, '$["a?"]'),
+        (b'{"id":null}', "id", Code.INVALID_ID, "$.id"),
+        (b'{"id":[]}', "id", Code.INVALID_ID, "$.id"),
+        (b'{"id":""}', "id", Code.INVALID_ID, "$.id"),
+        (b'{"id":"' + b"a" * 513 + b'"}', "id", Code.INVALID_ID, "$.id"),
+        (b'{"id":' + b"1" * 513 + b"}", "id", Code.INVALID_ID, "$.id"),
+        (b'{"id":"a","name":"' + b"b" * 1025 + b'"}', "id", Code.INVALID_NAME, "$.name"),
+        (b'{"id":"a","":1}', "id", Code.INVALID_NAME, '$[""]'),
+        (b'{"id":"a","n":"\\u0000"}', "id", Code.NUL_CHARACTER, "$.n"),
+        (b'{"id":"a","n":{"b":["\\u0000"]}}', "id", Code.NUL_CHARACTER, "$.n.b[0]"),
+        (b'{"id":"a","n":{"b":1e1000}}', "id", Code.NUMBER_OUT_OF_RANGE, "$.n.b"),
+        (f'{{"id":"a","n":{nested(100)}}}'.encode(), "id", Code.NESTING_TOO_DEEP, "$.n"),
+        (f'{{"id":"a",{members(200)}}}'.encode(), "id", Code.TOO_MANY_FIELDS, "$"),
+        (b'{"id":"a","n":[ "' + b"x" * (5 * MB - 4) + b'"]}', "id", Code.VALUE_TOO_LARGE, "$.n"),
+        (b'{"id":"a","n":%b,"m":%b}' % (HALF_ITEM, HALF_ITEM), "id", Code.ITEM_TOO_LARGE, "$"),
+    ],
+)
+def test_a_bad_webhook_is_refused(body: bytes, id_field: str, code: Code, path: str) -> None:
+    assert_refused(validate_webhook, body, code, path, id_field)
+
+
+def test_streams_in_a_path() -> None:
+    validate_stream("Aa0._:-")
+    validate_stream("a" * 128)
+    for stream in ("", "a/b", "a\n", "é", "a" * 129):
+        assert refusal_of(validate_stream, stream).code is Code.INVALID_STREAM
