@@ -8,6 +8,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ingest_api.app import create_app
+from ingest_api.http_protocol import HttpProtocol
 from shared.die_with_parent import die_with_parent
 from shared.durability import check_durability
 from shared.redis_connection import UNAVAILABLE, connect
@@ -38,7 +39,8 @@ def main() -> None:
         port=settings.port,
         workers=settings.web_concurrency,
         loop="uvloop",
-        http="httptools",
+        http=HttpProtocol,
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -7,6 +7,7 @@ is inflated in steps under the same limit. Bytes that this process holds are cou
 from __future__ import annotations
 
 import asyncio
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from ingest_api.exchange import Exchange
 from ingest_api.refusals import Code, Refusal
 from shared.limits import MAX_BODY_BYTES
 
+#: However steadily a body drips in, it must be there by then: 30 MB at 100 KB/s.
+_LONGEST_BODY_SECONDS: Final = 300.0
 _GZIP_WBITS: Final = 31
 _INFLATE_STEP_BYTES: Final = 1_048_576
 #: Inflating more than this is done in a thread: zlib lets go of the interpreter meanwhile.
@@ -37,12 +40,17 @@ class Reservation:
             self._budget.take(size - self.held)
             self.held = size
 
+    def require_room(self, size: int) -> None:
+        """Raises Refusal where `size` bytes in all would not fit now; holds nothing, for nothing has come yet."""
+        self._budget.require_room(size - self.held)
+
 
 class MemoryBudget:
-    """Bytes of bodies that this process may hold at once."""
+    """Bytes of bodies that this process may hold at once. Large bodies are inflated in threads, hence the lock."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._lock = threading.Lock()
         self.used = 0
 
     @contextmanager
@@ -52,13 +60,19 @@ class MemoryBudget:
         try:
             yield reservation
         finally:
-            self.used -= reservation.held
+            with self._lock:
+                self.used -= reservation.held
 
     def take(self, size: int) -> None:
         """Counts `size` more bytes. Raises Refusal where that would pass the limit."""
+        with self._lock:
+            self.require_room(size)
+            self.used += size
+
+    def require_room(self, size: int) -> None:
+        """Raises Refusal where `size` more bytes would pass the limit."""
         if self.used + size > self._limit:
             raise Refusal(Code.OVERLOADED)
-        self.used += size
 
 
 async def read_body(exchange: Exchange, receive: Receive, reservation: Reservation, *, patience: float) -> bytes:
@@ -73,7 +87,7 @@ async def read_body(exchange: Exchange, receive: Receive, reservation: Reservati
     declared = _declared_length(exchange)
     if declared > MAX_BODY_BYTES:
         raise _too_large(declared)
-    reservation.grow_to(declared)
+    reservation.require_room(declared)
     body = await _receive_all(exchange, receive, reservation, patience)
     return await _inflate(body, reservation) if encoding == b"gzip" else body
 
@@ -85,6 +99,7 @@ def _declared_length(exchange: Exchange) -> int:
 
 async def _receive_all(exchange: Exchange, receive: Receive, reservation: Reservation, patience: float) -> bytes:
     loop = asyncio.get_running_loop()
+    deadline = loop.time() + _LONGEST_BODY_SECONDS
     chunks: list[bytes] = []
     try:
         async with asyncio.timeout(patience) as limit:
@@ -100,11 +115,10 @@ async def _receive_all(exchange: Exchange, receive: Receive, reservation: Reserv
                     raise _too_large(exchange.received_bytes)
                 reservation.grow_to(exchange.received_bytes)
                 more = message.get("more_body", False)
-                limit.reschedule(loop.time() + patience)
+                limit.reschedule(min(loop.time() + patience, deadline))
     except TimeoutError:
-        raise Refusal(
-            Code.BODY_TIMEOUT, f"Nothing of the body arrived for {patience:g} seconds; send it in one go."
-        ) from None
+        sentence = f"The body stopped arriving: nothing for {patience:g} seconds, or not all of it in "
+        raise Refusal(Code.BODY_TIMEOUT, f"{sentence}{_LONGEST_BODY_SECONDS:g}; send it in one go.") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

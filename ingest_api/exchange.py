@@ -54,10 +54,12 @@ class Exchange:
         """Whether the request says that a body comes."""
         return self.header(b"transfer-encoding") is not None or self.header(b"content-length") not in (None, b"0")
 
-    async def answer(self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        """Sends a JSON answer; `requestId` is set in `payload`."""
+    async def answer(
+        self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None, *, id_as: str = "requestId"
+    ) -> None:
+        """Sends a JSON answer; the request's id is set in `payload`."""
         self.request_id = self.request_id or unaccepted_request_id()
-        payload["requestId"] = self.request_id
+        payload[id_as] = self.request_id
         body = orjson.dumps(payload)
         described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await self._send_all(status, described, b"" if self.scope["method"] == "HEAD" else body, headers)

@@ -94,7 +94,10 @@ def judge_stream(stream: str, path: str | None) -> None:
     """Judges a stream's name."""
     if not _STREAM.fullmatch(stream):
         sentence = f"`stream` must be 1 to {MAX_STREAM_CHARACTERS} characters of `A-Z a-z 0-9 . _ : -`; rename it."
-        raise Refusal(Code.INVALID_STREAM, sentence, path=path, limit=MAX_STREAM_CHARACTERS, observed=len(stream))
+        refusal = Refusal(Code.INVALID_STREAM, sentence, path=path)
+        if len(stream) > MAX_STREAM_CHARACTERS:
+            refusal.limit, refusal.observed = MAX_STREAM_CHARACTERS, len(stream)
+        raise refusal
 
 
 def _judge_object(

@@ -15,13 +15,13 @@ from ingest_api.exchange import Exchange
 from ingest_api.refusals import Code, Refusal
 from shared.keys import lane_keys
 
-_FORM: Final = re.compile(rb"[\x21-\x7e]{1,255}")
+FORM: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
 def require_form(exchange: Exchange) -> bytes | None:
     """The request's key, if it has one. Raises Refusal where it has another form than a key's."""
     key = exchange.header(b"idempotency-key")
-    if key is not None and not _FORM.fullmatch(key):
+    if key is not None and not FORM.fullmatch(key):
         raise Refusal(Code.INVALID_IDEMPOTENCY_KEY)
     return key
 

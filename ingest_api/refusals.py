@@ -28,6 +28,8 @@ class Rule:
 class Code(enum.Enum):
     """The register of refusal codes."""
 
+    BAD_REQUEST = Rule(400, "The request is not valid HTTP/1.1.", False, "Use an HTTP client library.")
+    HEADERS_TOO_LARGE = Rule(400, "The request's headers are over 64 KB.", False, "Send fewer or shorter headers.")
     EMPTY_BODY = Rule(400, "The body is empty where JSON was expected.", False, "Send a JSON body.")
     INVALID_JSON = Rule(400, "The body is not JSON.", False, "Fix the serialisation.")
     INVALID_ENCODING = Rule(
@@ -43,6 +45,7 @@ class Code(enum.Enum):
         404, "The connector was never given this request id.", False, "Ask with the id of an accepted submission."
     )
     METHOD_NOT_ALLOWED = Rule(405, "The route does not take this method.", False, "Use a method named in `Allow`.")
+    HEADERS_TIMEOUT = Rule(408, "The request's headers stopped arriving.", True, "Send the request again.")
     BODY_TIMEOUT = Rule(408, "The body stopped arriving.", True, "Send the request again.")
 
     WRONG_TYPE = Rule(409, "A value has another JSON type than the one expected.", False, "Fix the payload's shape.")

@@ -29,7 +29,7 @@ from shared.keys import lane_keys
 from shared.request_id import Position, position_of_request
 from shared.submission import COUNTED, decode_meta
 
-_LONGEST_WAIT_SECONDS: Final = 30
+LONGEST_WAIT_SECONDS: Final = 30
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 _FIRST_LOOK_AGAIN_SECONDS: Final = 0.02
 _LOOK_AGAIN_SECONDS: Final = 0.25
@@ -106,12 +106,12 @@ class RequestStatus:
 def _seconds_to_wait(scope: Scope) -> float:
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     text = query.get("wait", ["0"])[-1]
-    if not _WHOLE_NUMBER.fullmatch(text) or int(text) > _LONGEST_WAIT_SECONDS:
+    if not _WHOLE_NUMBER.fullmatch(text) or int(text) > LONGEST_WAIT_SECONDS:
         raise Refusal(
             Code.INVALID_PARAMETER,
-            f"`wait` must be a whole number of seconds from 0 to {_LONGEST_WAIT_SECONDS}; correct it.",
+            f"`wait` must be a whole number of seconds from 0 to {LONGEST_WAIT_SECONDS}; correct it.",
             path="wait",
-            limit=_LONGEST_WAIT_SECONDS,
+            limit=LONGEST_WAIT_SECONDS,
         )
     return float(text)
 

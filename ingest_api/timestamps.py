@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 #: Digits of a fraction of a second: more than any clock has, few enough for Postgres' buffer of 128 characters.
-_FORM: Final = re.compile(
+FORM: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,32}))?"
     r"(?:[Zz]|([+-])(0[0-9]|1[0-5]):([0-5][0-9]))"
 )
@@ -26,7 +26,7 @@ _LEAP_SECOND: Final = 60
 
 def is_timestamp(text: str) -> bool:
     """Whether a text is a timestamp that we take."""
-    match = _FORM.fullmatch(text)
+    match = FORM.fullmatch(text)
     if match is None:
         return False
     year, month, day, hour, minute, second = map(int, match.groups()[:6])

@@ -98,7 +98,7 @@ def validate_stream(stream: str) -> None:
 _Primitive = str | int | float | bool | None
 
 
-class _Timestamp:
+class Timestamp:
     """Stands in a decoded entry for a timestamp that was found right."""
 
 
@@ -124,7 +124,7 @@ class _ItemBatch(msgspec.Struct, Generic[_Element], forbid_unknown_fields=True, 
 class _Entry(msgspec.Struct, Generic[_Key, _Value], forbid_unknown_fields=True, gc=False):
     level: Annotated[str, Meta(pattern=_LEVEL)]
     message: str
-    timestamp: _Timestamp | UnsetType = UNSET
+    timestamp: Timestamp | UnsetType = UNSET
     context: dict[_Key, _Value] | UnsetType = UNSET
 
 
@@ -164,7 +164,7 @@ def _take_number(literal: str) -> None:
 
 
 def _take_timestamp(kind: type, value: object) -> object:
-    if kind is _Timestamp and isinstance(value, str) and is_timestamp(value):
+    if kind is Timestamp and isinstance(value, str) and is_timestamp(value):
         return kind()
     raise ValueError("left to the exact path")
 
@@ -185,6 +185,8 @@ class _Yes:
     ) -> None:
         """`types` are the element's; `objects_in` counts the objects that elements are made of."""
         self._objects_in = objects_in
+        #: The type of a batch in which a character is a byte, for whoever describes it.
+        self.batch_type = batch[types(1)[1]]
         array: Any = list
         # By the bytes that a character may take.
         self._batches = {width: _Decoders(*(batch[element] for element in types(width))) for width in (1, _WIDEST)}

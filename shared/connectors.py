@@ -3,6 +3,9 @@
 Postgres is the truth and Redis its copy (see `loading`). Every change that takes a right away strikes it from Redis
 first, then commits to Postgres, then puts the new state into Redis. Should we die in between, the old key is dead
 already, which is the safe side, and running the same command again completes the change.
+
+The right is struck once more after the commit: a Redis that lost its memory in between has lost the first strike too,
+and may have been loaded with what Postgres still held. Whatever is loaded after the commit is the new state.
 """
 
 from __future__ import annotations
@@ -36,6 +39,14 @@ class CreatedConnector:
     credential: NewCredential
 
 
+def select_connectors(connection: Connection, connector_id: int | None = None) -> list[dict[str, Any]]:
+    """All connectors, or the one with an id, from Postgres alone."""
+    rows = connection.execute(sql.query("select_connectors"), {"connector_id": connector_id}).fetchall()
+    if connector_id is not None and not rows:
+        raise ConnectorError(f"There is no connector {connector_id}.")
+    return rows
+
+
 class Connectors:
     """The connectors of one installation."""
 
@@ -61,10 +72,7 @@ class Connectors:
 
     def list(self, connector_id: int | None = None) -> list[dict[str, Any]]:
         """All connectors, or the one with an id, as `select_connectors` has them."""
-        rows = self._connection.execute(sql.query("select_connectors"), {"connector_id": connector_id}).fetchall()
-        if connector_id is not None and not rows:
-            raise ConnectorError(f"There is no connector {connector_id}.")
-        return rows
+        return select_connectors(self._connection, connector_id)
 
     def rotate(self, connector_id: int) -> NewCredential:
         """Replaces the credential. Once this returns, no process anywhere accepts the old one."""
@@ -73,6 +81,7 @@ class Connectors:
             credential = new_credential(lane=row["lane"], lanes=lanes)
             self._strike(row, generation)
             self._store(connector_id, credential)
+        self._strike(row, generation)
         if row["enabled"]:
             self._put({**row, "key_id": credential.key_id, "digest": credential.digest, "generation": generation})
         return credential
@@ -81,6 +90,7 @@ class Connectors:
         """Refuses the connector's credential everywhere, until it is enabled again."""
         with self._change(connector_id, enabled=False) as (row, generation):
             self._strike(row, generation)
+        self._strike(row, generation)
 
     def enable(self, connector_id: int) -> None:
         """Lets the connector's current credential in again."""

@@ -18,7 +18,8 @@ from shared.keys import lane_of
 _KEY_ID_BYTES: Final = 6
 _SECRET_CHARACTERS: Final = 40
 _ALPHABET: Final = string.ascii_letters + string.digits
-_FORM: Final = re.compile(rf"ik_([0-9a-f]{{12}})_([A-Za-z0-9]{{{_SECRET_CHARACTERS}}})", re.ASCII)
+#: The form of a credential: its key id, its secret.
+FORM: Final = re.compile(rf"ik_([0-9a-f]{{12}})_([A-Za-z0-9]{{{_SECRET_CHARACTERS}}})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class NewCredential:
 
 def parse_credential(text: str) -> Presented | None:
     """The credential in `text`; None where it does not have the form of one."""
-    match = _FORM.fullmatch(text)
+    match = FORM.fullmatch(text)
     if match is None:
         return None
     return Presented(match[1], hashlib.sha256(match[2].encode()).hexdigest())

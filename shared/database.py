@@ -17,7 +17,7 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 _CONNECT_TIMEOUT_SECONDS: Final = 5
 _SERVER_TIMEOUTS: Final = (
-    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s -c timezone=UTC"
+    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5s -c timezone=UTC"
 )
 _OPTIONS: Final[dict[str, Any]] = {
     "autocommit": True,

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 import structlog
+
+_TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def configure_logging(log_format: Literal["auto", "json", "console"], level: str, **always: object) -> None:
     """Sets up this process's log, to stdout; `always` stands on every line."""
     readable = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(serializer=_to_json)
+    # Tracebacks without the values of variables: among these are credentials, bodies and addresses with passwords.
+    rendering: list[Any] = (
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if readable
+        else [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_to_json)]
     )
     structlog.configure(
         processors=[
             lambda _logger, _method, event: {**event, **always},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if readable else [structlog.processors.dict_tracebacks]),
-            renderer,
+            *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory() if readable else structlog.BytesLoggerFactory(),

@@ -16,6 +16,7 @@ from redis import Redis
 
 from shared.durability import Durability, check_durability, fault_that_counts
 from shared.engines import EnginesError, with_engines
+from shared.local.faults import LocalError
 from shared.log import configure_logging
 from shared.redis_connection import UNAVAILABLE, connect
 from shared.settings import SettingError, Settings, read_settings
@@ -29,7 +30,7 @@ def process_settings() -> Settings:
     """Settings of the process, with the engines' addresses; exits with a sentence where they can't be used."""
     try:
         return with_engines(read_settings(os.environ))
-    except (SettingError, EnginesError) as fault:
+    except (SettingError, EnginesError, LocalError) as fault:
         sys.exit(str(fault))
 
 

@@ -17,6 +17,7 @@ from rq.serializers import JSONSerializer
 from shared import database
 from shared.database import Connection
 from shared.lua import Scripts
+from shared.redis_connection import UNAVAILABLE
 from shared.settings import Settings
 from shared.startup import durable_redis, logged_settings
 from shared.wakeup import wake_queue
@@ -81,7 +82,19 @@ def build_worker(settings: Settings, redis: Redis) -> Worker:
 def main() -> None:
     """Works until told to stop."""
     settings = logged_settings("worker")
-    build_worker(settings, durable_redis(settings)).work(logging_level="WARNING")
+    stopped = False
+    while not stopped:
+        stopped = work(build_worker(settings, durable_redis(settings)))
+
+
+def work(worker: Worker) -> bool:
+    """Works until told to stop (true) or Redis is lost (false): RQ's worker ends with the connection."""
+    try:
+        worker.work(logging_level="WARNING")
+    except UNAVAILABLE as fault:
+        log.warning("redis_lost", error=str(fault))
+        return worker.told_to_stop
+    return True
 
 
 if __name__ == "__main__":

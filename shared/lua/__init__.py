@@ -22,6 +22,7 @@ NAMES: Final = (
     "strike_credential",
     "load_lane",
     "find_entry",
+    "count_ahead",
 )
 
 

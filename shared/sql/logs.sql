@@ -13,14 +13,20 @@ ON CONFLICT (connector_id, version, index) DO NOTHING;
 -- name: select_logs
 -- A connector's log entries in the order in which they came, from a position on: the newest `limit` of them.
 SELECT * FROM (
-    SELECT connector_logs.version, index, lane, logged_at, level, message, context::text AS context
+    SELECT version, index, logged_at, level, message, context::text AS context
     FROM connector_logs
-    JOIN connectors USING (connector_id)
     WHERE connector_id = %(connector_id)s
       AND (%(level)s::text IS NULL OR level = %(level)s)
       AND (%(since)s::timestamptz IS NULL OR logged_at >= %(since)s)
-      AND (connector_logs.version, index) > (%(after_version)s::bigint, %(after_index)s::int)
-    ORDER BY connector_logs.version DESC, index DESC
+      AND (version, index) > (%(after_version)s::bigint, %(after_index)s::int)
+    ORDER BY version DESC, index DESC
     LIMIT %(limit)s
 ) AS newest
 ORDER BY version, index;
+
+-- name: select_log_entries
+-- The entries of one submission.
+SELECT version, index, logged_at, level, message, context::text AS context
+FROM connector_logs
+WHERE connector_id = %(connector_id)s AND version = %(version)s
+ORDER BY index;

@@ -16,9 +16,12 @@ import pytest
 from redis import Redis
 
 from shared import database, redis_connection
+from shared.connectors import Connectors, CreatedConnector
+from shared.database import Connection
 from shared.local.engines import Engines, engines
 from shared.migrations import migrate
 from shared.settings import SecretUrl, Settings
+from tests.integration.ingestctl_tools import Ingestctl, bare_environ
 
 TEMPLATE = "migrated_template"
 LANES = 4
@@ -90,6 +93,25 @@ def connection(database_url: str) -> Iterator[database.Connection]:
 def settings(database_url: str, redis_flushed_url: str) -> Settings:
     """Settings of a fresh installation: migrated, with nothing in it, Redis not loaded yet."""
     return Settings(database_url=SecretUrl(database_url), redis_url=SecretUrl(redis_flushed_url))
+
+
+@pytest.fixture
+def ingestctl(settings: Settings) -> Ingestctl:
+    """Runs `ingestctl` on that installation."""
+    engines = {"DATABASE_URL": str(settings.database_url), "REDIS_URL": str(settings.redis_url)}
+    return Ingestctl({**bare_environ(), **engines})
+
+
+@pytest.fixture
+def unmigrated(empty_database_url: str, redis_flushed_url: str) -> Ingestctl:
+    """Runs `ingestctl` on a database that was never migrated."""
+    return Ingestctl({**bare_environ(), "DATABASE_URL": empty_database_url, "REDIS_URL": redis_flushed_url})
+
+
+@pytest.fixture
+def crm(connection: Connection, redis: Redis) -> CreatedConnector:
+    """Connector 1, made in this process: quicker, where making it is not the subject."""
+    return Connectors(connection, redis).create("crm")
 
 
 def temporary_database(server_url: str, template: str = "") -> Iterator[str]:

@@ -1,0 +1,48 @@
+"""Arguments and options that several commands take, and the checks of those that need more than a type."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from typing import Annotated, Final
+
+import typer
+
+_LARGEST_ID: Final = (1 << 63) - 1
+_LONGEST_NAME: Final = 200
+#: Far beyond what one process answers. The lower bound keeps the time until a bucket is full, which is its expiry in
+#: Redis, a number that Redis takes.
+_SLOWEST_RATE: Final = 0.001
+_FASTEST_RATE: Final = 1_000_000
+LARGEST_BURST: Final = 1_000_000
+
+
+def plain_text(value: str | None) -> str | None:
+    """Text that Postgres can be asked about: bytes of the command line that were no UTF-8 arrive as surrogates."""
+    if value is not None and any(unicodedata.category(letter) == "Cs" for letter in value):
+        raise typer.BadParameter("It must be UTF-8.")
+    return value
+
+
+def connector_name(value: str) -> str:
+    """A connector's name without the white space around it."""
+    name = value.strip()
+    if not 1 <= len(name) <= _LONGEST_NAME:
+        raise typer.BadParameter(f"It must have 1 to {_LONGEST_NAME} characters.")
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
+        raise typer.BadParameter("It must not contain control characters.")
+    return name
+
+
+def request_rate(value: float) -> float:
+    """Requests a second."""
+    # Not a chained comparison's complement: NaN compares as false with everything.
+    if not (math.isfinite(value) and _SLOWEST_RATE <= value <= _FASTEST_RATE):
+        raise typer.BadParameter(f"It must be between {_SLOWEST_RATE} and {_FASTEST_RATE:,}.")
+    return value
+
+
+ConnectorId = Annotated[
+    int, typer.Argument(min=1, max=_LARGEST_ID, metavar="CONNECTOR_ID", help="Say which connector, by its id.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

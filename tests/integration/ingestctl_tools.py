@@ -1,0 +1,83 @@
+"""`ingestctl` as a process of its own, and rows for it to show."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.database import Connection
+
+ROOT = Path(__file__).parents[2]
+#: Nothing listens on port 1.
+AWAY_REDIS = "redis://127.0.0.1:1/0"
+AWAY_POSTGRES = "postgresql://ingest@127.0.0.1:1/ingest"
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+@dataclass
+class Ingestctl:
+    """Runs `python -m shared.cli` with an environment of its own."""
+
+    environ: dict[str, str]
+
+    def start(self, *words: str, stdout: Any = subprocess.PIPE, **changed: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "shared.cli", *words],
+            cwd=ROOT,
+            env={**self.environ, **changed},
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str, **changed: str) -> tuple[int, str, str]:
+        with self.start(*words, **changed) as process:
+            out, err = process.communicate(timeout=60)
+            return process.returncode, out, err
+
+    def says(self, *words: str, **changed: str) -> str:
+        code, out, err = self.run(*words, **changed)
+        assert (code, err) == (0, "")
+        return out
+
+    def json(self, *words: str, **changed: str) -> Any:
+        return json.loads(self.says(*words, "--json", **changed))
+
+    def fails(self, *words: str, **changed: str) -> str:
+        """The one sentence of an expected failure."""
+        code, out, err = self.run(*words, **changed)
+        assert (code, out, err.count("\n")) == (1, "", 1), err
+        assert err.endswith(".\n")
+        return err.strip()
+
+    def refuses(self, *words: str, **changed: str) -> str:
+        """What it says to wrong usage."""
+        code, out, err = self.run(*words, **changed)
+        assert (code, out) == (2, "")
+        assert "Traceback" not in err
+        return err
+
+
+def bare_environ() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL", "DATA_DIR")}
+
+
+def insert_item(connection: Connection, item_id: str, fields: str = "{}", tags: str = "{}", name: str = "A") -> None:
+    connection.execute(
+        "INSERT INTO items VALUES (1, 1, '2026-01-02T03:04:05.678+00', 'agents', %s, %s, %s, %s)",
+        (item_id, name, fields, tags),
+    )
+
+
+def insert_many(connection: Connection, rows: int, size: int) -> None:
+    connection.execute(
+        "INSERT INTO items SELECT 1, 1, now(), 'agents', to_char(n, 'FM000000'), 'A', "
+        "jsonb_build_object('value', repeat('x', %s)), '{}' FROM generate_series(1, %s) n",
+        (size, rows),
+    )

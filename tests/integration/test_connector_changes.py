@@ -1,0 +1,41 @@
+"""Changes of connectors while Redis does what it may: a struck credential never comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from shared import database
+from shared.connectors import Connectors
+from shared.credentials import NewCredential
+from shared.database import Connection
+from shared.keys import lane_keys
+from shared.loading import load_lanes
+
+
+@pytest.mark.parametrize("change", [Connectors.rotate, Connectors.disable])
+def test_a_redis_that_is_emptied_and_loaded_amid_a_change_does_not_let_the_old_credential_in(
+    database_url: str,
+    connection: Connection,
+    redis: Redis,
+    change: Callable[[Connectors, int], NewCredential | None],
+) -> None:
+    created = Connectors(connection, redis).create("crm")
+
+    class Interrupted(Connectors):
+        """Just before the commit, Redis loses its memory and another process loads it."""
+
+        def _strike(self, row: dict[str, object], generation: int) -> None:
+            super()._strike(row, generation)
+            if not redis.exists(lane_keys(0).ready):
+                redis.flushall()
+                with database.connect(database_url, application="tests") as other:
+                    load_lanes(other, redis, [0])
+
+    made = change(Interrupted(connection, redis), created.connector_id)
+    assert redis.exists(lane_keys(0).ready)
+    assert not redis.exists(lane_keys(0).credential(created.credential.key_id))
+    if made:
+        assert redis.exists(lane_keys(0).credential(made.key_id))

@@ -1,0 +1,97 @@
+"""HTTP below the level of a client library: any method and path as written, any length declared, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tests.system.client import Connector
+
+_PATIENCE_SECONDS = 60.0
+#: Answers that a connection may be owed: as many as fit into what kernel and server hold, so that nobody blocks.
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it came; the names of its headers in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def told(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Line:
+    """A connection that stays; where the server closes it, the next request opens another one."""
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        assert address.hostname
+        self._connection = HTTPConnection(address.hostname, address.port, timeout=_PATIENCE_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str | bytes] | None = None,
+        declared: int | None = None,
+    ) -> Answer:
+        """One request; `declared` is a length other than the body's own."""
+        self._connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            self._connection.putheader(name, value)
+        if body or declared is not None:
+            self._connection.putheader("Content-Length", str(len(body) if declared is None else declared))
+        self._connection.endheaders(body)
+        with self._connection.getresponse() as answer:
+            pairs = [(name.lower(), value) for name, value in answer.getheaders()]
+            assert len(dict(pairs)) == len(pairs), pairs
+            return Answer(answer.status, dict(pairs), answer.read())
+
+
+def begin(url: str, head: bytes) -> socket.socket:
+    """A connection on which a request has been begun."""
+    address = urlsplit(url)
+    connection = socket.create_connection((address.hostname, address.port), timeout=_PATIENCE_SECONDS)
+    connection.sendall(head)
+    return connection
+
+
+async def heartbeats(connector: Connector, url: str, count: int) -> AsyncIterator[tuple[bytes, dict[str, Any]]]:
+    """Sends so many heartbeats on one connection, many before the first answer; the head and the body of each."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    request = (
+        f"POST /api/ingest/heartbeat HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {connector.credential}\r\nContent-Length: 0\r\n\r\n"
+    ).encode()
+    try:
+        for sent in range(0, count, _AT_ONCE):
+            group = min(_AT_ONCE, count - sent)
+            writer.write(request * group)
+            for _ in range(group):
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                yield head, json.loads(await reader.readexactly(length))
+    finally:
+        writer.close()
+        await writer.wait_closed()

