@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from ingest_api.app import create_app
 from ingest_api.http_protocol import HttpProtocol
+from ingest_api.metrics import SHARED_FOLDER
 from shared.die_with_parent import die_with_parent
 from shared.durability import check_durability
 from shared.redis_connection import UNAVAILABLE, connect
+from shared.settings import Settings
 from shared.startup import exit_unless_durable, logged_settings
 
 #: An idle connection is kept for longer than load balancers keep theirs, so that they close first.
@@ -32,6 +36,14 @@ def main() -> None:
     settings = logged_settings("api")
     with contextlib.suppress(*UNAVAILABLE):  # one that is away is answered 503, checked when it is back
         exit_unless_durable(check_durability(connect(settings.redis_url)), settings)
+    with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:
+        if settings.web_concurrency > 1:
+            os.environ[SHARED_FOLDER] = folder
+        serve(settings)
+
+
+def serve(settings: Settings) -> None:
+    """Serves with uvicorn, in this process or in several."""
     uvicorn.run(
         "ingest_api.__main__:application",
         factory=True,

@@ -16,6 +16,8 @@ from ingest_api.configurations import Configurations
 from ingest_api.edge import Edge
 from ingest_api.gate import Gate
 from ingest_api.health import Healthz, Readyz
+from ingest_api.metrics import Metrics
+from ingest_api.openapi import OpenApi
 from ingest_api.readiness import Readiness
 from ingest_api.status import RequestStatus
 from ingest_api.submissions import SubmissionEndpoint, Submissions
@@ -64,7 +66,9 @@ def create_app(settings: Settings) -> ASGIApp:
     routes += [
         Route("/healthz", Healthz(), methods=["GET"]),
         Route("/readyz", Readyz(readiness), methods=["GET"]),
+        Route("/metrics", Metrics(blocking_redis, shared=settings.web_concurrency > 1), methods=["GET"]),
     ]
+    routes.append(Route("/openapi.json", OpenApi(routes), methods=["GET"]))
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:

@@ -18,6 +18,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
+from ingest_api.metrics import APPEND_FAILURES
 from shared import lua
 from shared.credentials import Presented
 from shared.keys import lane_keys
@@ -138,13 +139,12 @@ class Appender:
         batches = [_Batch(lane, calls) for lane, calls in by_lane.items()]
         try:
             await self._run(batches)
+            for batch in batches:
+                batch.settle(self._wake)
         except Exception as fault:  # noqa: BLE001 - whatever it was, no request may be left waiting for ever
             log.warning("append_failed", error=repr(fault), calls=len(group))
             for call in group:
                 _fail(call, fault)
-            return
-        for batch in batches:
-            batch.settle(self._wake)
 
     async def _run(self, batches: Sequence[_Batch]) -> None:
         """Runs the script once per lane; where the server does not know the script, it has done nothing: once more."""
@@ -205,6 +205,7 @@ class _Batch:
 
 
 def _fail(call: _Call, fault: Exception) -> None:
+    APPEND_FAILURES.inc()
     if not call.verdict.done():
         error = StoreUnavailableError()
         error.__cause__ = fault

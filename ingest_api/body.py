@@ -16,6 +16,7 @@ from typing import Final
 from starlette.types import Receive
 
 from ingest_api.exchange import Exchange
+from ingest_api.metrics import INFLIGHT_BYTES
 from ingest_api.refusals import Code, Refusal
 from shared.limits import MAX_BODY_BYTES
 
@@ -61,13 +62,17 @@ class MemoryBudget:
             yield reservation
         finally:
             with self._lock:
-                self.used -= reservation.held
+                self._change(-reservation.held)
 
     def take(self, size: int) -> None:
         """Counts `size` more bytes. Raises Refusal where that would pass the limit."""
         with self._lock:
             self.require_room(size)
-            self.used += size
+            self._change(size)
+
+    def _change(self, size: int) -> None:
+        self.used += size
+        INFLIGHT_BYTES.inc(size)
 
     def require_room(self, size: int) -> None:
         """Raises Refusal where `size` more bytes would pass the limit."""

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest_api.exchange import Exchange
+from ingest_api.metrics import count_request
 from ingest_api.refusals import Code, Refusal
 
 log = structlog.get_logger()
@@ -55,7 +56,9 @@ class Edge:
                 await exchange.refuse(Refusal(Code.INTERNAL_ERROR))
             log.exception("request_crashed", request_id=exchange.request_id)
         finally:
-            _log_request(exchange, started)
+            seconds = time.perf_counter() - started
+            count_request(exchange, seconds)
+            _log_request(exchange, seconds)
 
 
 def _refusal_of(error: HTTPException, scope: Scope) -> Refusal:
@@ -66,14 +69,14 @@ def _refusal_of(error: HTTPException, scope: Scope) -> Refusal:
     return Refusal(code, message, headers=dict(error.headers or {}))
 
 
-def _log_request(exchange: Exchange, started: float) -> None:
+def _log_request(exchange: Exchange, seconds: float) -> None:
     line: dict[str, Any] = {
         "request_id": exchange.request_id,
         "method": exchange.scope["method"],
         "path": exchange.scope["path"],
         "status": exchange.status,
         "bytes": exchange.received_bytes,
-        "ms": round((time.perf_counter() - started) * 1000, 2),
+        "ms": round(seconds * 1000, 2),
     }
     if exchange.connector_id is not None:
         line["connector_id"] = exchange.connector_id

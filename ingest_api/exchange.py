@@ -64,6 +64,12 @@ class Exchange:
         described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await self._send_all(status, described, b"" if self.scope["method"] == "HEAD" else body, headers)
 
+    async def answer_text(self, body: bytes, content_type: str) -> None:
+        """Sends what is not JSON: metrics, to who asks for their text form."""
+        self.request_id = self.request_id or unaccepted_request_id()
+        described = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
+        await self._send_all(200, described, b"" if self.scope["method"] == "HEAD" else body, None)
+
     async def answer_not_modified(self, headers: dict[str, str]) -> None:
         """Sends a 304, the one answer that has no body."""
         self.request_id = self.request_id or unaccepted_request_id()
@@ -105,7 +111,8 @@ def _headers_of(refusal: Refusal) -> dict[str, str]:
         headers["Retry-After"] = str(max(1, refusal.retry_after or 1))
     if rule.status == 401:  # noqa: PLR2004 - a status is its own name
         headers["WWW-Authenticate"] = "Bearer"
-    if refusal.code in (Code.BODY_TIMEOUT, Code.BODY_TOO_LARGE, Code.INCOMPLETE_BODY):
-        # The rest of the body is not worth reading: a connection that goes on would have to swallow it first.
+    if refusal.code in (Code.BODY_TIMEOUT, Code.INCOMPLETE_BODY):
+        # Nothing more comes. The rest of a body that is too large does, and the server swallows it: closing on a client
+        # (or proxy) that is still sending would reset the connection, and the answer might be lost with it.
         headers["Connection"] = "close"
     return headers

@@ -12,6 +12,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
+from ingest_api.metrics import WAKE_UP_FAILURES
 from shared.wakeup import enqueue_drain, wake_queue
 
 log = structlog.get_logger()
@@ -35,4 +36,5 @@ class Waker:
         try:
             await asyncio.to_thread(enqueue_drain, self._queue, lane, job_id)
         except RedisError as fault:
+            WAKE_UP_FAILURES.inc()
             log.warning("wake_up_failed", lane=lane, error=repr(fault))

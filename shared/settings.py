@@ -129,6 +129,9 @@ class Settings:
     datapool_address: str = _setting(
         _text, "http://127.0.0.1:8000", "`dataPoolAddress` in a connector's configuration."
     )
+    quiet_after_seconds: int = _setting(
+        _whole(1, 31_536_000), 300, "`ingestctl status` calls a connector quiet that gave no sign of life for so long."
+    )
     data_dir: Path = _setting(_path, Path(".data"), "Folder of `make run`: engines' data, sockets, state.")
     workers: int = _setting(_whole(0, 64), 2, "Worker processes that `make run` starts.")
     log_format: Literal["auto", "json", "console"] = _setting(

@@ -19,7 +19,6 @@ from shared.cli import session
 from shared.cli.arguments import AsJson
 from shared.cli.connector import yes_or_no
 from shared.cli.faults import CommandError, sentence
-from shared.cli.lanes import Lane, RedisState, WorkerState, look_at_redis
 from shared.cli.output import (
     counted,
     print_json,
@@ -32,6 +31,7 @@ from shared.cli.output import (
     visible,
 )
 from shared.connectors import select_connectors
+from shared.lanes import Lane, RedisState, WorkerState, look_at_redis
 from shared.loading import NotMigratedError
 from shared.settings import Settings
 from shared.startup import process_settings
@@ -62,6 +62,8 @@ def status(*, as_json: AsJson = False) -> None:
     settings = process_settings()
     database, database_fault = _attempt(lambda: _look_at_database(settings))
     redis, redis_fault = _attempt(lambda: _look_at_redis(settings, database.lanes if database else None))
+    if database:
+        _mark_quiet(database.connectors, settings.quiet_after_seconds)
     if as_json:
         print_json(_document(database, database_fault, redis, redis_fault))
     else:
@@ -71,6 +73,12 @@ def status(*, as_json: AsJson = False) -> None:
         print_note(fault)
     if faults:
         raise typer.Exit(1)
+
+
+def _mark_quiet(connectors: list[dict[str, Any]], seconds: int) -> None:
+    """Quiet is an enabled connector that was heard of, but not of late."""
+    for row in connectors:
+        row["quiet"] = row["enabled"] and row["silent_seconds"] is not None and row["silent_seconds"] > seconds
 
 
 def _attempt(look: Callable[[], Found]) -> tuple[Found | None, str | None]:
@@ -152,6 +160,7 @@ def _connector_document(row: dict[str, Any]) -> dict[str, Any]:
         "enabled": row["enabled"],
         "lane": row["lane"],
         "lastSeenAt": rfc3339(row["last_seen_at"]),
+        "quiet": row["quiet"],
     }
 
 
@@ -214,9 +223,10 @@ def _worker_row(worker: WorkerState) -> tuple[str, ...]:
 
 
 def _print_connectors(connectors: list[dict[str, Any]]) -> None:
-    print_line(f"{counted(len(connectors), 'connector')}.")
+    quiet = sum(row["quiet"] for row in connectors)
+    print_line(f"{counted(len(connectors), 'connector')}{f', {quiet:,} quiet' if quiet else ''}.")
     if connectors:
-        titles = ("id", "name", "enabled", "lane", "last seen")
+        titles = ("id", "name", "enabled", "lane", "last seen", "")
         print_table(titles, map(_connector_row, connectors), numbers=("id", "lane"))
 
 
@@ -227,4 +237,5 @@ def _connector_row(row: dict[str, Any]) -> tuple[str, ...]:
         yes_or_no(row["enabled"]),
         str(row["lane"]),
         rfc3339(row["last_seen_at"]) or "never",
+        f"quiet for {readable_seconds(row['silent_seconds'])}" if row["quiet"] else "",
     )

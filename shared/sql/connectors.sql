@@ -9,7 +9,8 @@ RETURNING connector_id, generation;
 -- name: select_connectors
 -- Connectors with what operators ask for: all, or one.
 SELECT connector_id, connectors.name, enabled, rate, burst, lane, generation, connectors.created_at,
-       key_id, credentials.created_at AS key_created_at, last_seen_at
+       key_id, credentials.created_at AS key_created_at, last_seen_at,
+       extract(epoch FROM now() - last_seen_at)::float8 AS silent_seconds
 FROM connectors
 JOIN credentials USING (connector_id)
 LEFT JOIN connector_liveness USING (connector_id)

@@ -22,6 +22,7 @@ from workers.drain import Drain, Tools
 from workers.write import prepare
 
 NO_LIMIT = 1 << 40
+ITEMS = Meta("items")
 
 
 def batch(*items: dict[str, Any], stream: str = "agents") -> bytes:
@@ -72,7 +73,14 @@ class Lane:
         return lane_keys(self.number)
 
     def ask(
-        self, mode: str, body: bytes = b"", *, now_us: int | None = None, idempotency: str = "", fingerprint: str = ""
+        self,
+        mode: str,
+        body: bytes = b"",
+        *,
+        meta: Meta = ITEMS,
+        now_us: int | None = None,
+        idempotency: str = "",
+        fingerprint: str = "",
     ) -> tuple[bool, list[Any]]:
         """One call of the append script: whether it claimed the wake-up, and its answer."""
         who = presented(self.credential)
@@ -96,7 +104,7 @@ class Lane:
                 mode,
                 who.digest,
                 backlog_cost(body),
-                encode_meta(Meta("items")),
+                encode_meta(meta),
                 1,
                 body,
                 fingerprint,
@@ -104,9 +112,9 @@ class Lane:
         )
         return bool(woken), [part.decode() if isinstance(part, bytes) else part for part in answer]
 
-    def append(self, *items: dict[str, Any], raw: bytes | None = None) -> str:
-        """Appends a batch; the entry's id."""
-        _, answer = self.ask("append", batch(*items) if raw is None else raw)
+    def append(self, *items: dict[str, Any], raw: bytes | None = None, meta: Meta = ITEMS) -> str:
+        """Appends a batch, or a body of another kind; the entry's id."""
+        _, answer = self.ask("append", batch(*items) if raw is None else raw, meta=meta)
         assert answer[0] == "ok", answer
         return str(answer[-1])
 

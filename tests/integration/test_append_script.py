@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.integration.lane_tools import Lane, batch
 from redis import Redis
 
 from shared.request_id import MAX_SEQUENCE
+from tests.integration.lane_tools import Lane, batch
 
 BODY = batch({"id": "a"})
 
@@ -85,7 +85,7 @@ def test_a_redis_that_lost_its_memory_is_not_ready(lane: Lane) -> None:
 
 def test_a_clock_that_steps_back_neither_repeats_an_id_nor_outgrows_its_bits(lane: Lane) -> None:
     future = 4_000_000_000_000
-    lane.redis.execute_command("XSETID", lane.keys.stream, f"{future}-{MAX_SEQUENCE - 1}")
+    lane.redis.eval("redis.call('XSETID', KEYS[1], ARGV[1])", 1, lane.keys.stream, f"{future}-{MAX_SEQUENCE - 1}")
 
     ids = [lane.append({"id": "a"}) for _ in range(3)]
 
@@ -134,3 +134,21 @@ def test_the_token_bucket_does_what_ten_lines_of_python_do(
         assert 0 <= reset <= math.ceil(burst / rate)
         if not taken:
             assert 1 <= last <= math.ceil(1 / rate) + 1
+
+
+def test_an_idempotency_key_appends_once_and_tells_another_submission_apart(lane: Lane) -> None:
+    first = lane.ask("append", BODY, idempotency="k", fingerprint="aa")[1]
+    again = lane.ask("append", BODY, idempotency="k", fingerprint="aa")[1]
+    other = lane.ask("append", BODY, idempotency="k", fingerprint="bb")[1]
+
+    assert [first[0], again[0], other[0]] == ["ok", "replayed", "reused"]
+    assert again[-1] == first[-1]
+    assert [first[3], again[3], other[3]] == [2, 1, 0], "each costs a token"
+    assert lane.redis.xlen(lane.keys.stream) == 1
+
+
+def test_a_replay_is_answered_though_the_backlog_is_full(lane: Lane) -> None:
+    first = lane.ask("append", BODY, idempotency="k", fingerprint="aa")[1]
+    lane.backlog_limit = 1
+
+    assert lane.ask("append", BODY, idempotency="k", fingerprint="aa")[1][-1] == first[-1]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.lane_tools import Lane, batch
 from redis import Redis
 
 from shared import database
 from shared.lua import Scripts
+from shared.submission import Entry
 from shared.wakeup import wake_queue
+from tests.integration.lane_tools import Lane, batch
 from workers import drain as drain_module
+from workers.fold import fold
 from workers.sweep import Sweeper
+from workers.write import write_slice
 
 
 @pytest.fixture
@@ -47,9 +50,10 @@ def test_a_lane_is_drained_to_the_last_state_and_left_empty(lane: Lane) -> None:
 def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
     owner = drain_module.Drain if phase.startswith("_") else drain_module
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
+    with monkeypatch.context() as patch:
         patch.setattr(owner, phase, dies)
-        lane.drain_once()
+        with pytest.raises(KilledError):
+            lane.drain_once()
     lane.redis.delete(lane.keys.lease)  # it runs out by itself in three seconds
 
     lane.append({"id": "a", "fields": {"n": 2}})
@@ -68,8 +72,8 @@ def test_a_repeated_delivery_of_an_older_state_changes_nothing(lane: Lane) -> No
     newer = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 1000])
 
     for entries in (newer, read, newer):
-        decoded = [drain_module.Entry.decode(entry_id, fields) for entry_id, fields in entries]
-        drain_module.write_slice(lane.connection, drain_module.fold(lane.number, decoded))
+        decoded = [Entry.decode(entry_id, fields) for entry_id, fields in entries]
+        write_slice(lane.connection, fold(lane.number, decoded))
 
     assert lane.counters() == {"a": 2}
     assert len(lane.rows("SELECT FROM receipts")) == 2
@@ -183,18 +187,14 @@ def test_a_second_drain_leaves_a_lane_to_the_one_that_holds_it(lane: Lane, monke
     assert lane.redis.xlen(lane.keys.stream) == 1
 
 
-def test_a_worker_told_to_stop_passes_its_lane_on(lane: Lane) -> None:
+def test_a_worker_told_to_stop_passes_its_lane_on(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain_module, "SLICE_ENTRIES", 1)
     for number in range(3):
         lane.append({"id": f"a{number}"})
     lane.stopping = lambda: True
-    original: Callable[..., Any] = drain_module.SLICE_ENTRIES  # type: ignore[assignment] # kept to be put back
 
-    try:
-        drain_module.SLICE_ENTRIES = 1  # type: ignore[misc] # a small slice, so that work is left
-        lane.drain()
-    finally:
-        drain_module.SLICE_ENTRIES = original  # type: ignore[misc,assignment]
+    lane.drain()
 
     assert lane.redis.xlen(lane.keys.stream) == 2
     assert len(wake_queue(lane.redis)) == 1
-    assert (lane.redis.get(lane.keys.lease) or b"").startswith(b"queued:drain-")
+    assert str(lane.redis.get(lane.keys.lease)).startswith("b'queued:drain-")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.integration.lane_tools import Lane
 from redis import Redis
 
 from shared import database, loading
 from shared.connectors import Connectors
 from shared.keys import lane_of
 from shared.loading import count_lanes, load_lanes, unready_lanes
+from tests.integration.lane_tools import Lane
 
 
 @pytest.fixture

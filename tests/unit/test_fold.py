@@ -64,6 +64,60 @@ def test_connectors_and_streams_do_not_mix() -> None:
     }
 
 
+def webhook(body: bytes, id_field: str = "id") -> tuple[str, str | None, bytes]:
+    """The one item that a webhook's body becomes: id, name, fields."""
+    result = fold(LANE, [Entry("1-1", 1, Meta("webhook", stream="hooks", id_field=id_field), 1, body)])
+    [((connector, stream, item_id), row)] = result.items.items()
+    assert (connector, stream, bytes(row.tags)) == (1, "hooks", b"{}")
+    return item_id, row.name, bytes(row.fields)
+
+
+def test_a_webhook_keeps_nested_members_as_their_exact_source_text() -> None:
+    body = b'{"id": 7, "a": {"n": 12345678901234567890123, "x": 1.10}, "b": [ 1,2 ], "c" : 1.50}'
+
+    item_id, name, fields = webhook(body)
+
+    assert (item_id, name) == ("7", None)
+    assert json.loads(fields) == {
+        "id": 7,
+        "a": '{"n": 12345678901234567890123, "x": 1.10}',
+        "b": "[ 1,2 ]",
+        "c": 1.5,
+    }
+    assert b'"c":1.50' in fields
+
+
+@pytest.mark.parametrize(
+    ("text", "item_id"),
+    [(b'"caf\\u00e9"', "café"), (b"1.0", "1.0"), (b"1e3", "1e3"), (b"true", "true"), (b"-0", "-0")],
+)
+def test_a_webhooks_id_is_a_strings_characters_or_the_json_text(text: bytes, item_id: str) -> None:
+    assert webhook(b'{"key":%b,"name":"N"}' % text, id_field="key")[:2] == (item_id, "N")
+
+
+def test_a_name_that_is_no_string_names_nothing() -> None:
+    assert webhook(b'{"id":"a","name":5}')[1] is None
+
+
+def test_log_entries_are_keyed_by_their_place_and_levels_are_stored_in_one_spelling() -> None:
+    body = b'{"entries":[{"level":"WARNING","message":"m"},{"level":"Critical","message":"n","context":{"x":1.10}}]}'
+    entry_id = "1700000000000-1"
+
+    result = fold(LANE, [Entry(entry_id, 1, Meta("log"), 2, body)] * 2)
+
+    version = position_of_entry(LANE, entry_id).version
+    assert [(key, row.level, bytes(row.context)) for key, row in result.logs.items()] == [
+        ((1, version, 0), "warn", b"{}"),
+        ((1, version, 1), "fatal", b'{"x":1.10}'),
+    ]
+
+
+def test_a_heartbeat_is_a_sign_of_life_and_a_receipt() -> None:
+    result = fold(LANE, [Entry("5-1", 9, Meta("heartbeat"), 0, b"")])
+
+    assert (result.items, result.logs, list(result.last_versions), len(result.receipts)) == ({}, {}, [9], 1)
+
+
 def test_a_body_that_is_no_batch_can_never_be_applied() -> None:
     with pytest.raises(UnreadableEntryError):
         fold(LANE, [Entry("1-1", 1, Meta("items"), 1, b'{"stream":')])

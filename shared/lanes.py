@@ -1,4 +1,4 @@
-"""What `ingestctl status` finds in Redis: how much waits in each lane, and who works. It changes nothing there."""
+"""What operators see of Redis: how much waits in each lane, and who works. Looking changes nothing there."""
 
 from __future__ import annotations
 

@@ -1,0 +1,125 @@
+"""Metrics: the register of all names, and `GET /metrics`.
+
+Prometheus gets its text form by asking for it, as it does (`Accept`); everybody else gets JSON, as on every route. What
+a process counts is its own; with several processes on one port the counts are shared through files (prometheus-client's
+multi-process mode). What waits in the lanes is read from Redis at each scrape, so any one process tells the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Final
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from redis import Redis
+from redis.exceptions import RedisError
+from starlette.types import Receive, Scope, Send
+
+from ingest_api.exchange import Exchange
+from shared.lanes import RedisState, look_at_redis
+
+#: Names the folder in which the processes of one port share their counts; prometheus-client looks when it is imported.
+SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_own: Final = CollectorRegistry()
+REQUESTS: Final = Counter(
+    "ingest_requests",
+    "Requests answered; `code` is empty where nothing was refused.",
+    ["route", "status", "code"],
+    registry=_own,
+)
+REQUEST_SECONDS: Final = Histogram(
+    "ingest_request_seconds", "Time from a request's headers to its answer.", ["route"], registry=_own, buckets=_BUCKETS
+)
+BODY_BYTES: Final = Counter("ingest_body_bytes", "Bytes of bodies received, before decompression.", registry=_own)
+APPEND_FAILURES: Final = Counter(
+    "ingest_append_failures", "Calls of the append script that Redis did not answer.", registry=_own
+)
+WAKE_UP_FAILURES: Final = Counter(
+    "ingest_wake_up_failures", "Wake-ups left to the sweeper, since Redis did not take them.", registry=_own
+)
+INFLIGHT_BYTES: Final = Gauge(
+    "ingest_inflight_bytes", "Bytes of bodies held in memory.", registry=_own, multiprocess_mode="livesum"
+)
+
+
+class LaneCollector:
+    """Reads at each scrape what waits in Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges of all lanes; only `ingest_redis_up` while Redis is away."""
+        try:
+            state = look_at_redis(self._redis, None)
+        except RedisError:
+            yield _gauge("ingest_redis_up", "Whether Redis answers.", 0)
+            return
+        yield _gauge("ingest_redis_up", "Whether Redis answers.", 1)
+        yield from _lane_gauges(state)
+        yield _gauge("ingest_queued_jobs", "Wake-ups that wait for a worker.", state.queued_jobs)
+        yield _gauge("ingest_failed_jobs", "Drains that failed and stand in RQ's registry.", state.failed_jobs)
+        yield _gauge("ingest_workers", "Worker processes.", len(state.workers))
+        yield _gauge("ingest_sweeper_up", "Whether a sweeper acts.", int(state.sweeper))
+
+
+class Metrics:
+    """The endpoint."""
+
+    def __init__(self, redis: Redis, *, shared: bool) -> None:
+        """`shared`: whether several processes serve this port."""
+        self._registry = CollectorRegistry()
+        if shared:
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call] # theirs
+        else:
+            self._registry.register(_own)
+        self._registry.register(LaneCollector(redis))
+
+    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Serves one scrape."""
+        exchange: Exchange = scope["exchange"]
+        accept = (exchange.header(b"accept") or b"").decode("latin-1")
+        if "text/plain" in accept or "openmetrics" in accept:
+            encode, content_type = prometheus_client.exposition.choose_encoder(accept)
+            await exchange.answer_text(await asyncio.to_thread(encode, self._registry), content_type)
+        else:
+            await exchange.answer(
+                200, {"status": "ok", "requestId": "", "metrics": await asyncio.to_thread(self._samples)}
+            )
+
+    def _samples(self) -> list[dict[str, Any]]:
+        return [
+            {"name": sample.name, "labels": sample.labels, "value": sample.value}
+            for family in self._registry.collect()
+            for sample in family.samples
+        ]
+
+
+def count_request(exchange: Exchange, seconds: float) -> None:
+    """Counts one answered request."""
+    route = getattr(exchange.scope.get("route"), "path", "none")
+    REQUESTS.labels(route, str(exchange.status), exchange.code or "").inc()
+    REQUEST_SECONDS.labels(route).observe(seconds)
+    BODY_BYTES.inc(exchange.received_bytes)
+
+
+def _lane_gauges(state: RedisState) -> Iterator[Metric]:
+    entries = GaugeMetricFamily("ingest_lane_entries", "Submissions that wait to be applied.", labels=["lane"])
+    backlog = GaugeMetricFamily("ingest_lane_bytes", "Their bytes.", labels=["lane"])
+    oldest = GaugeMetricFamily("ingest_lane_oldest_seconds", "Age of the oldest of them; the lag.", labels=["lane"])
+    for lane in state.lanes:
+        label = [str(lane.number)]
+        entries.add_metric(label, lane.entries)
+        backlog.add_metric(label, lane.bytes)
+        oldest.add_metric(label, lane.oldest_age_seconds or 0)
+    yield from (entries, backlog, oldest)
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, meaning, value)
