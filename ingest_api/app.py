@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
 from ingest_api import kinds
-from ingest_api.append import Appender
+from ingest_api.append import Appender, BacklogLimits
 from ingest_api.body import MemoryBudget
 from ingest_api.configurations import Configurations
 from ingest_api.edge import Edge
@@ -34,7 +34,8 @@ def create_app(settings: Settings) -> ASGIApp:
 
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     waker = Waker(blocking_redis)
-    appender = Appender(redis, backlog_limit=settings.max_backlog_bytes, wake=waker.wake)
+    limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
+    appender = Appender(redis, limits=limits, wake=waker.wake)
     gate = Gate(readiness, appender)
     memory = MemoryBudget(settings.max_inflight_bytes)
 

@@ -34,11 +34,19 @@ _GROUP_BYTES: Final = 8_388_608
 _IDEMPOTENCY_MS: Final = 86_400_000
 
 Mode = Literal["check", "charge", "append"]
-Word = Literal["ok", "replayed", "reused", "limited", "full", "unauthorized", "not_ready"]
+Word = Literal["ok", "replayed", "reused", "limited", "full", "connector_full", "unauthorized", "not_ready"]
 
 
 class StoreUnavailableError(Exception):
     """Redis did not answer as it should; whether the submission was appended is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogLimits:
+    """Bytes that may wait to be applied."""
+
+    in_all: int
+    per_connector: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +110,9 @@ class _Call:
 class Appender:
     """Calls the append script, in groups. `wake` is told the lanes whose wake-up a group claimed, with its job id."""
 
-    def __init__(self, redis: Redis, *, backlog_limit: int, wake: Callable[[int, str], None]) -> None:
+    def __init__(self, redis: Redis, *, limits: BacklogLimits, wake: Callable[[int, str], None]) -> None:
         self._redis = redis
-        self._backlog_limit = backlog_limit
+        self._limits = limits
         self._wake = wake
         self._waiting: list[_Call] = []
         self._sender: asyncio.Task[None] | None = None
@@ -161,7 +169,7 @@ class Appender:
         digest = lua.digest("append")
         pipeline = self._redis.pipeline(transaction=False)
         for batch in batches:
-            keys, arguments = batch.command(self._backlog_limit)
+            keys, arguments = batch.command(self._limits)
             pipeline.execute_command("EVALSHA", digest, len(keys), *keys, *arguments)
         return await pipeline.execute(raise_on_error=False)
 
@@ -175,11 +183,12 @@ class _Batch:
         self.job_id = new_job_id(lane)
         self.reply: Any = None
 
-    def command(self, backlog_limit: int) -> tuple[list[str], list[Any]]:
+    def command(self, limits: BacklogLimits) -> tuple[list[str], list[Any]]:
         """KEYS and ARGV, as the script's header lists them."""
         names = lane_keys(self.lane)
         keys = [names.stream, names.lease, names.backlog, names.ready]
-        arguments: list[Any] = ["", self.job_id, LEASE_MS, backlog_limit, MAX_SEQUENCE, _IDEMPOTENCY_MS]
+        arguments: list[Any] = ["", self.job_id, LEASE_MS]
+        arguments += (limits.in_all, limits.per_connector, MAX_SEQUENCE, _IDEMPOTENCY_MS)
         for call in self.calls:
             key_id, one = call.question.presented.key_id, call.question.submission
             bucket = names.management_bucket(key_id) if call.question.managing else names.bucket(key_id)

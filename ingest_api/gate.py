@@ -65,6 +65,8 @@ class Gate:
             raise Refusal(Code.RATE_LIMITED, retry_after=verdict.retry_after)
         if verdict.word == "full":
             raise Refusal(Code.BACKLOG_FULL)
+        if verdict.word == "connector_full":
+            raise Refusal(Code.CONNECTOR_BACKLOG_FULL)
         if verdict.word == "reused":
             raise Refusal(Code.IDEMPOTENCY_KEY_REUSED)
         return verdict

@@ -46,7 +46,16 @@ _JSON_BODY: Final = frozenset(
     }
 )
 _KNOWN_PROPERTIES: Final = frozenset({Code.EMPTY_BODY, Code.MISSING_PROPERTY, Code.UNKNOWN_PROPERTY})
-_SUBMISSION: Final = _GATE | _JSON_BODY | {Code.INVALID_IDEMPOTENCY_KEY, Code.IDEMPOTENCY_KEY_REUSED, Code.BACKLOG_FULL}
+_SUBMISSION: Final = (
+    _GATE
+    | _JSON_BODY
+    | {
+        Code.INVALID_IDEMPOTENCY_KEY,
+        Code.IDEMPOTENCY_KEY_REUSED,
+        Code.BACKLOG_FULL,
+        Code.CONNECTOR_BACKLOG_FULL,
+    }
+)
 _PRIMITIVES: Final = frozenset({Code.NESTED_VALUE, Code.INVALID_NAME, Code.VALUE_TOO_LARGE})
 _ITEM: Final = frozenset(
     {Code.INVALID_STREAM, Code.INVALID_ID, Code.INVALID_NAME}

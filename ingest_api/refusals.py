@@ -101,6 +101,9 @@ class Code(enum.Enum):
     NOT_READY = Rule(503, "The service is still loading its credentials.", True, "Retry after `Retry-After`.")
     OVERLOADED = Rule(503, "Too many bytes are in flight in this process.", True, "Retry after `Retry-After`.")
     BACKLOG_FULL = Rule(503, "Too much is waiting to be applied.", True, "Retry after `Retry-After`.")
+    CONNECTOR_BACKLOG_FULL = Rule(
+        503, "Too much of this connector's is waiting to be applied.", True, "Retry after `Retry-After`."
+    )
     SHUTTING_DOWN = Rule(503, "This process is stopping.", True, "Retry at once: another process answers.")
 
     @property

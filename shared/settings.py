@@ -120,6 +120,9 @@ class Settings:
     max_backlog_bytes: int = _setting(
         _whole(MB, 1 << 50), 512 * MB, "Bytes accepted and not yet applied, in all; beyond: 503. Fits a 1 GB Redis."
     )
+    max_connector_backlog_bytes: int = _setting(
+        _whole(MB, 1 << 50), 128 * MB, "One connector's part of these; beyond: 503 for that connector alone."
+    )
     body_timeout_seconds: int = _setting(
         _whole(1, 600), 15, "A body of which nothing arrives for so long is answered 408."
     )

@@ -149,8 +149,8 @@ class Drain:
         self._apply(entries[half:])
 
     def _settle(self, entries: list[Entry]) -> None:
-        pairs = [value for entry in entries for value in (entry.entry_id, entry.cost)]
-        self._tools.scripts("settle", [self._keys.stream, self._keys.backlog], [GROUP, *pairs])
+        settled = [value for entry in entries for value in (entry.entry_id, entry.connector_id, entry.cost)]
+        self._tools.scripts("settle", [self._keys.stream, self._keys.backlog], [GROUP, *settled])
         self._tools.redis.delete(self._keys.failures)
 
     def _others_wait(self) -> bool:

@@ -13,6 +13,7 @@ NAMES: Final = (
     "append",
     "read_slice",
     "settle",
+    "recount_backlog",
     "acquire_lease",
     "release_lease",
     "hand_over_lease",

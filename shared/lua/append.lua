@@ -10,8 +10,9 @@
 -- ARGV[2] job id of the wake-up, should this call have to claim it
 -- ARGV[3] lease of a claimed wake-up, milliseconds
 -- ARGV[4] bound of the backlog over all lanes, bytes
--- ARGV[5] largest sequence of an entry id within a millisecond
--- ARGV[6] life of an idempotency key, milliseconds
+-- ARGV[5] bound of one connector's part of it, bytes
+-- ARGV[6] largest sequence of an entry id within a millisecond
+-- ARGV[7] life of an idempotency key, milliseconds
 -- then for each call, seven values:
 --   mode    'check' (is the credential good?), 'charge' (and take a token), 'append' (and append)
 --   digest  SHA-256 of the presented secret, hex
@@ -26,13 +27,14 @@
 --   {'limited', connector, burst, 0, reset, retry after}         whole seconds until one request passes
 --   {'replayed', connector, burst, remaining, reset, entry id}   the key's first submission, this very one
 --   {'reused', connector, burst, remaining, reset, ''}           the key's first submission was another one
---   {'full', connector, burst, remaining, reset, ''}             nothing was taken
+--   {'full', connector, burst, remaining, reset, ''}             no room for anybody; nothing was taken
+--   {'connector_full', connector, burst, remaining, reset, ''}   no room for this connector; nothing was taken
 --   {'unauthorized'}                                             no such key, or another secret
 --   {'not_ready'}                                                this Redis has not been loaded
 
 local stream, lease, backlog, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local backlog_limit, max_sequence = tonumber(ARGV[4]), tonumber(ARGV[5])
-local FIXED_KEYS, FIXED_ARGS, KEYS_A_CALL, ARGS_A_CALL = 4, 6, 3, 7
+local backlog_limit, connector_limit, max_sequence = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local FIXED_KEYS, FIXED_ARGS, KEYS_A_CALL, ARGS_A_CALL = 4, 7, 3, 7
 local calls = (#KEYS - FIXED_KEYS) / KEYS_A_CALL
 
 local now = tonumber(ARGV[1])
@@ -51,6 +53,13 @@ local sizes = redis.call('HMGET', backlog, 'bytes', 'elsewhere')
 local bytes, elsewhere = tonumber(sizes[1]) or 0, tonumber(sizes[2]) or 0
 local bytes_before = bytes
 
+-- Bytes of each connector's part of the backlog that this run has looked at.
+local parts = {}
+local function part_of(connector)
+  if not parts[connector] then parts[connector] = tonumber(redis.call('HGET', backlog, 'c:' .. connector)) or 0 end
+  return parts[connector]
+end
+
 -- Tokens in the bucket now. A clock that stepped back refills nothing, and refilling goes on from its new time.
 local function read_bucket(key, rate, burst)
   local state = redis.call('GET', key)
@@ -68,6 +77,7 @@ end
 local function append(connector, cost, meta, count, body)
   local id = redis.call('XADD', stream, '*', 'c', connector, 'm', meta, 'n', count, 'b', body)
   bytes = bytes + cost
+  parts[connector] = part_of(connector) + cost
   -- While the clock stands behind the last id, ids grow by sequence alone: go on in the next millisecond before the
   -- sequence outgrows its bits in a request id.
   local milliseconds, sequence = string.match(id, '^(%d+)-(%d+)$')
@@ -90,7 +100,10 @@ local function decide(credential, bucket, idempotency, mode, digest, cost, meta,
   if mode == 'check' then return answer('ok', '') end
   if tokens < 1 then return answer('limited', math.max(1, math.ceil((1 - tokens) / rate))) end
   local first = print ~= '' and redis.call('GET', idempotency)
-  if mode == 'append' and not first and bytes + elsewhere + cost > backlog_limit then return answer('full', '') end
+  if mode == 'append' and not first then
+    if part_of(connector) + cost > connector_limit then return answer('connector_full', '') end
+    if bytes + elsewhere + cost > backlog_limit then return answer('full', '') end
+  end
   tokens = tokens - 1
   write_bucket(bucket, tokens, rate, burst)
   if mode == 'charge' then return answer('ok', '') end
@@ -100,7 +113,7 @@ local function decide(credential, bucket, idempotency, mode, digest, cost, meta,
     return answer('reused', '')
   end
   local id = append(connector, cost, meta, count, body)
-  if print ~= '' then redis.call('SET', idempotency, print .. ' ' .. id, 'PX', ARGV[6]) end
+  if print ~= '' then redis.call('SET', idempotency, print .. ' ' .. id, 'PX', ARGV[7]) end
   return answer('ok', id)
 end
 
@@ -114,6 +127,9 @@ end
 
 if bytes > bytes_before then
   redis.call('HSET', backlog, 'bytes', string.format('%.0f', bytes))
+  for connector, part in pairs(parts) do
+    if part > 0 then redis.call('HSET', backlog, 'c:' .. connector, string.format('%.0f', part)) end
+  end
   if redis.call('SET', lease, 'queued:' .. ARGV[2], 'NX', 'PX', ARGV[3]) then answers[1] = 1 end
 end
 return answers

@@ -2,17 +2,26 @@
 -- settled already gives back nothing.
 --
 -- KEYS[1] lane's stream   KEYS[2] lane's backlog
--- ARGV[1] group, then for each entry: id, cost (bytes, as it was counted when it was appended)
+-- ARGV[1] group, then for each entry: id, connector, cost (bytes, as it was counted when it was appended)
 --
 -- Returns how many entries this call took out.
 
-local settled, freed = 0, 0
-for i = 2, #ARGV, 2 do
+local settled, freed, parts = 0, 0, {}
+for i = 2, #ARGV, 3 do
   redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
   if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then
+    local connector, cost = ARGV[i + 1], tonumber(ARGV[i + 2])
     settled = settled + 1
-    freed = freed + tonumber(ARGV[i + 1])
+    freed = freed + cost
+    parts[connector] = (parts[connector] or 0) + cost
   end
 end
+
 if freed > 0 then redis.call('HINCRBY', KEYS[2], 'bytes', string.format('%.0f', -freed)) end
+for connector, part in pairs(parts) do
+  -- A connector that waits for nothing has no field: the hash does not grow with the connectors of all time.
+  if redis.call('HINCRBY', KEYS[2], 'c:' .. connector, string.format('%.0f', -part)) <= 0 then
+    redis.call('HDEL', KEYS[2], 'c:' .. connector)
+  end
+end
 return settled

@@ -47,6 +47,7 @@ class Lane:
     credential: str
     lanes: int
     backlog_limit: int = NO_LIMIT
+    connector_limit: int = NO_LIMIT
     stopping: Callable[[], bool] = field(default=lambda: False)
 
     @classmethod
@@ -99,6 +100,7 @@ class Lane:
                 new_job_id(self.number),
                 LEASE_MS,
                 self.backlog_limit,
+                self.connector_limit,
                 MAX_SEQUENCE,
                 60_000,
                 mode,

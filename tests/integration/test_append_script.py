@@ -69,6 +69,16 @@ def test_a_full_backlog_takes_neither_the_submission_nor_a_token(lane: Lane) -> 
     assert lane.redis.xlen(lane.keys.stream) == 0
 
 
+def test_a_connector_that_has_too_much_waiting_is_refused_alone(lane: Lane) -> None:
+    lane.connector_limit = 500
+
+    words = [lane.ask("append", BODY, now_us=1_000_000)[1][0] for _ in range(2)]
+    lane.drain_once()
+
+    assert words == ["ok", "connector_full"]
+    assert lane.ask("append", BODY, now_us=2_000_000)[1][0] == "ok", "what is applied makes room again"
+
+
 def test_bytes_in_other_lanes_count_towards_the_bound(lane: Lane) -> None:
     lane.backlog_limit = 10_000
     lane.redis.hset(lane.keys.backlog, "elsewhere", 9_990)

@@ -198,3 +198,17 @@ def test_a_worker_told_to_stop_passes_its_lane_on(lane: Lane, monkeypatch: pytes
     assert lane.redis.xlen(lane.keys.stream) == 2
     assert len(wake_queue(lane.redis)) == 1
     assert str(lane.redis.get(lane.keys.lease)).startswith("b'queued:drain-")
+
+
+def test_the_sweeper_corrects_counters_that_somebody_put_off(lane: Lane, database_url: str) -> None:
+    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis))
+    lane.append({"id": "a"})
+    right = lane.redis.hgetall(lane.keys.backlog)
+    lane.redis.hset(lane.keys.backlog, mapping={"bytes": 7, "c:1": 9, "c:99": 5})
+
+    for _ in range(lane.lanes):
+        sweeper.sweep()
+
+    assert {key: value for key, value in lane.redis.hgetall(lane.keys.backlog).items() if key != b"elsewhere"} == right
+    lane.drain_once()
+    lane.assert_empty()

@@ -10,11 +10,11 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError
 
-from ingest_api.append import Appender, Question, StoreUnavailableError, Submission, Verdict
+from ingest_api.append import Appender, BacklogLimits, Question, StoreUnavailableError, Submission, Verdict
 from shared.credentials import Presented
 
 Answer = Callable[[list[Any]], Any]
-FIXED_ARGUMENTS = 6
+FIXED_ARGUMENTS = 7
 ARGUMENTS_A_CALL = 7
 
 
@@ -68,7 +68,7 @@ def question(body: bytes = b"1", lane: int = 0) -> Question:
 
 def appender(redis: FakeRedis, woken: list[tuple[int, str]] | None = None) -> Appender:
     wake = (lambda lane, job_id: woken.append((lane, job_id))) if woken is not None else (lambda *_: None)
-    return Appender(redis, backlog_limit=1 << 30, wake=wake)  # type: ignore[arg-type] # a fake
+    return Appender(redis, limits=BacklogLimits(1 << 30, 1 << 30), wake=wake)  # type: ignore[arg-type] # a fake
 
 
 def test_calls_that_come_while_one_is_under_way_travel_together() -> None:

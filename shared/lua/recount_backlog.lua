@@ -1,0 +1,39 @@
+-- Counts a lane's backlog anew from its entries and corrects what the counters say. They are kept in the same steps as
+-- the entries, so a difference means that somebody changed the stream by hand.
+--
+-- KEYS[1] lane's stream   KEYS[2] lane's backlog
+-- ARGV[1] what an entry costs beside its body, bytes
+-- ARGV[2] most entries, ARGV[3] most bytes to look at: Redis serves nobody else meanwhile
+--
+-- Returns by how many bytes the counters were off; nothing where the lane is too large to look at now.
+
+local counted = tonumber(redis.call('HGET', KEYS[2], 'bytes')) or 0
+if redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) or counted > tonumber(ARGV[3]) then return false end
+
+local bytes, parts, from = 0, {}, '-'
+while true do
+  local entry = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 1)[1]
+  if not entry then break end
+  from = '(' .. entry[1]
+  local fields = {}
+  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+  local cost = #fields.b + tonumber(ARGV[1])
+  bytes = bytes + cost
+  parts[fields.c] = (parts[fields.c] or 0) + cost
+end
+
+local off = math.abs(counted - bytes)
+local known = redis.call('HGETALL', KEYS[2])
+for i = 1, #known, 2 do
+  local connector = string.match(known[i], '^c:(.+)$')
+  if connector then
+    off = math.max(off, math.abs(tonumber(known[i + 1]) - (parts[connector] or 0)))
+    if not parts[connector] then redis.call('HDEL', KEYS[2], known[i]) end
+  end
+end
+if off == 0 then return 0 end
+redis.call('HSET', KEYS[2], 'bytes', string.format('%.0f', bytes))
+for connector, part in pairs(parts) do
+  redis.call('HSET', KEYS[2], 'c:' .. connector, string.format('%.0f', part))
+end
+return off
