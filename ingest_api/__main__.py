@@ -16,7 +16,7 @@ from shared.die_with_parent import die_with_parent
 from shared.durability import check_durability
 from shared.redis_connection import UNAVAILABLE, connect
 from shared.settings import Settings
-from shared.startup import exit_unless_durable, logged_settings
+from shared.startup import exit_unless_durable, logged_settings, quiet_settings
 
 #: An idle connection is kept for longer than load balancers keep theirs, so that they close first.
 _KEEP_ALIVE_SECONDS = 75
@@ -33,7 +33,7 @@ def application() -> ASGIApp:
 
 def main() -> None:
     """Serves until told to stop."""
-    settings = logged_settings("api")
+    settings = quiet_settings("api")  # each serving process logs its own
     with contextlib.suppress(*UNAVAILABLE):  # one that is away is answered 503, checked when it is back
         exit_unless_durable(check_durability(connect(settings.redis_url)), settings)
     with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:

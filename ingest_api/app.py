@@ -28,14 +28,16 @@ from shared.settings import Settings
 
 def create_app(settings: Settings) -> ASGIApp:
     """The ASGI application of one process. `settings` must name both engines."""
-    redis = redis_connection.connect_async(settings.redis_url)
+    # Appends have a connection to themselves: however many ask for a status, they wait for nobody.
+    append_redis = redis_connection.connect_async(settings.redis_url, connections=1)
+    status_redis = redis_connection.connect_async(settings.redis_url, connections=8)
     blocking_redis = redis_connection.connect(settings.redis_url)
     postgres = database.pool(settings.database_url, application="ingest api")
 
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     waker = Waker(blocking_redis)
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
-    appender = Appender(redis, limits=limits, wake=waker.wake)
+    appender = Appender(append_redis, limits=limits, wake=waker.wake)
     gate = Gate(readiness, appender)
     memory = MemoryBudget(settings.max_inflight_bytes)
 
@@ -47,8 +49,8 @@ def create_app(settings: Settings) -> ASGIApp:
             Route("/api/ingest", SubmissionEndpoint(submissions, kinds.items), methods=["POST"]),
             Route("/api/ingest/log", SubmissionEndpoint(submissions, kinds.log), methods=["POST"]),
             Route("/api/ingest/heartbeat", SubmissionEndpoint(submissions, kinds.heartbeat), methods=["POST"]),
-            Route("/api/webhook/{stream}", SubmissionEndpoint(submissions, kinds.webhook), methods=["POST"]),
-            Route("/api/requests/{request_id}", RequestStatus(gate, redis, postgres), methods=["GET"]),
+            Route("/api/webhook/{stream:path}", SubmissionEndpoint(submissions, kinds.webhook), methods=["POST"]),
+            Route("/api/requests/{request_id}", RequestStatus(gate, status_redis, postgres), methods=["GET"]),
         ]
     if "management" in settings.surfaces:
         routes.append(
@@ -78,7 +80,8 @@ def create_app(settings: Settings) -> ASGIApp:
         yield
         loading.cancel()
         await postgres.close()
-        await redis.aclose()
+        await append_redis.aclose()
+        await status_redis.aclose()
 
     both = [*routes, Mount("/datapool", Router(routes, redirect_slashes=False))]
     return Edge(Router(both, redirect_slashes=False, lifespan=lifespan))

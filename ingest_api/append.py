@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 from ingest_api.metrics import APPEND_FAILURES
 from shared import lua
@@ -147,12 +147,14 @@ class Appender:
         batches = [_Batch(lane, calls) for lane, calls in by_lane.items()]
         try:
             await self._run(batches)
-            for batch in batches:
-                batch.settle(self._wake)
         except Exception as fault:  # noqa: BLE001 - whatever it was, no request may be left waiting for ever
-            log.warning("append_failed", error=repr(fault), calls=len(group))
-            for call in group:
-                _fail(call, fault)
+            for batch in batches:
+                batch.reply = fault
+        for batch in batches:
+            batch.settle(self._wake)
+        if any(isinstance(batch.reply, ReadOnlyError) for batch in batches):
+            # A primary that became a replica keeps its connections; a new one may lead to the new primary.
+            await self._redis.connection_pool.disconnect()
 
     async def _run(self, batches: Sequence[_Batch]) -> None:
         """Runs the script once per lane; where the server does not know the script, it has done nothing: once more."""
@@ -200,25 +202,32 @@ class _Batch:
 
     def settle(self, wake: Callable[[int, str], None]) -> None:
         """Hands each call its verdict."""
-        if isinstance(self.reply, RedisError):
+        if isinstance(self.reply, Exception):
             log.warning("append_failed", error=repr(self.reply), calls=len(self.calls), lane=self.lane)
             for call in self.calls:
                 _fail(call, self.reply)
             return
         woken, *answers = self.reply
-        for call, answer in zip(self.calls, answers, strict=True):
-            if not call.verdict.done():
-                call.verdict.set_result(_verdict(answer))
         if woken:
             wake(self.lane, self.job_id)
+        for call, answer in zip(self.calls, answers, strict=True):
+            try:
+                verdict = _verdict(answer)
+            except (ValueError, TypeError) as fault:  # somebody has written into a credential by hand
+                log.exception("verdict_unreadable", lane=self.lane, answer=repr(answer))
+                _fail(call, fault)
+            else:
+                if not call.verdict.done():
+                    call.verdict.set_result(verdict)
 
 
 def _fail(call: _Call, fault: Exception) -> None:
+    if call.verdict.done():
+        return
     APPEND_FAILURES.inc()
-    if not call.verdict.done():
-        error = StoreUnavailableError()
-        error.__cause__ = fault
-        call.verdict.set_exception(error)
+    error = StoreUnavailableError()
+    error.__cause__ = fault
+    call.verdict.set_exception(error)
 
 
 def _verdict(answer: list[Any]) -> Verdict:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from starlette.types import Receive
 
@@ -24,8 +25,16 @@ from shared.limits import MAX_BODY_BYTES
 _LONGEST_BODY_SECONDS: Final = 300.0
 _GZIP_WBITS: Final = 31
 _INFLATE_STEP_BYTES: Final = 1_048_576
+_INFLATE_INPUT_BYTES: Final = 16_384
+_MOST_MEMBERS: Final = 10_000
 #: Inflating more than this is done in a thread: zlib lets go of the interpreter meanwhile.
 _INFLATE_IN_THREAD_BYTES: Final = 65_536
+_JUDGED_AT_ONCE_BYTES: Final = 131_072
+
+
+_BODY_THREADS: Final = ThreadPoolExecutor(2, thread_name_prefix="body")
+
+Result = TypeVar("Result")
 
 
 class Reservation:
@@ -97,6 +106,22 @@ async def read_body(exchange: Exchange, receive: Receive, reservation: Reservati
     return await _inflate(body, reservation) if encoding == b"gzip" else body
 
 
+def require_json(exchange: Exchange, *, body_optional: bool = False) -> None:
+    """Refuses a body of another media type."""
+    content_type = exchange.header(b"content-type")
+    if content_type is None and body_optional and not exchange.has_body:
+        return
+    if (content_type or b"").partition(b";")[0].strip().lower() != b"application/json":
+        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE)
+
+
+async def judged(body: bytes, judge: Callable[[bytes], Result]) -> Result:
+    """What `judge` says of a body; a long one is judged in a thread, for a contrived one can take seconds."""
+    if len(body) <= _JUDGED_AT_ONCE_BYTES:
+        return judge(body)
+    return await in_body_thread(judge, body)
+
+
 def _declared_length(exchange: Exchange) -> int:
     # The server has refused what is not a number, and never passes on more than was declared.
     return int(exchange.header(b"content-length") or 0)
@@ -127,33 +152,59 @@ async def _receive_all(exchange: Exchange, receive: Receive, reservation: Reserv
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+async def in_body_thread(work: Callable[..., Result], *arguments: Any) -> Result:
+    """Does long work on a body beside the event loop, and beside the threads that everything else waits for."""
+    return await asyncio.get_running_loop().run_in_executor(_BODY_THREADS, work, *arguments)
+
+
 async def _inflate(data: bytes, reservation: Reservation) -> bytes:
     if len(data) <= _INFLATE_IN_THREAD_BYTES:
         return inflate(data, reservation)
-    return await asyncio.to_thread(inflate, data, reservation)
+    return await in_body_thread(inflate, data, reservation)
 
 
 def inflate(data: bytes, reservation: Reservation) -> bytes:
     """Decompresses gzip data (of several members too), never past the body limit."""
-    pieces: list[bytes] = []
-    size, rest = 0, data
+    output = _Output(len(data), reservation)
+    member, members = zlib.decompressobj(_GZIP_WBITS), 1
     try:
-        while rest:
-            member = zlib.decompressobj(_GZIP_WBITS)
-            while not member.eof:
-                piece = member.decompress(rest, _INFLATE_STEP_BYTES)
-                rest = member.unconsumed_tail
-                if not piece and not rest and not member.eof:
-                    raise Refusal(Code.INVALID_COMPRESSION, "The gzip data is cut short; send all of it.")
-                pieces.append(piece)
-                size += len(piece)
-                if size > MAX_BODY_BYTES:
-                    raise _too_large(size)
-                reservation.grow_to(len(data) + size)
-            rest = member.unused_data
+        # In small pieces: what follows a member is copied, and there may be very many members.
+        for start in range(0, len(data), _INFLATE_INPUT_BYTES):
+            rest = data[start : start + _INFLATE_INPUT_BYTES]
+            while rest:
+                if member.eof:
+                    member, members = zlib.decompressobj(_GZIP_WBITS), members + 1
+                    if members > _MOST_MEMBERS:
+                        raise Refusal(
+                            Code.INVALID_COMPRESSION, "The gzip data has too many members; compress it whole."
+                        )
+                output.add(member.decompress(rest, _INFLATE_STEP_BYTES))
+                rest = member.unused_data if member.eof else member.unconsumed_tail
+        while not member.eof and (piece := member.decompress(b"", _INFLATE_STEP_BYTES)):
+            output.add(piece)
     except zlib.error:
         raise Refusal(Code.INVALID_COMPRESSION) from None
-    return b"".join(pieces)
+    if not member.eof:
+        raise Refusal(Code.INVALID_COMPRESSION, "The gzip data is cut short; send all of it.")
+    return b"".join(output.pieces)
+
+
+class _Output:
+    """What was inflated so far, within its limits."""
+
+    def __init__(self, compressed: int, reservation: Reservation) -> None:
+        self.pieces: list[bytes] = []
+        self._compressed = compressed
+        self._size = 0
+        self._reservation = reservation
+
+    def add(self, piece: bytes) -> None:
+        """Takes a piece. Raises Refusal where it is one too many."""
+        self.pieces.append(piece)
+        self._size += len(piece)
+        if self._size > MAX_BODY_BYTES:
+            raise _too_large(self._size)
+        self._reservation.grow_to(self._compressed + self._size)
 
 
 def _too_large(observed: int) -> Refusal:

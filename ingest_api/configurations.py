@@ -13,12 +13,11 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.body import MemoryBudget, read_body
+from ingest_api.body import MemoryBudget, judged, read_body, require_json
 from ingest_api.credentials import present
 from ingest_api.exchange import Exchange
 from ingest_api.gate import Gate
 from ingest_api.refusals import Code, Refusal
-from ingest_api.submissions import require_json
 from ingest_api.validation import validate_configuration
 from shared import sql
 
@@ -56,19 +55,19 @@ class Configurations:
         with self._memory.reservation() as reservation:
             require_json(exchange)
             body = await read_body(exchange, receive, reservation, patience=self._body_timeout_seconds)
-            configuration = validate_configuration(body)
+            configuration = await judged(body, validate_configuration)
         await self._execute("publish_configuration", connector_id=connector_id, configuration=configuration)
 
     async def _show(self, connector_id: int, exchange: Exchange) -> None:
         rows = await self._execute("select_configuration", connector_id=connector_id)
         payload = {**_configuration(rows[0]), "dataPoolAddress": self._datapool_address}
         etag = _etag(payload)
+        # A 304 carries what the 200 would have carried: a cache stores both (RFC 9110, 15.4.5).
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
         if exchange.scope["method"] != "PUT" and _matches(exchange.header(b"if-none-match"), etag):
-            await exchange.answer_not_modified({"ETag": etag})
+            await exchange.answer_not_modified(headers)
         else:
-            await exchange.answer(
-                200, {"requestId": "", **payload}, {"ETag": etag, "Cache-Control": "private, no-cache"}
-            )
+            await exchange.answer(200, {"requestId": "", **payload}, headers)
 
     async def _execute(self, query: str, **values: Any) -> list[dict[str, Any]]:
         try:

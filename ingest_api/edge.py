@@ -40,7 +40,7 @@ class Edge:
         # The router raises for an unknown route only where it finds itself inside an application.
         scope["app"] = self
         try:
-            await self._router(scope, receive, send)
+            await self._route(scope, receive, send)
         except Refusal as refusal:
             await exchange.refuse(refusal)
         except HTTPException as error:
@@ -49,7 +49,6 @@ class Edge:
             # The server is stopping and has waited long enough.
             if not exchange.status:
                 await exchange.refuse(Refusal(Code.SHUTTING_DOWN))
-            raise
         except Exception:
             # The traceback goes to the log under the id that the caller gets.
             if not exchange.status:
@@ -59,6 +58,11 @@ class Edge:
             seconds = time.perf_counter() - started
             count_request(exchange, seconds)
             _log_request(exchange, seconds)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "\n" in scope["path"]:
+            raise Refusal(Code.NOT_FOUND)  # a route's pattern passes over one at the end
+        await self._router(scope, receive, send)
 
 
 def _refusal_of(error: HTTPException, scope: Scope) -> Refusal:

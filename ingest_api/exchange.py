@@ -44,9 +44,11 @@ class Exchange:
     _headers: dict[bytes, bytes] | None = field(default=None, repr=False)
 
     def header(self, name: bytes) -> bytes | None:
-        """A request header by its lower-case name; the last one where it was sent twice."""
+        """A request header by its lower-case name; sent twice, both with a comma between, which none of ours may be."""
         if self._headers is None:
-            self._headers = dict(self.scope["headers"])
+            self._headers = {}
+            for key, value in self.scope["headers"]:
+                self._headers[key] = b"%b, %b" % (self._headers[key], value) if key in self._headers else value
         return self._headers.get(name)
 
     @property

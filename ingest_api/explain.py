@@ -40,6 +40,8 @@ Leap = Callable[[bytes, int], tuple[int, int]]
 _STREAM: Final = re.compile(rf"[A-Za-z0-9._:-]{{1,{MAX_STREAM_CHARACTERS}}}")
 #: Bytes that one byte of a string may take in the source text: `\u0041`.
 _LONGEST_ESCAPE: Final = 6
+#: A configuration of nothing but escapes, and what stands around it.
+_LONGEST_CONFIGURATION_BODY: Final = MAX_CONFIGURATION_BYTES * _LONGEST_ESCAPE + 1024
 #: Fields or tags that are counted, to name their number, before an object with too many of them is given up.
 _COUNTED_AT_MOST: Final = 10_000
 _ROOT: Final = "$"
@@ -84,6 +86,9 @@ def judge_webhook(body: bytes, id_field: str) -> None:
 
 def judge_configuration(body: bytes) -> str:
     """Judges the body of a configuration; the configuration, which is JSON text itself."""
+    if len(body) > _LONGEST_CONFIGURATION_BODY:
+        sentence = f"`configuration` may have {MAX_CONFIGURATION_BYTES:,} bytes; this whole body has {len(body):,}."
+        raise Refusal(Code.INVALID_CONFIGURATION, sentence, limit=MAX_CONFIGURATION_BYTES, observed=len(body))
     found: list[str] = []
     judge: Judge = lambda source, path: found.append(_configuration(source, path))  # noqa: E731 - one of a table
     _judge_object(Source(body), _ROOT, "this body", {"configuration": judge}, required=("configuration",))

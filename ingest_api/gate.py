@@ -51,9 +51,12 @@ class Gate:
         try:
             verdict = await self._appender.call(question)
         except StoreUnavailableError:
+            self._readiness.reload()
             raise Refusal(Code.STORE_UNAVAILABLE) from None
         if verdict.word == "unauthorized":
             self._good.forget(question.presented)
+            # Every 401 is the same, also of a credential that was good when its body began to come.
+            exchange.connector_id = exchange.rate_limit = None
             raise Refusal(Code.UNAUTHORIZED)
         if verdict.word == "not_ready":
             self._readiness.reload()

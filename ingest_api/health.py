@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.exchange import Exchange
@@ -28,7 +26,7 @@ class Readyz:
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Serves one request."""
         exchange: Exchange = scope["exchange"]
-        missing = await asyncio.to_thread(self._readiness.missing)
+        missing = await self._readiness.missing()
         if missing:
             await exchange.answer(503, {"status": "unavailable", "missing": missing}, {"Retry-After": "1"})
         else:

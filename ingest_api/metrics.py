@@ -80,6 +80,8 @@ class Metrics:
         else:
             self._registry.register(_own)
         self._registry.register(LaneCollector(redis))
+        # Anybody may scrape as often as he likes: one at a time.
+        self._scraping = asyncio.Lock()
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Serves one scrape."""
@@ -87,11 +89,13 @@ class Metrics:
         accept = (exchange.header(b"accept") or b"").decode("latin-1")
         if "text/plain" in accept or "openmetrics" in accept:
             encode, content_type = prometheus_client.exposition.choose_encoder(accept)
-            await exchange.answer_text(await asyncio.to_thread(encode, self._registry), content_type)
+            async with self._scraping:
+                text = await asyncio.to_thread(encode, self._registry)
+            await exchange.answer_text(text, content_type)
         else:
-            await exchange.answer(
-                200, {"status": "ok", "requestId": "", "metrics": await asyncio.to_thread(self._samples)}
-            )
+            async with self._scraping:
+                samples = await asyncio.to_thread(self._samples)
+            await exchange.answer(200, {"status": "ok", "requestId": "", "metrics": samples})
 
     def _samples(self) -> list[dict[str, Any]]:
         return [

@@ -43,7 +43,7 @@ class OpenApi:
 def operations_of(routes: Iterable[BaseRoute]) -> list[tuple[str, str]]:
     """Path and method of each route. HEAD is answered wherever GET is, which needs no telling."""
     return [
-        (re.sub(r"_([a-z])", lambda letter: letter[1].upper(), route.path), method)
+        (re.sub(r"_([a-z])", lambda letter: letter[1].upper(), route.path.replace(":path}", "}")), method)
         for route in routes
         if isinstance(route, Route)
         for method in sorted((route.methods or set()) - {"HEAD"})

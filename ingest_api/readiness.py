@@ -16,14 +16,16 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from ingest_api.refusals import Code, Refusal
-from shared import database
+from shared import database, sql
 from shared.durability import check_durability, fault_that_counts
 from shared.keys import LANES
-from shared.loading import LoadingError, NotMigratedError, count_lanes, load_lanes, unready_lanes
+from shared.loading import count_lanes, load_lanes, unready_lanes
 
 log = structlog.get_logger()
 
 _RETRY_SECONDS: Final = 0.5
+#: Anybody may ask `/readyz` as often as he likes.
+_LOOK_SECONDS: Final = 1.0
 
 
 class NotDurableError(Exception):
@@ -40,6 +42,9 @@ class Readiness:
         self._lanes: int | None = None
         self._wanted = asyncio.Event()
         self._wanted.set()
+        self._looking = asyncio.Lock()
+        self._look_again = 0.0
+        self._missing: list[str] = []
 
     def lanes(self) -> int:
         """How many lanes there are. Raises Refusal while that is unknown."""
@@ -58,8 +63,8 @@ class Readiness:
             self._wanted.clear()
             try:
                 self._lanes = await asyncio.to_thread(self._load)
-            except (RedisError, psycopg.Error, NotMigratedError, NotDurableError, LoadingError) as fault:
-                log.warning("not_ready", error=str(fault))
+            except Exception as fault:  # noqa: BLE001 - whatever it was: giving up would mean 503 for ever
+                log.warning("not_ready", error=repr(fault))
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._wanted.set()
 
@@ -79,8 +84,16 @@ class Readiness:
         if sentence:
             raise NotDurableError(sentence)
 
-    def missing(self) -> list[str]:
-        """Sentences: what stands in the way of accepting and applying submissions now. Blocks: call it in a thread."""
+    async def missing(self) -> list[str]:
+        """Sentences: what stands in the way of accepting and applying submissions. Looked at once a second at most."""
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if now >= self._look_again:
+                self._missing = await asyncio.to_thread(self._look)
+                self._look_again = asyncio.get_running_loop().time() + _LOOK_SECONDS
+            return self._missing
+
+    def _look(self) -> list[str]:
         return [*self._missing_in_redis(), *self._missing_in_postgres()]
 
     def _missing_in_redis(self) -> list[str]:
@@ -98,7 +111,7 @@ class Readiness:
     def _missing_in_postgres(self) -> list[str]:
         try:
             with database.connect(self._database_url, application="ingest_api readiness") as connection:
-                connection.execute("SELECT 1")
+                row = connection.execute(sql.query("select_read_only")).fetchall()[0]
         except psycopg.Error:
             return ["Postgres does not answer."]
-        return []
+        return ["Postgres takes no writes now."] if row["read_only"] else []

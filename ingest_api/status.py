@@ -31,6 +31,8 @@ from shared.submission import COUNTED, decode_meta
 
 LONGEST_WAIT_SECONDS: Final = 30
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
+#: Answers that one process holds at once.
+_MOST_WAITING: Final = 500
 _FIRST_LOOK_AGAIN_SECONDS: Final = 0.02
 _LOOK_AGAIN_SECONDS: Final = 0.25
 
@@ -53,6 +55,7 @@ class RequestStatus:
         self._gate = gate
         self._find_entry = redis.register_script(lua.source("find_entry"))
         self._database = database
+        self._waiting = 0
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Serves one request."""
@@ -63,7 +66,13 @@ class RequestStatus:
         position = position_of_request(scope["path_params"]["request_id"])
         if position is None or position.lane != self._gate.lane_of(presented):
             raise Refusal(Code.UNKNOWN_REQUEST)
-        outcome = await self._wait(connector_id, position, seconds)
+        self._waiting += 1
+        try:
+            # Too many that wait: the rest get the state as it is, and may ask again.
+            patience = seconds if self._waiting <= _MOST_WAITING else 0
+            outcome = await self._wait(connector_id, position, patience)
+        finally:
+            self._waiting -= 1
         if outcome is None:
             raise Refusal(Code.UNKNOWN_REQUEST)
         # The answer is about that request, so it carries that request's id.

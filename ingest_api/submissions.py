@@ -6,7 +6,6 @@ drain takes it from there (`workers/drain.py`). A refused submission leaves noth
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,18 +13,16 @@ from typing import Any, Final
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.append import Submission
-from ingest_api.body import MemoryBudget, read_body
+from ingest_api.body import MemoryBudget, judged, read_body, require_json
 from ingest_api.credentials import present
 from ingest_api.exchange import Exchange
 from ingest_api.gate import Gate
 from ingest_api.idempotency import idempotency_of, require_form
-from ingest_api.refusals import Code, Refusal
+from ingest_api.refusals import Refusal
 from shared.request_id import position_of_entry
 from shared.submission import COUNTED, Meta, encode_meta
 
 _SERVER_FAULTS: Final = 500
-#: A contrived body can take seconds to judge: meanwhile the event loop goes on.
-_VALIDATE_IN_THREAD_BYTES: Final = 1_048_576
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
 
 
@@ -57,7 +54,7 @@ class Submissions:
                 require_json(exchange, body_optional=kind.body_optional)
                 key = require_form(exchange)
                 body = await read_body(exchange, receive, reservation, patience=self._body_timeout_seconds)
-                exchange.count = await _validate(kind, body)
+                exchange.count = await judged(body, kind.validate)
             except Refusal as refusal:
                 if refusal.code.value.status < _SERVER_FAULTS:
                     await self._gate.charge(exchange, presented)
@@ -85,18 +82,3 @@ class SubmissionEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
         """Serves one request; `Edge` turns what is raised into an answer."""
         await self.submissions.submit(self.kind_of(scope), scope["exchange"], receive)
-
-
-async def _validate(kind: SubmissionKind, body: bytes) -> int | None:
-    if len(body) <= _VALIDATE_IN_THREAD_BYTES:
-        return kind.validate(body)
-    return await asyncio.to_thread(kind.validate, body)
-
-
-def require_json(exchange: Exchange, *, body_optional: bool = False) -> None:
-    """Refuses a body of another media type."""
-    content_type = exchange.header(b"content-type")
-    if content_type is None and body_optional and not exchange.has_body:
-        return
-    if (content_type or b"").partition(b";")[0].strip().lower() != b"application/json":
-        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE)

@@ -1,7 +1,8 @@
 """Connections to Postgres, with a bound on everything that can wait.
 
-Errors of psycopg are sorted once, here: `is_not_now(error)` says whether the same call may pass later (the server is
-away, stopping, read-only, full, or chose us as a deadlock's victim); everything else is about the data.
+Errors of psycopg are sorted once, here: `is_not_now(error)` says whether the same call may pass later. Only what
+Postgres says of the values themselves is about the data; everything else (the server away, stopping, read-only, full, a
+deadlock's victim, a schema or a permission that is not there yet) passes once somebody has mended it.
 """
 
 from __future__ import annotations
@@ -32,10 +33,8 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 _POOL_CONNECTIONS: Final = 8
 _POOL_TIMEOUT_SECONDS: Final = 2.0
-#: SQLSTATE classes of "not now": connection, transaction rollback (deadlock, serialisation), resources (disk full,
-#: memory, connections), operator intervention (shutdown, cancelled), system error; and lock_timeout's own.
-_NOT_NOW_CLASSES: Final = ("08", "40", "53", "57", "58")
-_NOT_NOW_STATES: Final = ("55P03", "25006", "25P03", "25P04")
+#: SQLSTATE classes that are about the data: cardinality, values, constraints, program limits.
+_DATA_CLASSES: Final = ("21", "22", "23", "54")
 
 
 def connect(url: str, *, application: str) -> Connection:
@@ -58,10 +57,9 @@ def pool(url: str, *, application: str) -> AsyncConnectionPool[Any]:
 
 def is_not_now(error: psycopg.Error) -> bool:
     """Whether the failure is the server's state and not the statement's data."""
-    state = error.sqlstate
-    if state is None:
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return state[:2] in _NOT_NOW_CLASSES or state in _NOT_NOW_STATES
+    if error.sqlstate is None:
+        return not isinstance(error, psycopg.DataError)  # the client's own: a value that can't be sent
+    return error.sqlstate[:2] not in _DATA_CLASSES
 
 
 def is_missing_schema(error: psycopg.Error) -> bool:

@@ -6,12 +6,13 @@ so that it falls on the same lane, which keeps a connector's submissions in one 
 
 | name                           | type   | lives                | written by            | read by                  |
 |--------------------------------|--------|----------------------|-----------------------|--------------------------|
-| {lane-07}:stream               | stream | for ever             | append, settle        | read_slice               |
-| {lane-07}:lease                | string | seconds              | append, *_lease       | append, sweep_lane       |
-| {lane-07}:backlog              | hash   | for ever             | append, settle, sweep | append, sweep_lane       |
+| {lane-07}:stream               | stream | for ever             | append, retry, settle | read_slice, find_entry   |
+| {lane-07}:lease                | string | seconds              | append, retry, *_lease | append, sweep_lane      |
+| {lane-07}:backlog              | hash   | for ever             | append, retry, settle | append, retry, sweep     |
 | {lane-07}:ready                | string | for ever             | load_lane             | append, sweep_lane       |
 | {lane-07}:loading              | string | 30 s                 | loading               | load_lane                |
 | {lane-07}:generations          | hash   | for ever             | load_lane, put/strike | load_lane, put/strike    |
+| {lane-07}:key_ids              | set    | for ever             | load_lane, put/strike | loading                  |
 | {lane-07}:credential:<key id>  | hash   | until struck         | load_lane, put/strike | append                   |
 | {lane-07}:bucket:<key id>      | string | until full again     | append                | append                   |
 | {lane-07}:management:<key id>  | string | until full again     | append                | append                   |
@@ -42,7 +43,18 @@ SWEEPER: Final = "ingest:sweeper"
 class LaneKeys:
     """The names of one lane."""
 
-    __slots__ = ("backlog", "failures", "generations", "lease", "loading", "number", "prefix", "ready", "stream")
+    __slots__ = (
+        "backlog",
+        "failures",
+        "generations",
+        "key_ids",
+        "lease",
+        "loading",
+        "number",
+        "prefix",
+        "ready",
+        "stream",
+    )
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -53,6 +65,7 @@ class LaneKeys:
         self.ready = f"{self.prefix}:ready"
         self.loading = f"{self.prefix}:loading"
         self.generations = f"{self.prefix}:generations"
+        self.key_ids = f"{self.prefix}:key_ids"
         self.failures = f"{self.prefix}:failures"
 
     def credential(self, key_id: str) -> str:

@@ -66,6 +66,26 @@ def load_lanes(connection: Connection, redis: Redis, lanes: Sequence[int]) -> No
             raise LoadingError(f"Lane {lane} is being loaded by another process.")
 
 
+def reconcile_lane(connection: Connection, redis: Redis, lane: int) -> int:
+    """Makes Redis hold what Postgres does: it may have come back as it was some time ago (a failover, a restored copy).
+
+    What Redis holds is read first: a key that was there, and is not current in Postgres afterwards, was struck since,
+    or should have been. Returns how many were struck.
+    """
+    keys = lane_keys(lane)
+    members: set[Any] = redis.smembers(keys.key_ids)
+    held = {key_id.decode() for key_id in members}
+    load_lanes(connection, redis, [lane])
+    rows = connection.execute(sql.query("select_lane_credentials"), {"lane": lane}).fetchall()
+    stale = held - {row["key_id"] for row in rows}
+    if stale:
+        pipeline = redis.pipeline()
+        pipeline.delete(*(keys.credential(key_id) for key_id in stale))
+        pipeline.srem(keys.key_ids, *stale)
+        pipeline.execute()
+    return len(stale)
+
+
 def forget_ready(redis: Redis, lane: int) -> None:
     """Makes a lane unready, so that it is loaded again: its consumer group is gone."""
     redis.delete(lane_keys(lane).ready)
@@ -103,20 +123,23 @@ def _parts(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def _load_keys(lane: int, rows: list[dict[str, Any]]) -> list[str]:
     keys = lane_keys(lane)
-    return [keys.loading, keys.ready, keys.stream, keys.generations, *(keys.credential(row["key_id"]) for row in rows)]
+    fixed = [keys.loading, keys.ready, keys.stream, keys.generations, keys.key_ids]
+    return [*fixed, *(keys.credential(row["key_id"]) for row in rows)]
 
 
 def _credential_arguments(row: dict[str, Any]) -> list[Any]:
-    return [row["connector_id"], row["generation"], row["digest"].hex(), row["rate"], row["burst"]]
+    return [row["connector_id"], row["generation"], row["digest"].hex(), row["rate"], row["burst"], row["key_id"]]
 
 
 def put_credential(scripts: Scripts, lane: int, row: dict[str, Any]) -> None:
     """Puts one connector's current credential in. `row` as `select_lane_credentials` has it."""
     keys = lane_keys(lane)
-    scripts("put_credential", [keys.generations, keys.credential(row["key_id"])], _credential_arguments(row))
+    names = [keys.generations, keys.key_ids, keys.credential(row["key_id"])]
+    scripts("put_credential", names, _credential_arguments(row))
 
 
 def strike_credential(scripts: Scripts, lane: int, *, connector_id: int, generation: int, key_id: str) -> None:
     """Takes a credential out: from here on nobody is let in with it, and no older reading brings it back."""
     keys = lane_keys(lane)
-    scripts("strike_credential", [keys.generations, keys.credential(key_id)], [connector_id, generation])
+    names = [keys.generations, keys.key_ids, keys.credential(key_id)]
+    scripts("strike_credential", names, [connector_id, generation, key_id])

@@ -51,7 +51,7 @@ class _ToStructlog(logging.Handler):
 
 def _adopt_standard_logging(level: str) -> None:
     logging.basicConfig(handlers=[_ToStructlog()], level=getattr(logging, level.upper()), force=True)
-    for noisy in ("rq", "rq.worker", "uvicorn.access", "asyncio"):
+    for noisy in ("rq", "rq.worker", "uvicorn.error", "uvicorn.access", "asyncio", "psycopg.pool"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "rq.worker"):
         logging.getLogger(name).handlers.clear()

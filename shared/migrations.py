@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from shared import sql
+from shared import partitions, sql
 from shared.database import Connection
+from shared.partitions import Tally
 
 #: Any constant: it names this project's migrations among the database's advisory locks.
 _ADVISORY_LOCK: Final = 7_204_113_559
@@ -61,6 +62,8 @@ def migrate(connection: Connection, *, lanes: int) -> list[str]:
         connection.execute(_CREATE_LEDGER)
         applied = [_apply(connection, migration) for migration in _missing(connection)]
         connection.execute(sql.query("insert_lanes"), {"lanes": lanes})
+        # So that a fresh installation starts with them. What can't be had now, the hourly chore makes.
+        partitions.make_ahead(connection, Tally())
         return applied
     finally:
         connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))

@@ -32,6 +32,13 @@ def connect(url: str) -> Redis:
     return Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_OPTIONS)
 
 
-def connect_async(url: str) -> redis.asyncio.Redis:
-    """A client for the event loop."""
-    return redis.asyncio.Redis.from_url(url, retry=redis.asyncio.retry.Retry(NoBackoff(), 0), **_OPTIONS)
+def connect_async(url: str, *, connections: int) -> redis.asyncio.Redis:
+    """A client for the event loop; a call that finds all its connections busy waits for one."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=_TIMEOUT_SECONDS,
+        retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
+        **_OPTIONS,
+    )
+    return redis.asyncio.Redis.from_pool(pool)

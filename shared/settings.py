@@ -135,6 +135,13 @@ class Settings:
     quiet_after_seconds: int = _setting(
         _whole(1, 31_536_000), 300, "`ingestctl status` calls a connector quiet that gave no sign of life for so long."
     )
+    keep_logs_days: int = _setting(_whole(1, 3650), 30, "Connectors' log entries are kept for so many days.")
+    keep_receipts_days: int = _setting(
+        _whole(1, 3650), 7, "What became of an applied request can be asked for so many days."
+    )
+    keep_dead_letters_days: int = _setting(
+        _whole(1, 3650), 90, "Submissions that can never be applied are kept for so many days."
+    )
     data_dir: Path = _setting(_path, Path(".data"), "Folder of `make run`: engines' data, sockets, state.")
     workers: int = _setting(_whole(0, 64), 2, "Worker processes that `make run` starts.")
     log_format: Literal["auto", "json", "console"] = _setting(

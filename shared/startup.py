@@ -6,6 +6,7 @@ lose accepted submissions stops the start with a sentence, unless a setting acce
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -19,7 +20,7 @@ from shared.engines import EnginesError, with_engines
 from shared.local.faults import LocalError
 from shared.log import configure_logging
 from shared.redis_connection import UNAVAILABLE, connect
-from shared.settings import SettingError, Settings, read_settings
+from shared.settings import SecretUrl, SettingError, Settings, read_settings
 
 log = structlog.get_logger()
 
@@ -34,11 +35,27 @@ def process_settings() -> Settings:
         sys.exit(str(fault))
 
 
-def logged_settings(name: str) -> Settings:
+def quiet_settings(name: str) -> Settings:
     """The same, with the log set up for a process called `name`."""
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
     return settings
+
+
+def logged_settings(name: str) -> Settings:
+    """The same, with a line in the log: the process starts, and with what."""
+    settings = quiet_settings(name)
+    log.info("starting", **changed_settings(settings))
+    return settings
+
+
+def changed_settings(settings: Settings) -> dict[str, str]:
+    """The settings that are not the defaults, for the log: addresses without what may be a password in them."""
+    return {
+        field.name: "…" if isinstance(value, SecretUrl) else str(value)
+        for field in dataclasses.fields(settings)
+        if (value := getattr(settings, field.name)) != field.default
+    }
 
 
 def durable_redis(settings: Settings) -> Redis:

@@ -46,6 +46,13 @@ class Entry:
     count: int
     #: The request's body, decompressed.
     body: bytes
+    #: Where an operator handed a dead letter back to its lane: the id under which it was first accepted.
+    first_id: str = ""
+
+    @property
+    def accepted_as(self) -> str:
+        """The id that its version and its request id are made of: an entry that comes again is no newer for it."""
+        return self.first_id or self.entry_id
 
     @property
     def cost(self) -> int:
@@ -54,9 +61,10 @@ class Entry:
 
     @classmethod
     def decode(cls, entry_id: bytes, fields: list[bytes]) -> Entry:
-        """From what the stream holds: the fields that the append script wrote."""
+        """From what the stream holds: the fields that the append script wrote, or the one that retries."""
         values = dict(zip(fields[::2], fields[1::2], strict=True))
-        return cls(entry_id.decode(), int(values[b"c"]), decode_meta(values[b"m"]), int(values[b"n"]), values[b"b"])
+        meta, first_id = decode_meta(values[b"m"]), values.get(b"o", b"").decode()
+        return cls(entry_id.decode(), int(values[b"c"]), meta, int(values[b"n"]), values[b"b"], first_id)
 
 
 def backlog_cost(body: bytes) -> int:

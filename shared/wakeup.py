@@ -17,10 +17,11 @@ from rq.serializers import JSONSerializer
 from shared.keys import WAKE_QUEUE
 
 DRAIN_TASK: Final = "workers.tasks.drain_lane"
-#: A drain gives up its worker after 20 s; longer means that it hangs, and the job is ended from outside.
-_JOB_TIMEOUT_SECONDS: Final = 60
-#: A failed drain stays visible in RQ's registry for a day.
-_FAILURE_TTL_SECONDS: Final = 86_400
+#: A drain gives up its worker after 20 s and a slice; much longer means that it hangs, and RQ ends the job.
+_JOB_TIMEOUT_SECONDS: Final = 180
+#: A failed drain stays visible in RQ's registry until its lane works again, and never for longer: an outage of hours
+#: fails thousands.
+_FAILURE_TTL_SECONDS: Final = 600
 _JOB_ID: Final = re.compile(r"drain-(\d+)-[0-9a-f]+")
 
 #: A lease that waits for its job, or that its drain renews while it works. After a kill it runs out, the sweeper sees
@@ -49,6 +50,15 @@ def enqueue_drain(queue: Queue, lane: int, job_id: str) -> None:
         failure_ttl=_FAILURE_TTL_SECONDS,
         description=f"drain lane {lane}",
     )
+
+
+def forget_failed_drains(queue: Queue, lane: int) -> None:
+    """Takes a lane's failed jobs out of the registry: the lane works again."""
+    registry = queue.failed_job_registry
+    for job_id in registry.get_job_ids(cleanup=False):
+        match = _JOB_ID.fullmatch(job_id)
+        if match and int(match[1]) == lane:
+            registry.remove(job_id, delete_job=True)
 
 
 def queued_lanes(queue: Queue) -> set[int]:

@@ -17,6 +17,7 @@ from rq.serializers import JSONSerializer
 from shared import database
 from shared.database import Connection
 from shared.lua import Scripts
+from shared.partitions import keep_days
 from shared.redis_connection import UNAVAILABLE
 from shared.settings import Settings
 from shared.startup import durable_redis, logged_settings
@@ -74,7 +75,8 @@ def build_worker(settings: Settings, redis: Redis) -> Worker:
             queue=queue,
             connection=DatabaseConnection(settings.database_url),
             stopping=lambda: worker.told_to_stop,
-        )
+        ),
+        keep_days(settings),
     )
     return worker
 

@@ -4,16 +4,18 @@ What arrives is a wake-up; what leaves is rows in Postgres and an empty lane. Wh
 
 - we are killed: what we read stays pending in the consumer group; the lease runs out; the sweeper wakes the lane and
   the next drain reads the pending entries first. What was committed and not settled is written again, to no effect.
-- Postgres is away: the slice stays pending, the lease turns into a pause, the job fails visibly, and the sweeper wakes
-  the lane after the pause, which doubles up to a bound.
+- Postgres is away, or anything else fails that is not the data's fault: the slice stays pending, the lease turns into a
+  pause, the job fails visibly, and the sweeper wakes the lane after the pause, which doubles up to a bound.
 - one entry can't be applied: the slice is halved until the culprit stands alone; it goes to the dead letters, whole.
-- the lease ran out while we were slow: two drains work on one lane. They wait for each other at the lane's row in
-  Postgres, versions keep the newer state, and an entry that the other settled gives back nothing twice.
+  A slice that takes too long is halved too.
+- the lease ran out while we were slow: two drains work on one lane. The second finds the lane's row in Postgres locked
+  and leaves; versions keep the newer state, and an entry that the other settled gives back nothing twice.
 - Redis lost its memory: stream and group are made anew from what Postgres knows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +23,9 @@ from typing import Any, Final
 
 import psycopg
 import structlog
+from psycopg import errors
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from rq import Queue
 
 from shared.database import Connection, is_not_now
@@ -30,14 +33,16 @@ from shared.keys import CONSUMER, GROUP, lane_keys
 from shared.loading import forget_ready, load_lanes
 from shared.lua import Scripts
 from shared.submission import Entry
-from shared.wakeup import LEASE_MS, enqueue_drain, new_job_id
+from shared.wakeup import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id
 from workers.fold import UnreadableEntryError, fold
+from workers.lease import Lease
 from workers.write import write_dead_letter, write_slice
 
 log = structlog.get_logger()
 
 #: A slice: merging thousands of rows in one transaction is what makes it fast; memory is bounded by the bytes.
 SLICE_ENTRIES: Final = 1_000
+SLICE_ROWS: Final = 20_000
 SLICE_BYTES: Final = 8_388_608
 #: A drain keeps its worker for so long at most, and for so long while another lane waits for one.
 _TURN_SECONDS: Final = 20.0
@@ -49,6 +54,8 @@ _LINGER_STEP_MS: Final = 50
 _PAUSE_MS: Final = 250
 _LONGEST_PAUSE_MS: Final = 5_000
 _FAILURES_REMEMBERED_SECONDS: Final = 600
+#: Another drain is writing: it will be done by then, or the sweeper wakes the lane again.
+_BUSY_MS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +79,31 @@ class Drain:
         self._lane = lane
         self._job_id = job_id
         self._keys = lane_keys(lane)
+        self._lease = Lease(tools.scripts, lane, job_id)
         self._started = time.monotonic()
         self._last_work = self._started
 
     def run(self) -> None:
         """Works until the lane is empty, the turn is over, or another drain has the lane. Raises on "not now"."""
         try:
-            while self._holds_lease():
+            while self._lease.hold():
                 entries = self._read()
                 if entries:
-                    self._apply(entries)
+                    with self._lease.kept():
+                        self._apply(entries)
                     self._last_work = time.monotonic()
                 if self._turn_is_over():
                     self._pass_on()
                     return
-                if not entries and self._may_leave() and self._release():
+                if not entries and self._may_leave() and self._lease.release():
                     return
-        except psycopg.Error as fault:
-            if is_not_now(fault):
+        except errors.LockNotAvailable:
+            log.info("lane_busy", lane=self._lane)
+            self._lease.hand_over("paused", _BUSY_MS)
+        except Exception:
+            with contextlib.suppress(RedisError):
                 self._pause()
             raise
-
-    def _holds_lease(self) -> bool:
-        return bool(self._tools.scripts("acquire_lease", [self._keys.lease], [self._job_id, LEASE_MS]))
 
     def _read(self) -> list[Entry]:
         """The next slice: what a killed drain left, else what is new, else what comes within a moment."""
@@ -110,7 +119,7 @@ class Drain:
         return [Entry.decode(entry_id, fields) for entry_id, fields in found]
 
     def _slice(self, after: str) -> list[Any]:
-        arguments = [GROUP, CONSUMER, after, SLICE_ENTRIES, SLICE_BYTES]
+        arguments = [GROUP, CONSUMER, after, SLICE_ENTRIES, SLICE_ROWS, SLICE_BYTES]
         return list(self._tools.scripts("read_slice", [self._keys.stream], arguments))
 
     def _wait_for_one(self) -> list[Any]:
@@ -132,7 +141,8 @@ class Drain:
         except UnreadableEntryError as fault:
             self._split(entries, "unreadable", str(fault))
         except psycopg.Error as fault:
-            if is_not_now(fault):
+            too_slow = isinstance(fault, errors.QueryCanceled) and len(entries) > 1
+            if is_not_now(fault) and not too_slow:
                 raise
             self._split(entries, fault.sqlstate or type(fault).__name__, str(fault))
         else:
@@ -151,7 +161,8 @@ class Drain:
     def _settle(self, entries: list[Entry]) -> None:
         settled = [value for entry in entries for value in (entry.entry_id, entry.connector_id, entry.cost)]
         self._tools.scripts("settle", [self._keys.stream, self._keys.backlog], [GROUP, *settled])
-        self._tools.redis.delete(self._keys.failures)
+        if self._tools.redis.delete(self._keys.failures):
+            forget_failed_drains(self._tools.queue, self._lane)
 
     def _others_wait(self) -> bool:
         return self._tools.queue.count > 0
@@ -165,20 +176,17 @@ class Drain:
     def _may_leave(self) -> bool:
         return self._others_wait() or time.monotonic() - self._last_work > _LINGER_SECONDS
 
-    def _release(self) -> bool:
-        return bool(self._tools.scripts("release_lease", [self._keys.stream, self._keys.lease], [self._job_id]))
-
     def _pass_on(self) -> None:
         """Ends this turn; a lane that still has work goes to the end of the queue."""
-        if self._release():
+        if self._lease.release():
             return
         job_id = new_job_id(self._lane)
-        if self._tools.scripts("hand_over_lease", [self._keys.lease], [self._job_id, f"queued:{job_id}", LEASE_MS]):
+        if self._lease.hand_over(f"queued:{job_id}", LEASE_MS):
             enqueue_drain(self._tools.queue, self._lane, job_id)
 
     def _pause(self) -> None:
         failures = int(self._tools.redis.incr(self._keys.failures))
         self._tools.redis.expire(self._keys.failures, _FAILURES_REMEMBERED_SECONDS)
         pause = min(_PAUSE_MS << min(failures - 1, 10), _LONGEST_PAUSE_MS)
-        self._tools.scripts("hand_over_lease", [self._keys.lease], [self._job_id, "paused", pause])
+        self._lease.hand_over("paused", pause)
         log.warning("lane_paused", lane=self._lane, failures=failures, milliseconds=pause)

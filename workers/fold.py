@@ -86,7 +86,7 @@ def fold(lane: int, entries: Iterable[Entry]) -> Slice:
     """What `entries` of `lane` come to. Raises UnreadableEntryError."""
     result = Slice(lane)
     for entry in entries:
-        version = position_of_entry(lane, entry.entry_id).version
+        version = position_of_entry(lane, entry.accepted_as).version
         _fold_entry(result, entry, version)
         result.receipts.append(Receipt(entry.connector_id, version, entry.meta.kind, entry.count))
         known = result.last_versions.get(entry.connector_id, 0)

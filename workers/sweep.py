@@ -2,7 +2,8 @@
 
 The append claims a lane's wake-up and the API enqueues it; the API may die in between. A worker may be killed in the
 middle of a lane. In both cases the lease runs out; this process sees entries without a lease and claims the wake-up
-anew. It also reloads a Redis that lost its memory. Any number may run: one acts, the others stand by.
+anew. It also reloads a Redis that lost its memory, and keeps RQ's schedule. Any number may run: one acts, the others
+stand by.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -22,16 +24,18 @@ from rq import Queue
 
 from shared import database
 from shared.keys import SWEEPER, lane_keys
-from shared.loading import LoadingError, NotMigratedError, count_lanes, load_lanes
+from shared.loading import LoadingError, NotMigratedError, count_lanes, load_lanes, reconcile_lane
 from shared.lua import Scripts
 from shared.startup import durable_redis, logged_settings
 from shared.submission import backlog_cost
 from shared.wakeup import LEASE_MS, enqueue_drain, new_job_id, queued_lanes, wake_queue
+from workers.schedule import Schedule
 
 log = structlog.get_logger()
 
 _PERIOD_SECONDS: Final = 1.0
 _STANDBY_MS: Final = 3_000
+_RECONCILE_SECONDS: Final = 60.0
 #: A lane with more than this is recounted once it has drained: some 20 ms of Redis' time.
 _RECOUNT_ENTRIES: Final = 5_000
 _RECOUNT_BYTES: Final = 16_777_216
@@ -56,9 +60,12 @@ class Sweeper:
         self._scripts = Scripts(redis)
         self._database_url = database_url
         self._queue = queue
+        self._schedule = Schedule(redis, queue)
         self._name = secrets.token_hex(8)
         self._lanes = 0
         self._recounted = 0
+        self._run_id = ""
+        self._reconcile_at = 0.0
         self._backlogs: dict[int, int] = {}
 
     def sweep(self) -> None:
@@ -72,11 +79,13 @@ class Sweeper:
         states = {lane: self._look(lane, queued=lane in queued) for lane in range(self._lanes)}
         self._backlogs = {lane: state.backlog_bytes for lane, state in states.items()}
         self._recount()
+        self._reconcile_when_due()
         unready = [lane for lane, state in states.items() if not state.ready]
         if unready:
             with self._connect() as connection:
                 load_lanes(connection, self._redis, unready)
             log.warning("lanes_reloaded", lanes=len(unready))
+        self._schedule.keep()
 
     def _acts(self) -> bool:
         if self._redis.set(SWEEPER, self._name, nx=True, px=_STANDBY_MS):
@@ -98,6 +107,17 @@ class Sweeper:
             enqueue_drain(self._queue, lane, job_id)
             log.info("lane_woken", lane=lane, entries=entries)
         return LaneState(bool(ready), bool(claimed), entries, backlog_bytes)
+
+    def _reconcile_when_due(self) -> None:
+        """Compares the credentials with Postgres: once a minute, and at once where another Redis answers."""
+        run_id = self._redis.info("server")["run_id"]
+        if run_id == self._run_id and time.monotonic() < self._reconcile_at:
+            return
+        with self._connect() as connection:
+            stale = sum(reconcile_lane(connection, self._redis, lane) for lane in range(self._lanes))
+        if stale:
+            log.error("stale_credentials_struck", credentials=stale)
+        self._run_id, self._reconcile_at = run_id, time.monotonic() + _RECONCILE_SECONDS
 
     def _recount(self) -> None:
         """Compares one lane's counters with its entries, another lane each time."""

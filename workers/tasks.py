@@ -7,12 +7,16 @@ from typing import Any
 from rq import get_current_job
 from rq.job import Job
 
+from shared.partitions import KeepDays
 from shared.wakeup import DRAIN_TASK
+from workers import aging
 from workers.drain import Drain, Tools
+from workers.schedule import AGING_TASK
 
-ALLOWED = frozenset({DRAIN_TASK})
+ALLOWED = frozenset({DRAIN_TASK, AGING_TASK})
 
 _tools: Tools | None = None
+_keep: KeepDays = {}
 
 
 class ForbiddenTaskError(Exception):
@@ -29,11 +33,17 @@ class AllowedJob(Job):
             raise ForbiddenTaskError(self.func_name)
         return super().func
 
+    def restore(self, raw_data: dict[Any, Any]) -> None:
+        """What Redis holds of the job, but for callbacks: they are functions too, and ours have none."""
+        super().restore(raw_data)
+        self._success_callback_name = self._failure_callback_name = self._stopped_callback_name = None
 
-def use(tools: Tools) -> None:
+
+def use(tools: Tools, keep: KeepDays) -> None:
     """Gives the tasks of this process what they work with. RQ passes only what is in the job."""
-    global _tools  # noqa: PLW0603 - RQ calls functions by name, so this is the one place to hand something over
-    _tools = tools
+    # RQ calls functions by name, so this is the one place to hand something over.
+    global _tools, _keep
+    _tools, _keep = tools, keep
 
 
 def drain_lane(lane: int) -> None:
@@ -42,3 +52,10 @@ def drain_lane(lane: int) -> None:
     if _tools is None or job is None:
         raise RuntimeError("drain_lane runs only inside `python -m workers`.")
     Drain(_tools, lane, job.id).run()
+
+
+def age_out(*, rest: bool = False) -> None:
+    """Makes partitions ahead and drops what is old, or deletes the rest of what a run left."""
+    if _tools is None:
+        raise RuntimeError("age_out runs only inside `python -m workers`.")
+    aging.age_out(_tools, _keep, rest=rest)

@@ -7,6 +7,7 @@
     logs.py        what connectors log
     configuration.py  with what settings they run
     trace.py       what became of one request
+    dead.py        what could not be applied, and what becomes of it
     status.py      what waits, who works, what is away
 
 A command opens what it needs (`session.py`), so that one which reads Postgres alone works while Redis is away. Stdout
@@ -27,7 +28,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from shared.cli import configuration, connector, credential, faults, items, logs, migrate, status, trace
+from shared.cli import configuration, connector, credential, dead, faults, items, logs, migrate, status, trace
 
 _CANT_WRITE: Final = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -69,6 +70,7 @@ app.command("items", epilog=items.EXAMPLES)(items.items)
 app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.add_typer(configuration.app, name="config")
 app.command("trace", epilog=trace.EXAMPLES)(trace.trace)
+app.add_typer(dead.app, name="dead")
 app.command("status", epilog=status.EXAMPLES)(status.status)
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import typer
 
-_LARGEST_ID: Final = (1 << 63) - 1
+LARGEST_ID: Final = (1 << 63) - 1
 _LONGEST_NAME: Final = 200
 #: Far beyond what one process answers. The lower bound keeps the time until a bucket is full, which is its expiry in
 #: Redis, a number that Redis takes.
 _SLOWEST_RATE: Final = 0.001
 _FASTEST_RATE: Final = 1_000_000
 LARGEST_BURST: Final = 1_000_000
+_AGO: Final = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def plain_text(value: str | None) -> str | None:
@@ -42,7 +46,23 @@ def request_rate(value: float) -> float:
     return value
 
 
+def moment_since(value: str | None) -> str | None:
+    """A moment as Postgres reads it, from RFC 3339 or a length of time before now."""
+    if value is None:
+        return None
+    ago = _AGO.fullmatch(value)
+    try:
+        if ago:
+            return (datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).isoformat()
+        moment = datetime.fromisoformat(value)
+    except (ValueError, OverflowError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise typer.BadParameter("It must be like 30m, 2h or 2026-11-23T08:00:00Z.")
+    return moment.isoformat()
+
+
 ConnectorId = Annotated[
-    int, typer.Argument(min=1, max=_LARGEST_ID, metavar="CONNECTOR_ID", help="Say which connector, by its id.")
+    int, typer.Argument(min=1, max=LARGEST_ID, metavar="CONNECTOR_ID", help="Say which connector, by its id.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

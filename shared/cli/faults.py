@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from shared.connectors import ConnectorError
 from shared.database import is_missing_schema, is_not_now
+from shared.dead_letters import RetryError
 from shared.engines import EnginesError
 from shared.loading import LoadingError, NotMigratedError
 from shared.local.faults import LocalError
@@ -30,6 +31,7 @@ _SENTENCES: Final = (
     LocalError,
     MigrationError,
     NotMigratedError,
+    RetryError,
     SettingError,
 )
 EXPECTED: Final = (*_SENTENCES, psycopg.Error, RedisError)

@@ -6,10 +6,8 @@ entry shown; an entry's position is its submission's version and its place in it
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 import orjson
@@ -17,7 +15,7 @@ import typer
 
 from shared import sql
 from shared.cli import session
-from shared.cli.arguments import AsJson, ConnectorId
+from shared.cli.arguments import AsJson, ConnectorId, moment_since
 from shared.cli.output import print_json_line, print_json_list, print_line, print_table, rfc3339, visible
 from shared.connectors import select_connectors
 from shared.database import Connection
@@ -35,8 +33,6 @@ EXAMPLES: Final = """Examples:
 _DEFAULT_LIMIT: Final = 50
 _TITLES: Final = ("time", "level", "message", "context", "request")
 _FOLLOW_SECONDS: Final = 1.0
-_AGO: Final = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 #: Before every entry: versions are positive.
 _START: Final = (0, -1)
 
@@ -50,28 +46,12 @@ def _level(value: str | None) -> str | None:
     return level
 
 
-def _since(value: str | None) -> str | None:
-    """A moment as Postgres reads it, from RFC 3339 or a length of time before now."""
-    if value is None:
-        return None
-    ago = _AGO.fullmatch(value)
-    if ago:
-        return (datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).isoformat()
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise typer.BadParameter("It must be like 30m, 2h or 2026-11-23T08:00:00Z.")
-    return value
-
-
 def logs(
     connector_id: ConnectorId,
     *,
     level: Annotated[str | None, typer.Option(callback=_level, help="Show only entries of this level.")] = None,
     since: Annotated[
-        str | None, typer.Option(callback=_since, help="Show only what was logged since: 30m, 2h, 1d, or a time.")
+        str | None, typer.Option(callback=moment_since, help="Show only what was logged since: 30m, 2h, 1d, or a time.")
     ] = None,
     limit: Annotated[
         int, typer.Option(min=0, max=1 << 62, help="Show so many entries at most, the newest, or all with 0.")

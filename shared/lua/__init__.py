@@ -11,6 +11,7 @@ from redis import Redis
 
 NAMES: Final = (
     "append",
+    "retry_entry",
     "read_slice",
     "settle",
     "recount_backlog",

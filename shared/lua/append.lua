@@ -60,12 +60,13 @@ local function part_of(connector)
   return parts[connector]
 end
 
--- Tokens in the bucket now. A clock that stepped back refills nothing, and refilling goes on from its new time.
+-- Tokens in the bucket now, and whether the clock stepped back since it was written: that refills nothing.
 local function read_bucket(key, rate, burst)
   local state = redis.call('GET', key)
-  if not state then return burst end
+  if not state then return burst, false end
   local tokens, at = string.match(state, '^(%S+) (%S+)$')
-  return math.min(burst, tonumber(tokens) + math.max(0, now - tonumber(at)) * rate / 1000000)
+  at = tonumber(at)
+  return math.min(burst, tonumber(tokens) + math.max(0, now - at) * rate / 1000000), at > now
 end
 
 -- The state expires once the bucket would be full again: a missing bucket is a full one.
@@ -92,13 +93,17 @@ local function decide(credential, bucket, idempotency, mode, digest, cost, meta,
   -- Lua keeps one copy of each string and compares addresses: this takes the same time wherever they differ.
   if stored[1] ~= digest then return {'unauthorized'} end
   local connector, rate, burst = stored[2], tonumber(stored[3]), tonumber(stored[4])
-  local tokens = read_bucket(bucket, rate, burst)
+  local tokens, stepped_back = read_bucket(bucket, rate, burst)
   local function answer(word, last)
     return {word, connector, burst, math.floor(tokens), math.ceil((burst - tokens) / rate), last}
   end
 
   if mode == 'check' then return answer('ok', '') end
-  if tokens < 1 then return answer('limited', math.max(1, math.ceil((1 - tokens) / rate))) end
+  if tokens < 1 then
+    -- Refilling goes on from the clock's new time, or nothing would pass until it is where it was.
+    if stepped_back then write_bucket(bucket, tokens, rate, burst) end
+    return answer('limited', math.max(1, math.ceil((1 - tokens) / rate)))
+  end
   local first = print ~= '' and redis.call('GET', idempotency)
   if mode == 'append' and not first then
     if part_of(connector) + cost > connector_limit then return answer('connector_full', '') end

@@ -9,4 +9,5 @@ local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not found then return false end
 local fields = {}
 for i = 1, #found[2], 2 do fields[found[2][i]] = found[2][i + 1] end
+if fields.o then return false end -- a dead letter's retry: it was accepted under another id
 return {fields.c, fields.m, fields.n}

@@ -3,21 +3,23 @@
 -- Postgres before a restart can't be written after it.
 --
 -- KEYS[1] lane's loading token   KEYS[2] lane's ready marker   KEYS[3] lane's stream   KEYS[4] lane's generations
+-- KEYS[5] lane's key ids
 -- then for each credential: its key
 -- ARGV[1] token   ARGV[2] '1' with the last part
 -- ARGV[3] group   ARGV[4] milliseconds of the highest applied version   ARGV[5] its sequence
--- then for each credential: connector, generation, digest, rate, burst
+-- then for each credential: connector, generation, digest, rate, burst, key id
 --
 -- Returns 1, or 0 where the token is another's or gone: read again.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 
-for i = 0, #KEYS - 5 do
-  local a = 6 + i * 5
+for i = 0, #KEYS - 6 do
+  local a = 6 + i * 6
   local known = tonumber(redis.call('HGET', KEYS[4], ARGV[a]) or 0)
   if known <= tonumber(ARGV[a + 1]) then
     redis.call('HSET', KEYS[4], ARGV[a], ARGV[a + 1])
-    redis.call('HSET', KEYS[5 + i],
+    redis.call('SADD', KEYS[5], ARGV[a + 5])
+    redis.call('HSET', KEYS[6 + i],
       'connector', ARGV[a], 'digest', ARGV[a + 2], 'rate', ARGV[a + 3], 'burst', ARGV[a + 4])
   end
 end

@@ -1,11 +1,13 @@
 -- Puts a connector's credential in, unless a newer change of that connector was seen here.
 --
--- KEYS[1] lane's generations   KEYS[2] credential
+-- KEYS[1] lane's generations   KEYS[2] lane's key ids   KEYS[3] credential
 -- ARGV[1] connector   ARGV[2] generation   ARGV[3] digest, hex   ARGV[4] rate, tokens a second   ARGV[5] burst
+-- ARGV[6] key id
 --
 -- Returns 1 where it was put in, 0 where it was too old.
 
 if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) > tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('HSET', KEYS[2], 'connector', ARGV[1], 'digest', ARGV[3], 'rate', ARGV[4], 'burst', ARGV[5])
+redis.call('SADD', KEYS[2], ARGV[6])
+redis.call('HSET', KEYS[3], 'connector', ARGV[1], 'digest', ARGV[3], 'rate', ARGV[4], 'burst', ARGV[5])
 return 1

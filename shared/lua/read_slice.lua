@@ -4,18 +4,21 @@
 -- KEYS[1] lane's stream
 -- ARGV[1] group   ARGV[2] consumer
 -- ARGV[3] '>' for entries never delivered; else what is pending after this id ('0': from the first)
--- ARGV[4] most entries   ARGV[5] bytes at which to stop
+-- ARGV[4] most entries   ARGV[5] items or log entries, ARGV[6] bytes at which to stop
 --
 -- Returns {{id, {field, value, …}}, …}. Raises NOGROUP where the stream or its group is gone.
 
-local entries, bytes, after = {}, 0, ARGV[3]
-while #entries < tonumber(ARGV[4]) and bytes < tonumber(ARGV[5]) do
+local entries, rows, bytes, after = {}, 0, 0, ARGV[3]
+while #entries < tonumber(ARGV[4]) and rows < tonumber(ARGV[5]) and bytes < tonumber(ARGV[6]) do
   local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], after)
   local entry = reply and reply[1] and reply[1][2][1]
   if not entry then break end
   if after ~= '>' then after = entry[1] end
   if entry[2] then
-    for _, value in ipairs(entry[2]) do bytes = bytes + #value end
+    for i = 1, #entry[2], 2 do
+      bytes = bytes + #entry[2][i + 1]
+      if entry[2][i] == 'n' then rows = rows + tonumber(entry[2][i + 1]) end
+    end
     entries[#entries + 1] = entry
   else
     -- Pending, but no longer in the stream: somebody deleted it by hand. Nothing is left to apply.

@@ -7,8 +7,8 @@
 --
 -- Returns by how many bytes the counters were off; nothing where the lane is too large to look at now.
 
+if redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) then return false end
 local counted = tonumber(redis.call('HGET', KEYS[2], 'bytes')) or 0
-if redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) or counted > tonumber(ARGV[3]) then return false end
 
 local bytes, parts, from = 0, {}, '-'
 while true do
@@ -19,6 +19,7 @@ while true do
   for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
   local cost = #fields.b + tonumber(ARGV[1])
   bytes = bytes + cost
+  if bytes > tonumber(ARGV[3]) then return false end
   parts[fields.c] = (parts[fields.c] or 0) + cost
 end
 

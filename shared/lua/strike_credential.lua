@@ -1,13 +1,14 @@
 -- Takes a credential out and remembers the generation that did it, so that no older reading of Postgres, still on its
 -- way here, can put the credential back.
 --
--- KEYS[1] lane's generations   KEYS[2] credential
--- ARGV[1] connector   ARGV[2] generation
+-- KEYS[1] lane's generations   KEYS[2] lane's key ids   KEYS[3] credential
+-- ARGV[1] connector   ARGV[2] generation   ARGV[3] key id
 --
 -- Returns 1.
 
 if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) < tonumber(ARGV[2]) then
   redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 end
-redis.call('DEL', KEYS[2])
+redis.call('SREM', KEYS[2], ARGV[3])
+redis.call('DEL', KEYS[3])
 return 1

@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
-_FILES: Final = ("configurations", "connectors", "items", "lanes", "logs", "submissions")
+_FILES: Final = ("configurations", "connectors", "dead_letters", "items", "lanes", "logs", "partitions", "submissions")
 _HEADER: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 

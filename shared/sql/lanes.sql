@@ -6,6 +6,10 @@ INSERT INTO lanes (lane)
 SELECT generate_series(0, %(lanes)s - 1)
 WHERE NOT EXISTS (SELECT FROM lanes);
 
+-- name: select_read_only
+-- Whether the server takes no writes: a standby, or one that was set so.
+SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS read_only;
+
 -- name: count_lanes
 -- How many lanes there are.
 SELECT count(*)::int AS lanes FROM lanes;
@@ -15,8 +19,8 @@ SELECT count(*)::int AS lanes FROM lanes;
 SELECT applied_version FROM lanes WHERE lane = %(lane)s;
 
 -- name: lock_lane
--- Serialises the writes of two drains on one lane (an expired lease): the second waits for the first one's commit.
-SELECT FROM lanes WHERE lane = %(lane)s FOR UPDATE;
+-- Keeps a second drain of the lane (an expired lease) from writing beside the first: it fails at once, and leaves.
+SELECT FROM lanes WHERE lane = %(lane)s FOR UPDATE NOWAIT;
 
 -- name: advance_lane
 -- Remembers the highest version applied.

@@ -8,12 +8,6 @@ FROM unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[], %(kinds)b::text
     AS slice (connector_id, version, kind, received)
 ON CONFLICT (connector_id, version) DO NOTHING;
 
--- name: insert_dead_letter
--- Keeps a submission that can never be applied, whole, with the reason.
-INSERT INTO dead_letters (connector_id, version, lane, meta, received, body, reason, detail)
-VALUES (%(connector_id)s, %(version)s, %(lane)s, %(meta)s::jsonb, %(received)s, %(body)b, %(reason)s, %(detail)s)
-ON CONFLICT (connector_id, version) DO NOTHING;
-
 -- name: upsert_liveness
 -- Moves the connectors' last sign of life forward, in steps: a heartbeat a second is not a row update a second. Rows
 -- that are recent enough are left out before the upsert, which would lock them, and a lock is a write.

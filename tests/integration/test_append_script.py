@@ -93,6 +93,17 @@ def test_a_redis_that_lost_its_memory_is_not_ready(lane: Lane) -> None:
     assert lane.redis.dbsize() == 0
 
 
+def test_an_empty_bucket_fills_again_after_the_clock_stepped_back(lane: Lane) -> None:
+    hour = 3_600_000_000
+    for _ in range(3):
+        lane.ask("charge", now_us=2 * hour)
+
+    limited = lane.ask("charge", now_us=hour)[1]
+
+    assert (limited[0], limited[-1]) == ("limited", 1)
+    assert lane.ask("charge", now_us=hour + 1_000_000)[1][0] == "ok"
+
+
 def test_a_clock_that_steps_back_neither_repeats_an_id_nor_outgrows_its_bits(lane: Lane) -> None:
     future = 4_000_000_000_000
     lane.redis.eval("redis.call('XSETID', KEYS[1], ARGV[1])", 1, lane.keys.stream, f"{future}-{MAX_SEQUENCE - 1}")
@@ -115,6 +126,8 @@ class Bucket:
         """Whether a token was there, and the whole tokens left."""
         filled = min(self.burst, self.tokens + max(0, now - self.at) * self.rate / 1_000_000)
         if filled < 1:
+            # Read again at any later time, a bucket that was not written fills as if it had been; not so at an earlier.
+            self.at = min(self.at, now)
             return False, 0
         self.tokens, self.at = filled - 1, now
         return True, math.floor(self.tokens)

@@ -16,6 +16,7 @@ from shared.wakeup import wake_queue
 from tests.integration.lane_tools import Lane, batch
 from workers import drain as drain_module
 from workers.fold import fold
+from workers.lease import Lease
 from workers.sweep import Sweeper
 from workers.write import write_slice
 
@@ -46,10 +47,10 @@ def test_a_lane_is_drained_to_the_last_state_and_left_empty(lane: Lane) -> None:
     assert lane.redis.exists(lane.keys.lease) == 0
 
 
-@pytest.mark.parametrize("phase", ["fold", "write_slice", "_settle", "_release"])
+@pytest.mark.parametrize("phase", ["fold", "write_slice", "_settle", "release"])
 def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
-    owner = drain_module.Drain if phase.startswith("_") else drain_module
+    owner = {"_settle": drain_module.Drain, "release": Lease}.get(phase, drain_module)
     with monkeypatch.context() as patch:
         patch.setattr(owner, phase, dies)
         with pytest.raises(KilledError):
@@ -66,10 +67,10 @@ def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pyt
 
 def test_a_repeated_delivery_of_an_older_state_changes_nothing(lane: Lane) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
-    read = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 1000])
+    read = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000])
     lane.append({"id": "a", "fields": {"n": 2}})
     lane.connection.execute("SELECT 1")
-    newer = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 1000])
+    newer = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000])
 
     for entries in (newer, read, newer):
         decoded = [Entry.decode(entry_id, fields) for entry_id, fields in entries]
@@ -120,7 +121,7 @@ def test_a_slice_stops_at_its_bytes_whatever_the_sizes_of_entries(lane: Lane) ->
         lane.append(raw=b"x" * 10)
     read = Scripts(lane.redis)
 
-    slices = [len(read("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 100])) for _ in range(3)]
+    slices = [len(read("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 100])) for _ in range(3)]
 
     assert slices == [1, 3, 0]
 
@@ -212,3 +213,16 @@ def test_the_sweeper_corrects_counters_that_somebody_put_off(lane: Lane, databas
     assert {key: value for key, value in lane.redis.hgetall(lane.keys.backlog).items() if key != b"elsewhere"} == right
     lane.drain_once()
     lane.assert_empty()
+
+
+def test_a_drain_that_finds_another_one_writing_leaves_and_pauses_the_lane(lane: Lane, database_url: str) -> None:
+    lane.append({"id": "a", "fields": {"n": 1}})
+    with database.connect(database_url, application="another drain") as other, other.transaction():
+        other.execute("SELECT FROM lanes WHERE lane = %s FOR UPDATE", (lane.number,))
+
+        lane.drain_once()
+
+        assert lane.redis.get(lane.keys.lease) == b"paused"
+    lane.redis.delete(lane.keys.lease)
+    lane.drain_once()
+    assert lane.counters() == {"a": 1}

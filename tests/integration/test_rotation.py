@@ -12,7 +12,7 @@ from redis import Redis
 from shared import database, loading
 from shared.connectors import Connectors
 from shared.keys import lane_of
-from shared.loading import count_lanes, load_lanes, unready_lanes
+from shared.loading import count_lanes, load_lanes, reconcile_lane, unready_lanes
 from tests.integration.lane_tools import Lane
 
 
@@ -135,3 +135,25 @@ def test_ten_thousand_credentials_load_in_parts(lane: Lane, monkeypatch: pytest.
     load_lanes(lane.connection, lane.redis, range(count_lanes(lane.connection, lane.redis)))
 
     assert {word(lane, credential) for credential in made} == {"ok"}
+
+
+def test_a_redis_that_came_back_as_it_was_before_a_rotation_is_set_right(lane: Lane, connectors: Connectors) -> None:
+    old = lane.credential
+    before = {key: lane.redis.dump(key) for key in lane.redis.keys("*")}
+    new = connectors.rotate(lane.connector_id).text
+    lane.redis.flushall()
+    for key, value in before.items():
+        lane.redis.restore(key, 0, value)  # type: ignore[arg-type] # there is a value for each of these keys
+    as_it_was = word(lane, old)
+
+    struck = sum(reconcile_lane(lane.connection, lane.redis, number) for number in range(lane.lanes))
+
+    assert as_it_was == "ok"
+    assert (struck, word(lane, old), word(lane, new)) == (1, "unauthorized", "ok")
+
+
+def test_reconciling_changes_nothing_where_nothing_is_wrong(lane: Lane, connectors: Connectors) -> None:
+    current = connectors.rotate(lane.connector_id).text
+
+    assert sum(reconcile_lane(lane.connection, lane.redis, number) for number in range(lane.lanes)) == 0
+    assert word(lane, current) == "ok"

@@ -64,7 +64,7 @@ def test_a_crash_is_answered_with_an_id_and_logged_under_it_without_the_secret(
 def test_each_line_is_one_json_document_in_production(capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging("json", "info", process="api")
 
-    request("/a\nb")
+    request('/a"b')
 
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [line["event"] for line in lines] == ["request_crashed", "request"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.settings import REGISTER, SettingError, read_settings
+from shared.startup import changed_settings
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -40,3 +41,9 @@ def test_passwords_hide_from_repr() -> None:
 
 def test_every_setting_has_a_sentence() -> None:
     assert all(doc.endswith(".") for _, _, doc in REGISTER)
+
+
+def test_what_is_logged_of_settings_is_what_was_changed_and_no_address() -> None:
+    settings = read_settings({"REDIS_URL": "redis://:hunter2@h", "PORT": "81"})
+
+    assert changed_settings(settings) == {"redis_url": "…", "port": "81"}

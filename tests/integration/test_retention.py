@@ -1,0 +1,453 @@
+"""Age: partitions stand ready before they are needed, old ones go, and whoever writes notices neither."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import psycopg
+import pytest
+from redis import Redis
+from rq.job import Retry
+
+from shared import database, partitions, sql
+from shared.database import Connection
+from shared.lua import Scripts
+from shared.migrations import migrate
+from shared.partitions import DAYS_AHEAD, TABLES, Tally, delete_old, drop_old, keep_days, make_ahead
+from shared.settings import SecretUrl, Settings
+from shared.wakeup import queued_lanes, wake_queue
+from workers import tasks
+from workers.__main__ import build_worker
+from workers.drain import Tools
+from workers.schedule import AGING_TASK, Schedule, enqueue_rest, next_run
+
+NOON = datetime(2031, 5, 15, 12, tzinfo=UTC)  # a Thursday
+DAY = timedelta(days=1)
+LONG_AGO = NOON - 18_000 * DAY
+KEEP = {"receipts": 7, "connector_logs": 30, "dead_letters": 90}
+#: A writer may wait for one lock that is given up (1 s), and a slow machine.
+PATIENCE_SECONDS = 3.0
+
+
+@pytest.fixture
+def bare(connection: Connection) -> Connection:
+    """A connection to a database with default partitions alone."""
+    for name in names(connection):
+        connection.execute(f"DROP TABLE {name}".encode())
+    return connection
+
+
+def names(connection: Connection, table: str = "") -> list[str]:
+    """Partitions, without the default ones."""
+    query = """SELECT relname FROM pg_class
+               WHERE relispartition AND relkind = 'r' AND relname NOT LIKE '%%default' AND starts_with(relname, %s)
+               ORDER BY relname"""
+    return [row["relname"] for row in connection.execute(query, (table,))]
+
+
+def version(moment: datetime, sequence: int = 0) -> int:
+    return (round(moment.timestamp() * 1000) << 20) + sequence
+
+
+def put(connection: Connection, *moments: datetime, sequence: int = 0) -> None:
+    """What became of a submission of each moment: applied, logged, dead, all at once."""
+    versions = [version(moment, sequence) for moment in moments]
+    rows = len(versions)
+    receipts = {"lane": 1, "versions": versions, "connector_ids": [1] * rows}
+    connection.execute(sql.query("insert_receipts"), receipts | {"kinds": ["items"] * rows, "received": [1] * rows})
+    for one in versions:
+        log = b"INSERT INTO connector_logs VALUES (1, %s, 0, now(), 'info', 'x', '{}') ON CONFLICT DO NOTHING"
+        connection.execute(log, (one,))
+        dead = b"INSERT INTO dead_letters VALUES (1, %s, 1, '{}', 1, 'x', 'r', 'd') ON CONFLICT DO NOTHING"
+        connection.execute(dead, (one,))
+
+
+def places(connection: Connection, table: str) -> list[str]:
+    """The partition in which each row lies, by version."""
+    query = f"SELECT tableoid::regclass::text AS place FROM {table} ORDER BY version"  # noqa: S608 - names of ours
+    return [row["place"] for row in connection.execute(query.encode())]
+
+
+def age_out(connection: Connection, now: datetime) -> Tally:
+    """A whole run."""
+    tally = Tally()
+    make_ahead(connection, tally, now=now)
+    drop_old(connection, tally, KEEP, now=now)
+    delete_old(connection, tally, KEEP, now=now)
+    return tally
+
+
+@dataclass
+class Writer:
+    """Writes receipts as fast as it can, from another connection, until told to stop."""
+
+    url: str
+    moment: datetime
+    written: int = 0
+    longest: float = 0.0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._write)
+        self._thread.start()
+        self.wait_for_more()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def wait_for_more(self, rows: int = 10) -> None:
+        """Until so many more were written than now."""
+        enough, deadline = self.written + rows, time.monotonic() + 10
+        while self.written < enough:
+            assert self._thread.is_alive(), "a write failed"
+            assert time.monotonic() < deadline, "writes stand still"
+            time.sleep(0.001)
+
+    def _write(self) -> None:
+        with database.connect(self.url, application="writer") as connection:
+            while not self._stop.is_set():
+                started = time.monotonic()
+                put(connection, self.moment, sequence=self.written)
+                self.longest = max(self.longest, time.monotonic() - started)
+                self.written += 1
+
+
+def test_a_migrated_database_has_partitions_of_today_and_a_week(connection: Connection) -> None:
+    today = connection.execute(b"SELECT to_char(now(), 'YYYYMMDD') AS day").fetchall()[0]["day"]
+
+    assert len(names(connection, "receipts")) == len(names(connection, "connector_logs")) == DAYS_AHEAD + 1
+    assert f"receipts_{today}" in names(connection)
+    assert len(names(connection, "dead_letters")) == 2
+    assert migrate(connection, lanes=4) == [], "a second migration finds them"
+
+
+def test_days_have_a_partition_each_and_dead_letters_weeks(bare: Connection) -> None:
+    first = age_out(bare, NOON)
+    again = age_out(bare, NOON)
+
+    assert first == Tally(made=8 + 8 + 2)
+    assert again == Tally()
+    assert names(bare, "receipts") == [f"receipts_203105{day}" for day in range(15, 23)]
+    assert names(bare, "dead_letters") == ["dead_letters_20310512", "dead_letters_20310519"]
+
+
+def test_rows_go_to_the_partition_of_their_day(bare: Connection) -> None:
+    age_out(bare, NOON)
+    midnight = NOON.replace(hour=0)
+    put(bare, midnight - timedelta(milliseconds=1), midnight, midnight + DAY - timedelta(milliseconds=1), NOON + DAY)
+
+    assert places(bare, "receipts") == ["receipts_default", *["receipts_20310515"] * 2, "receipts_20310516"]
+    assert places(bare, "connector_logs")[1:] == [*["connector_logs_20310515"] * 2, "connector_logs_20310516"]
+    assert places(bare, "dead_letters") == ["dead_letters_20310512"] * 4
+
+
+def test_a_partition_is_made_like_its_table_indexes_and_all(bare: Connection) -> None:
+    age_out(bare, NOON)
+    query = """SELECT relname, count(*) AS indexes FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+               WHERE relname = ANY (%s) GROUP BY relname"""
+    made = ["receipts_20310515", "dead_letters_20310512", "connector_logs_20310515"]
+    counts = {row["relname"]: row["indexes"] for row in bare.execute(query, (made,))}
+
+    assert counts == {"receipts_20310515": 2, "dead_letters_20310512": 2, "connector_logs_20310515": 1}
+    with pytest.raises(psycopg.errors.CheckViolation):
+        bare.execute(b"INSERT INTO connector_logs VALUES (1, %s, 0, now(), 'odd', 'x', '{}')", (version(NOON),))
+
+
+def test_rows_that_found_no_partition_move_to_the_one_that_is_made(bare: Connection) -> None:
+    put(bare, NOON - DAY, NOON, NOON + 3 * DAY)
+
+    tally = age_out(bare, NOON)
+
+    assert (tally.moved, tally.postponed) == (7, [])  # of the day before, only the dead letter: its week is this one
+    assert places(bare, "receipts") == ["receipts_default", "receipts_20310515", "receipts_20310518"]
+    put(bare, NOON)
+    assert len(places(bare, "receipts")) == 3, "a repeated delivery finds the row where it is now"
+
+
+def test_moving_rows_keeps_them_readable_and_refuses_no_writer(bare: Connection, database_url: str) -> None:
+    with Writer(database_url, NOON) as writer:
+        tally = age_out(bare, NOON)
+        writer.wait_for_more()
+
+    assert tally.made == 18
+    assert tally.moved >= 30
+    assert tally.postponed == []
+    assert places(bare, "receipts") == ["receipts_20310515"] * writer.written
+    assert writer.longest < PATIENCE_SECONDS
+
+
+def test_more_rows_than_move_quickly_stay_and_the_days_to_come_get_theirs(
+    bare: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "MOVED_AT_ONCE", 2)
+    put(bare, *(NOON + timedelta(minutes=minute) for minute in range(3)))
+
+    tally = age_out(bare, NOON)
+
+    assert tally.made == 7 + 7 + 1
+    assert [sentence.split(":")[0] for sentence in tally.postponed] == [
+        "receipts_20310515",
+        "connector_logs_20310515",
+        "dead_letters_20310512",
+    ]
+    assert places(bare, "receipts") == ["receipts_default"] * 3
+    assert "receipts_20310516" in names(bare)
+
+
+def test_a_missing_partition_refuses_nothing(bare: Connection) -> None:
+    odd = [datetime(1970, 1, 1, tzinfo=UTC), NOON - 400 * DAY, NOON, NOON + 400 * DAY]
+    put(bare, *odd)
+    age_out(bare, NOON)
+    put(bare, *odd, sequence=1)
+
+    assert bare.execute(b"SELECT count(*) AS n FROM receipts WHERE version >= %s", (version(NOON),)).fetchall() == [
+        {"n": 4}
+    ]
+
+
+def test_each_table_keeps_its_own_number_of_days(bare: Connection) -> None:
+    for ago in (100, 97, 60, 38, 31, 10, 8, 7):
+        make_ahead(bare, Tally(), now=NOON - ago * DAY)
+    moments = [NOON - ago * DAY for ago in (100, 90, 31, 30, 8, 7, 0)]
+    put(bare, *moments)
+
+    tally = age_out(bare, NOON)
+
+    kept = {
+        table.name: [
+            moment for moment in moments if bare.execute(find(table.name), (version(moment),)).fetchall() != []
+        ]
+        for table in TABLES
+    }
+    assert kept == {"receipts": moments[5:], "connector_logs": moments[3:], "dead_letters": moments[1:]}
+    assert tally.dropped > 30
+    assert min(names(bare, "receipts_")) == "receipts_20310508"
+    assert min(names(bare, "connector_logs_")) == "connector_logs_20310415"
+
+
+def wait_for_a_lock(connection: psycopg.Connection, application: str) -> None:
+    """Until that application waits for one."""
+    waits = b"SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = %s"
+    deadline = time.monotonic() + 10
+    while not connection.execute(waits, (application,)).fetchall():
+        assert time.monotonic() < deadline, f"{application} waits for nothing"
+        connection.execute(b"SELECT pg_stat_clear_snapshot()")
+
+
+def find(table: str) -> bytes:
+    return f"SELECT FROM {table} WHERE version = %s".encode()
+
+
+def test_rows_in_the_default_partition_age_too_a_bounded_number_a_run(
+    bare: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "BATCHES", 2)
+    monkeypatch.setattr(partitions, "TABLES", tuple(replace(table, batch=10) for table in TABLES))
+    put(bare, *(NOON - 100 * DAY + timedelta(seconds=second) for second in range(25)), NOON - DAY)
+
+    runs = [age_out(bare, NOON) for _ in range(3)]
+
+    assert [(run.deleted, run.rows_left) for run in runs] == [(60, True), (15, False), (0, False)]
+    assert places(bare, "receipts") == ["receipts_default"]
+
+
+def test_writes_go_on_while_old_partitions_are_dropped(bare: Connection, database_url: str) -> None:
+    for ago in range(60, 8, -DAYS_AHEAD):
+        make_ahead(bare, Tally(), now=NOON - ago * DAY)
+    age_out(bare, NOON - 9 * DAY)
+    make_ahead(bare, Tally(), now=NOON)
+    with Writer(database_url, NOON) as writer:
+        tally = age_out(bare, NOON)
+        writer.wait_for_more()
+
+    assert tally.dropped >= 16
+    assert tally.postponed == []
+    assert len(places(bare, "receipts")) == writer.written
+    assert writer.longest < PATIENCE_SECONDS
+
+
+def test_a_long_reader_makes_a_drop_give_up_and_the_next_one_succeed(bare: Connection, database_url: str) -> None:
+    make_ahead(bare, Tally(), now=NOON - 20 * DAY)
+    make_ahead(bare, Tally(), now=NOON)
+    with psycopg.connect(database_url) as reader, Writer(database_url, NOON) as writer:
+        reader.execute(b"SELECT count(*) FROM receipts").fetchall()
+        hindered = age_out(bare, NOON)
+        writer.wait_for_more()
+        reader.rollback()
+        free = age_out(bare, NOON)
+
+    assert (hindered.dropped, free.dropped) == (0, 8)
+    assert [sentence.split(":")[0] for sentence in hindered.postponed] == ["dropping partitions of receipts"]
+    assert free.postponed == []
+    assert writer.longest < PATIENCE_SECONDS
+
+
+def test_a_long_reader_hinders_no_writer_while_partitions_are_made(bare: Connection, database_url: str) -> None:
+    make_ahead(bare, Tally(), now=NOON - DAY)
+    with (
+        psycopg.connect(database_url) as reader,
+        Writer(database_url, NOON) as writer,
+        ThreadPoolExecutor(1) as elsewhere,
+    ):
+        reader.execute(b"SELECT count(*) FROM receipts").fetchall()
+        hindered = elsewhere.submit(age_out, bare, NOON)
+        wait_for_a_lock(reader, "tests")
+        writer.wait_for_more(3)
+        assert not hindered.done(), "writes went on while it waited"
+        assert hindered.result().postponed != []
+        reader.rollback()
+        free = age_out(bare, NOON)
+
+    assert (hindered.result().made, free.made) == (1, 1)
+
+
+def test_two_runs_at_once_share_the_work(bare: Connection, database_url: str) -> None:
+    make_ahead(bare, Tally(), now=NOON - 40 * DAY)
+    put(bare, NOON, NOON - 100 * DAY)
+
+    def run(_: int) -> Tally:
+        with database.connect(database_url, application="chore") as own:
+            return age_out(own, NOON)
+
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(run, range(4)))
+
+    assert sum(one.made for one in runs) == 18
+    assert sum(one.dropped for one in runs) == 16
+    assert sum(one.moved for one in runs) == 3
+    assert sum(one.deleted for one in runs) == 3
+    assert [sentence for one in runs for sentence in one.postponed] == []
+
+
+def test_a_database_that_is_away_is_not_taken_for_a_lock(bare: Connection) -> None:
+    bare.execute(b"SELECT set_config('idle_session_timeout', '1ms', false)")
+    time.sleep(0.05)
+
+    with pytest.raises(psycopg.OperationalError):
+        age_out(bare, NOON)
+
+
+# The schedule
+
+
+@pytest.fixture(autouse=True)
+def _handlers_of_signals_as_before() -> Iterator[None]:
+    """A worker of RQ takes the signals over."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def work(settings: Settings, redis: Redis) -> None:
+    """All that waits in the queue, by a worker as `python -m workers` builds it; but it closes its connection."""
+    worker = build_worker(settings, redis)
+    with ExitStack() as stack:
+        tasks.use(
+            Tools(
+                redis=redis,
+                scripts=Scripts(redis),
+                queue=wake_queue(redis),
+                connection=lambda: stack.enter_context(database.connect(settings.database_url, application="worker")),
+                stopping=lambda: False,
+            ),
+            keep_days(settings),
+        )
+        worker.work(burst=True, logging_level="CRITICAL")
+
+
+def scheduled(redis: Redis) -> list[tuple[str, float]]:
+    found: Any = redis.zrange("rq:scheduled:drain", 0, -1, withscores=True)
+    return [(job_id.decode(), score) for job_id, score in found]
+
+
+def test_the_next_run_is_at_the_top_of_the_next_hour() -> None:
+    assert next_run(NOON) == NOON + timedelta(hours=1)
+    assert next_run(NOON + timedelta(minutes=59, seconds=59)) == NOON + timedelta(hours=1)
+
+
+def test_one_run_stands_in_rqs_schedule_however_many_sweepers_look(redis: Redis) -> None:
+    schedules = [Schedule(redis, wake_queue(redis)) for _ in range(2)]
+
+    for schedule in schedules * 3:
+        schedule.keep(NOON)
+
+    assert [score for _, score in scheduled(redis)] == [next_run(NOON).timestamp()]
+    assert wake_queue(redis).count == 0
+
+
+def test_a_due_run_waits_once_and_the_next_is_scheduled_when_it_has_begun(settings: Settings, redis: Redis) -> None:
+    queue, schedule = wake_queue(redis), Schedule(redis, wake_queue(redis))
+    schedule.keep(LONG_AGO)
+    for _ in range(3):
+        schedule.keep(NOON)
+    waiting = queue.get_jobs()
+
+    assert [job.func_name for job in waiting] == [AGING_TASK]
+    assert queued_lanes(queue) == set()
+    assert scheduled(redis) == []
+
+    work(settings, redis)
+    schedule.keep(NOON)
+    assert [score for _, score in scheduled(redis)] == [next_run(NOON).timestamp()]
+
+
+def test_a_worker_runs_it(settings: Settings, redis: Redis, bare: Connection) -> None:
+    make_ahead(bare, Tally(), now=NOON - 7_000 * DAY)
+    put(bare, NOON - 7_000 * DAY, NOON - 7_100 * DAY)
+    Schedule(redis, wake_queue(redis)).keep(LONG_AGO)
+    Schedule(redis, wake_queue(redis)).keep(NOON)  # RQ's lock is the first one's: nothing moves
+    assert wake_queue(redis).count == 0
+    redis.delete("rq:scheduler-lock:drain")
+    Schedule(redis, wake_queue(redis)).keep(NOON)
+
+    work(settings, redis)
+
+    assert len(names(bare)) == 18
+    assert places(bare, "receipts") == []
+    assert wake_queue(redis).failed_job_registry.count == 0
+    assert list(redis.scan_iter("rq:job:*")) == [f"rq:job:{job_id}".encode() for job_id, _ in scheduled(redis)]
+
+
+def test_what_a_run_leaves_is_deleted_by_jobs_behind_those_that_wait(
+    settings: Settings, redis: Redis, bare: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "BATCHES", 1)
+    monkeypatch.setattr(partitions, "TABLES", tuple(replace(table, batch=10) for table in TABLES))
+    put(bare, *(NOON - 7_000 * DAY + timedelta(seconds=second) for second in range(35)))
+    enqueue_rest(wake_queue(redis))
+
+    work(settings, redis)
+
+    assert places(bare, "receipts") == places(bare, "dead_letters") == []
+    assert names(bare) == [], "the rest of a run only deletes"
+
+
+def test_a_run_that_fails_is_tried_again_by_rq(settings: Settings, redis: Redis) -> None:
+    enqueue_rest(wake_queue(redis))
+    away = replace(settings, database_url=SecretUrl("postgresql://127.0.0.1:1/nothing"))
+    started = time.time()
+
+    work(away, redis)
+
+    [(job_id, again_at)] = scheduled(redis)
+    assert 58 <= again_at - started <= 75
+    assert wake_queue(redis).failed_job_registry.count == 0
+    job = wake_queue(redis).fetch_job(job_id)
+    assert job
+    assert job.retries_left == Retry(max=3).max - 1
+
+
+def test_settings_say_how_long(settings: Settings) -> None:
+    assert keep_days(settings) == KEEP
+    assert set(KEEP) == {table.name for table in TABLES}
