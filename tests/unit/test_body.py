@@ -111,3 +111,10 @@ def test_memory_beyond_the_setting_is_refused_by_what_came_and_by_what_is_announ
     assert code_of([b"12345", b"67890", b"1"], budget=budget) is Code.OVERLOADED
     assert code_of([], budget=budget, content_length="11") is Code.OVERLOADED
     assert read([b"1234567890"], budget=budget) == b"1234567890"
+
+
+def test_gzip_of_very_many_members_is_refused_before_it_takes_long() -> None:
+    member = gzip.compress(b"")
+
+    assert read([member * 1000 + gzip.compress(b"text")], content_encoding="gzip") == b"text"
+    assert code_of([member * 200_000], content_encoding="gzip") is Code.INVALID_COMPRESSION
