@@ -16,7 +16,7 @@ from shared.die_with_parent import die_with_parent
 from shared.durability import check_durability
 from shared.redis_connection import UNAVAILABLE, connect
 from shared.settings import Settings
-from shared.startup import exit_unless_durable, logged_settings, quiet_settings
+from shared.startup import exit_unless_durable, log_start, logging_settings
 
 #: An idle connection is kept for longer than load balancers keep theirs, so that they close first.
 _KEEP_ALIVE_SECONDS = 75
@@ -24,7 +24,8 @@ _KEEP_ALIVE_SECONDS = 75
 
 def application() -> ASGIApp:
     """The application of one serving process: what uvicorn calls in each."""
-    settings = logged_settings("api")
+    settings = logging_settings("api")
+    log_start(settings)
     if settings.web_concurrency > 1:
         # uvicorn's parent, killed, would leave its children serving and holding the port.
         die_with_parent()
@@ -33,7 +34,7 @@ def application() -> ASGIApp:
 
 def main() -> None:
     """Serves until told to stop."""
-    settings = quiet_settings("api")  # each serving process logs its own
+    settings = logging_settings("api")
     with contextlib.suppress(*UNAVAILABLE):  # one that is away is answered 503, checked when it is back
         exit_unless_durable(check_durability(connect(settings.redis_url)), settings)
     with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:

@@ -81,8 +81,8 @@ class Question:
     presented: Presented
     mode: Mode
     submission: Submission = _NOTHING
-    #: Which of the credential's buckets pays: the one for submissions, or the one for everything else.
-    managing: bool = False
+    #: Whether the bucket for questions (status, configuration) pays, and not the one for submissions.
+    asking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class _Batch:
         arguments += (limits.in_all, limits.per_connector, MAX_SEQUENCE, _IDEMPOTENCY_MS)
         for call in self.calls:
             key_id, one = call.question.presented.key_id, call.question.submission
-            bucket = names.management_bucket(key_id) if call.question.managing else names.bucket(key_id)
+            bucket = names.question_bucket(key_id) if call.question.asking else names.bucket(key_id)
             keys += (names.credential(key_id), bucket, one.idempotency.name if one.idempotency else bucket)
             arguments += (call.question.mode, call.question.presented.digest)
             arguments += (backlog_cost(one.body), one.meta, one.count, one.body)

@@ -45,7 +45,7 @@ class Configurations:
     async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
         """Serves one request."""
         exchange: Exchange = scope["exchange"]
-        connector_id = await self._gate.charge(exchange, present(exchange), managing=True)
+        connector_id = await self._gate.charge(exchange, present(exchange), asking=True)
         if scope["method"] == "PUT":
             await self._publish(connector_id, exchange, receive)
         await self._show(connector_id, exchange)

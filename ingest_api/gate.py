@@ -33,14 +33,13 @@ class Gate:
         """
         connector_id = self._good.connector_of(presented)
         if connector_id is None:
-            connector_id = (
-                await self._ask(exchange, Question(self.lane_of(presented), presented, "check"))
-            ).connector_id
+            verdict = await self._ask(exchange, Question(self.lane_of(presented), presented, "check"))
+            connector_id = verdict.connector_id
         return connector_id
 
-    async def charge(self, exchange: Exchange, presented: Presented, *, managing: bool = False) -> int:
+    async def charge(self, exchange: Exchange, presented: Presented, *, asking: bool = False) -> int:
         """Takes a token for a request that appends nothing; its connector."""
-        question = Question(self.lane_of(presented), presented, "charge", managing=managing)
+        question = Question(self.lane_of(presented), presented, "charge", asking=asking)
         return (await self._ask(exchange, question)).connector_id
 
     async def append(self, exchange: Exchange, presented: Presented, submission: Submission) -> Verdict:

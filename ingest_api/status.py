@@ -61,7 +61,7 @@ class RequestStatus:
         """Serves one request."""
         exchange: Exchange = scope["exchange"]
         presented = present(exchange)
-        connector_id = await self._gate.charge(exchange, presented, managing=True)
+        connector_id = await self._gate.charge(exchange, presented, asking=True)
         seconds = _seconds_to_wait(scope)
         position = position_of_request(scope["path_params"]["request_id"])
         if position is None or position.lane != self._gate.lane_of(presented):

@@ -15,7 +15,7 @@ so that it falls on the same lane, which keeps a connector's submissions in one 
 | {lane-07}:key_ids              | set    | for ever             | load_lane, put/strike | loading                  |
 | {lane-07}:credential:<key id>  | hash   | until struck         | load_lane, put/strike | append                   |
 | {lane-07}:bucket:<key id>      | string | until full again     | append                | append                   |
-| {lane-07}:management:<key id>  | string | until full again     | append                | append                   |
+| {lane-07}:questions:<key id>   | string | until full again     | append                | append                   |
 | {lane-07}:idempotency:<c>:<h>  | string | 24 h                 | append                | append                   |
 | {lane-07}:failures             | string | 10 min               | drain                 | drain                    |
 | ingest:lanes                   | string | for ever             | loading               | every process            |
@@ -76,9 +76,9 @@ class LaneKeys:
         """Token bucket of one credential, for submissions."""
         return f"{self.prefix}:bucket:{key_id}"
 
-    def management_bucket(self, key_id: str) -> str:
-        """Token bucket of one credential, for the configuration and status routes."""
-        return f"{self.prefix}:management:{key_id}"
+    def question_bucket(self, key_id: str) -> str:
+        """Token bucket of one credential, for what only asks: status and configuration."""
+        return f"{self.prefix}:questions:{key_id}"
 
     def idempotency(self, connector_id: int, key_digest: str) -> str:
         """What a connector's idempotency key (its SHA-256, hex) stands for: survives a rotation of the credential."""

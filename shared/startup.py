@@ -35,18 +35,16 @@ def process_settings() -> Settings:
         sys.exit(str(fault))
 
 
-def quiet_settings(name: str) -> Settings:
+def logging_settings(name: str) -> Settings:
     """The same, with the log set up for a process called `name`."""
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
     return settings
 
 
-def logged_settings(name: str) -> Settings:
-    """The same, with a line in the log: the process starts, and with what."""
-    settings = quiet_settings(name)
-    log.info("starting", **changed_settings(settings))
-    return settings
+def log_start(settings: Settings) -> None:
+    """A line in the log: nothing stands in the way of this process, and what it goes by."""
+    log.info("started", **changed_settings(settings))
 
 
 def changed_settings(settings: Settings) -> dict[str, str]:
@@ -59,11 +57,12 @@ def changed_settings(settings: Settings) -> dict[str, str]:
 
 
 def durable_redis(settings: Settings) -> Redis:
-    """A Redis that was checked; waits for one that is away, exits where it would lose what was accepted."""
+    """A Redis that was checked; logs the start. Waits for one that is away, exits where it would lose what it takes."""
     redis = connect(settings.redis_url)
     while (durability := _durability(redis)) is None:
         time.sleep(_WAIT_SECONDS)
     exit_unless_durable(durability, settings)
+    log_start(settings)
     return redis
 
 

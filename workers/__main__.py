@@ -20,7 +20,7 @@ from shared.lua import Scripts
 from shared.partitions import keep_days
 from shared.redis_connection import UNAVAILABLE
 from shared.settings import Settings
-from shared.startup import durable_redis, logged_settings
+from shared.startup import durable_redis, logging_settings
 from shared.wakeup import wake_queue
 from workers import tasks
 from workers.drain import Tools
@@ -83,7 +83,7 @@ def build_worker(settings: Settings, redis: Redis) -> Worker:
 
 def main() -> None:
     """Works until told to stop."""
-    settings = logged_settings("worker")
+    settings = logging_settings("worker")
     stopped = False
     while not stopped:
         stopped = work(build_worker(settings, durable_redis(settings)))

@@ -26,7 +26,7 @@ from shared import database
 from shared.keys import SWEEPER, lane_keys
 from shared.loading import LoadingError, NotMigratedError, count_lanes, load_lanes, reconcile_lane
 from shared.lua import Scripts
-from shared.startup import durable_redis, logged_settings
+from shared.startup import durable_redis, logging_settings
 from shared.submission import backlog_cost
 from shared.wakeup import LEASE_MS, enqueue_drain, new_job_id, queued_lanes, wake_queue
 from workers.schedule import Schedule
@@ -46,8 +46,6 @@ class LaneState:
     """What a look at a lane found."""
 
     ready: bool
-    claimed: bool
-    entries: int
     #: Bytes in the lane's backlog.
     backlog_bytes: int
 
@@ -106,7 +104,7 @@ class Sweeper:
         if claimed:
             enqueue_drain(self._queue, lane, job_id)
             log.info("lane_woken", lane=lane, entries=entries)
-        return LaneState(bool(ready), bool(claimed), entries, backlog_bytes)
+        return LaneState(bool(ready), backlog_bytes)
 
     def _reconcile_when_due(self) -> None:
         """Compares the credentials with Postgres: once a minute, and at once where another Redis answers."""
@@ -143,7 +141,7 @@ def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:
 
 def main() -> None:
     """Sweeps until SIGTERM or SIGINT."""
-    settings = logged_settings("sweeper")
+    settings = logging_settings("sweeper")
     redis = durable_redis(settings)
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

@@ -248,6 +248,9 @@ def _shapes() -> list[Row]:
         ("POST", "/api/ingest/heartbeat", b"null", "wrong_type", "$"),
         ("POST", "/api/ingest/heartbeat", b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", "nesting_too_deep", "$"),
         ("POST", "/api/webhook/a%20b", b'{"id":1}', "invalid_stream", None),
+        ("POST", "/api/webhook/a%2Fb", b'{"id":1}', "invalid_stream", None),
+        ("POST", "/api/webhook/a/b", b'{"id":1}', "invalid_stream", None),
+        ("POST", "/api/webhook/", b'{"id":1}', "invalid_stream", None),
         ("POST", "/api/webhook/agents", b'{"ID":1}', "missing_property", "$.id"),
         ("POST", "/api/webhook/agents?idField=key", b'{"key":{}}', "invalid_id", "$.key"),
         ("PUT", _CONFIG, b"{}", "missing_property", "$.configuration"),
@@ -268,7 +271,7 @@ def _misplaced() -> list[Row]:
     """What is asked where nobody answers, or with a method that nobody expects."""
     nowhere = [
         "/", "/api", "/api/", "/api/ingest/", "/api/ingest/logs", "/api/ingest/log/", "/api/Ingest", "//api/ingest",
-        "/api//ingest", "/api/webhook", "/api/webhook/", "/api/webhook/a/b", "/api/webhook/a/", "/api/requests",
+        "/api//ingest", "/api/webhook", "/api/requests",
         "/api/requests/", "/api/connector", "/api/connector/config/", "/api/connector/1/config", "/api/v5/connector",
         "/api/v6/connector", "/connector/config", "/ingest", "/datapool", "/datapool/api/ingest", "/healthz/",
         "/favicon.ico", "/robots.txt", "/.env", "/api/ingest/../ingest", "/%61pi/ingest/", "/docs", "/redoc", "*",
