@@ -40,6 +40,7 @@ from shared.startup import process_settings
 from shared.submission import COUNTED
 
 _DEFAULT_LIMIT: Final = 20
+_NUMBERS: Final = ("connector", "size", "letters", "connectors")
 _TITLES: Final = ("request", "connector", "kind", "size", "reason", "fingerprint", "died", "detail")
 _GROUP_TITLES: Final = ("fingerprint", "letters", "size", "connectors", "last died", "reason", "detail")
 
@@ -279,7 +280,7 @@ def _print_rows(rows: Iterator[dict[str, Any]], limit: int, *, group: bool) -> N
             yield _group_line(row) if group else _line(row)
             row = None if shown == limit else next(rows, None)
 
-    print_table(_GROUP_TITLES if group else _TITLES, lines(), numbers=("connector", "size", "letters", "connectors"))
+    print_table(_GROUP_TITLES if group else _TITLES, lines(), numbers=_NUMBERS, whole=("request", "fingerprint"))
     if next(rows, None) is not None:
         print_line()
         print_line("There are more, and --limit 0 shows all.")

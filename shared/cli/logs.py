@@ -109,7 +109,7 @@ def _print(lane: int, rows: Iterator[dict[str, Any]]) -> None:
         for row in rows:
             yield _line(lane, row)
 
-    print_table(_TITLES, lines())
+    print_table(_TITLES, lines(), whole=("request",))
 
 
 def document(lane: int, row: dict[str, Any]) -> dict[str, Any]:

@@ -68,16 +68,20 @@ def print_members(members: dict[str, str]) -> None:
         print_line(f"{name:<{width}}  {value}")
 
 
-def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+def print_table(
+    titles: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = (), whole: Sequence[str] = ()
+) -> None:
     """Prints rows of visible text, one a line. `numbers` names the columns that stand to the right.
 
-    Where a row is wider than the terminal, the widest columns give way first.
+    Where a row is wider than the terminal, the widest columns give way first, but for those in `whole`: an id that is
+    cut is none.
     """
     console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     total = shutil.get_terminal_size(_SIZE_ELSEWHERE).columns
     remaining = iter(rows)
     first = list(islice(remaining, _ROWS_FOR_LAYOUT))
-    widths = fitting_widths([max(map(cell_len, column)) for column in zip(titles, *first, strict=True)], total)
+    natural = [max(map(cell_len, column)) for column in zip(titles, *first, strict=True)]
+    widths = fitting_widths(natural, total, [title in whole for title in titles])
     right = [title in numbers for title in titles]
     console.print(table_line(titles, widths, right), style="bold", soft_wrap=True)
     for row in chain(first, remaining):
@@ -89,12 +93,16 @@ def table_line(values: Sequence[str], widths: Sequence[int], right: Sequence[boo
     return (" " * _GAP).join(map(_cell, values, widths, right)).rstrip()
 
 
-def fitting_widths(natural: Sequence[int], total: int) -> list[int]:
-    """Widths of columns that fit into `total` together: the widest give way, none below a bound."""
+def fitting_widths(natural: Sequence[int], total: int, whole: Sequence[bool] = ()) -> list[int]:
+    """Widths of columns that fit into `total` together: the widest give way, not below a bound; `whole` ones never."""
+    kept = whole or [False] * len(natural)
     room = total - _GAP * (len(natural) - 1)
+
+    def at_most(cap: int) -> list[int]:
+        return [width if keep else min(width, cap) for width, keep in zip(natural, kept, strict=True)]
+
     caps = range(max(natural), _NARROWEST, -1)
-    cap = next((cap for cap in caps if sum(min(width, cap) for width in natural) <= room), _NARROWEST)
-    return [min(width, cap) for width in natural]
+    return at_most(next((cap for cap in caps if sum(at_most(cap)) <= room), _NARROWEST))
 
 
 def visible(value: str | None) -> str:

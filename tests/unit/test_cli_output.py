@@ -94,3 +94,8 @@ def test_a_list_of_any_length_is_one_json_document(
 
 def test_counts_are_in_the_right_number() -> None:
     assert [output.counted(count, "row") for count in (0, 1, 2_000)] == ["0 rows", "1 row", "2,000 rows"]
+
+
+def test_a_column_that_must_stay_whole_never_gives_way() -> None:
+    assert output.fitting_widths([18, 40, 60], 60, [True, False, False]) == [18, 19, 19]
+    assert output.fitting_widths([18, 40], 10, [True, False])[0] == 18
