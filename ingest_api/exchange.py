@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 from starlette.types import Scope, Send
@@ -96,13 +97,13 @@ class Exchange:
     async def refuse(self, refusal: Refusal) -> None:
         """Sends a refusal in the form that every error has."""
         self.code = refusal.code.text
-        error: dict[str, Any] = {"code": refusal.code.text, "message": refusal.message}
-        for name in ("path", "limit", "observed"):
-            if (value := getattr(refusal, name)) is not None:
-                error[name] = value
-        await self.answer(
-            refusal.code.value.status, {"status": "error", "requestId": "", "error": error}, _headers_of(refusal)
-        )
+        await self.answer(refusal.code.value.status, refusal.payload(), _headers_of(refusal))
+
+
+def query_parameter(scope: Scope, name: str, default: str) -> str:
+    """A parameter of the request's query; the last one where it was sent twice."""
+    text: str = scope["query_string"].decode("latin-1")
+    return parse_qs(text, keep_blank_values=True).get(name, [default])[-1]
 
 
 def _headers_of(refusal: Refusal) -> dict[str, str]:

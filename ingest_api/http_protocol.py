@@ -16,7 +16,8 @@ import orjson
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from ingest_api.refusals import Code
+from ingest_api.metrics import REQUESTS
+from ingest_api.refusals import Code, Refusal
 from shared.limits import MAX_BODY_BYTES
 from shared.request_id import unaccepted_request_id
 
@@ -128,6 +129,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.close()
+        REQUESTS.labels("none", str(code.value.status), code.text).inc()
         log.info("connection_refused", request_id=request_id, status=code.value.status, code=code.text, **details)
 
     def _awaits_an_answer(self) -> bool:
@@ -147,8 +149,7 @@ def _without_upgrade(data: bytes) -> bytes:
 
 
 def _answer(code: Code, request_id: str) -> bytes:
-    error = {"code": code.text, "message": code.value.meaning}
-    body = orjson.dumps({"status": "error", "requestId": request_id, "error": error})
+    body = orjson.dumps(Refusal(code).payload(request_id))
     return (
         STATUS_LINE[code.value.status]
         + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)

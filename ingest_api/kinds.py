@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from urllib.parse import parse_qs
 
 from starlette.types import Scope
 
+from ingest_api.exchange import query_parameter
 from ingest_api.submissions import SubmissionKind
 from ingest_api.validation import (
     validate_heartbeat,
@@ -39,8 +39,7 @@ def heartbeat(_scope: Scope) -> SubmissionKind:
 
 def webhook(scope: Scope) -> SubmissionKind:
     """Of POST /api/webhook/{stream}, whose query may name an `idField`."""
-    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    stream, id_field = scope["path_params"]["stream"], query.get("idField", ["id"])[-1]
+    stream, id_field = scope["path_params"]["stream"], query_parameter(scope, "idField", "id")
     meta = Meta("webhook", stream=stream, id_field=id_field)
     return SubmissionKind(meta, partial(_validate_webhook, stream, id_field))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +139,11 @@ class Refusal(Exception):
         self.observed = observed
         self.retry_after = retry_after
         self.headers = headers or {}
+
+    def payload(self, request_id: str = "") -> dict[str, Any]:
+        """The body of the answer, in the form that every error has."""
+        error: dict[str, Any] = {"code": self.code.text, "message": self.message}
+        for name in ("path", "limit", "observed"):
+            if (value := getattr(self, name)) is not None:
+                error[name] = value
+        return {"status": "error", "requestId": request_id, "error": error}

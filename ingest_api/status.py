@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
@@ -21,12 +20,13 @@ from redis.exceptions import RedisError
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.credentials import present
-from ingest_api.exchange import Exchange
+from ingest_api.exchange import Exchange, query_parameter
 from ingest_api.gate import Gate
 from ingest_api.refusals import Code, Refusal
 from shared import lua, sql
 from shared.keys import lane_keys
 from shared.request_id import Position, position_of_request
+from shared.rfc3339 import rfc3339
 from shared.submission import COUNTED, decode_meta
 
 LONGEST_WAIT_SECONDS: Final = 30
@@ -113,8 +113,7 @@ class RequestStatus:
 
 
 def _seconds_to_wait(scope: Scope) -> float:
-    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    text = query.get("wait", ["0"])[-1]
+    text = query_parameter(scope, "wait", "0")
     if not _WHOLE_NUMBER.fullmatch(text) or int(text) > LONGEST_WAIT_SECONDS:
         raise Refusal(
             Code.INVALID_PARAMETER,
@@ -131,15 +130,11 @@ def _payload(position: Position, outcome: Outcome) -> dict[str, Any]:
         "requestId": position.request_id,
         "state": outcome.state,
         "kind": outcome.kind,
-        "receivedAt": _timestamp(datetime.fromtimestamp(position.milliseconds / 1000, UTC)),
-        "appliedAt": _timestamp(outcome.ended_at) if outcome.state == "applied" and outcome.ended_at else None,
+        "receivedAt": rfc3339(position.received_at),
+        "appliedAt": rfc3339(outcome.ended_at) if outcome.state == "applied" and outcome.ended_at else None,
     }
     if outcome.kind in COUNTED:
         payload[COUNTED[outcome.kind]] = outcome.count
     if outcome.state == "dead" and outcome.ended_at:
-        payload |= {"diedAt": _timestamp(outcome.ended_at), "reason": outcome.reason}
+        payload |= {"diedAt": rfc3339(outcome.ended_at), "reason": outcome.reason}
     return payload
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

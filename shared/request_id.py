@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -41,6 +42,11 @@ class Position:
     def entry_id(self) -> str:
         """The entry's id in the lane's stream."""
         return f"{self.milliseconds}-{self.sequence}"
+
+    @property
+    def received_at(self) -> datetime:
+        """When it was accepted, by Redis' clock."""
+        return datetime.fromtimestamp(self.milliseconds / 1000, UTC)
 
     @property
     def version(self) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -19,7 +18,7 @@ from psycopg.pq import Format
 
 from shared import sql
 from shared.database import Connection
-from shared.request_id import position_of_entry
+from shared.request_id import position_of_entry, position_of_version
 from shared.submission import Entry, encode_meta
 from workers.fingerprint import fingerprint
 from workers.fold import ItemKey, ItemRow, LogKey, LogRow, Slice
@@ -79,7 +78,7 @@ def write_slice(connection: Connection, result: Slice) -> None:
             connection.execute(sql.query("insert_logs"), _log_columns(places, result.logs))
         connection.execute(sql.query("insert_receipts"), _receipt_columns(result))
         connection.execute(sql.query("delete_applied_dead_letters"), _receipt_keys(result))
-        connection.execute(sql.query("upsert_liveness"), _liveness_columns(result.last_versions))
+        connection.execute(sql.query("upsert_liveness"), _liveness_columns(result.lane, result.last_versions))
         connection.execute(sql.query("advance_lane"), {"lane": result.lane, "version": result.highest_version})
 
 
@@ -155,10 +154,10 @@ def _receipt_keys(result: Slice) -> dict[str, Any]:
     }
 
 
-def _liveness_columns(last_versions: dict[int, int]) -> dict[str, Any]:
+def _liveness_columns(lane: int, last_versions: dict[int, int]) -> dict[str, Any]:
     connectors = sorted(last_versions)
     return {
         "connector_ids": connectors,
-        "last_seen_at": [datetime.fromtimestamp((last_versions[one] >> 20) / 1000, UTC) for one in connectors],
+        "last_seen_at": [position_of_version(lane, last_versions[one]).received_at for one in connectors],
         "step": LIVENESS_STEP,
     }

@@ -8,9 +8,10 @@ import typer
 
 from shared.cli import session
 from shared.cli.arguments import LARGEST_BURST, AsJson, ConnectorId, connector_name, request_rate
-from shared.cli.output import print_json, print_json_list, print_line, print_members, print_table, rfc3339, visible
+from shared.cli.output import print_json, print_json_list, print_line, print_members, print_table, visible
 from shared.connectors import CreatedConnector, select_connectors
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
+from shared.rfc3339 import rfc3339
 
 _AFTER_A_FAULT_IN_CREATE: Final = (
     "If `ingestctl connector list` shows the connector, get its credential with `ingestctl credential rotate`; "

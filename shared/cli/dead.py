@@ -30,12 +30,12 @@ from shared.cli.output import (
     print_members,
     print_table,
     readable_bytes,
-    rfc3339,
     visible,
 )
 from shared.database import Connection
 from shared.dead_letters import Choice, Meant, RetryError, Room, Step
 from shared.request_id import Position, position_of_request, position_of_version
+from shared.rfc3339 import rfc3339
 from shared.startup import process_settings
 from shared.submission import COUNTED
 

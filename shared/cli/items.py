@@ -16,9 +16,10 @@ import typer
 from shared import sql
 from shared.cli import session
 from shared.cli.arguments import AsJson, ConnectorId, plain_text
-from shared.cli.output import counted, print_json_list, print_line, print_table, rfc3339, visible
+from shared.cli.output import counted, print_json_list, print_line, print_table, visible
 from shared.connectors import select_connectors
 from shared.database import Connection
+from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
 

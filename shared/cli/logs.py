@@ -16,11 +16,12 @@ import typer
 from shared import sql
 from shared.cli import session
 from shared.cli.arguments import AsJson, ConnectorId, moment_since
-from shared.cli.output import print_json_line, print_json_list, print_line, print_table, rfc3339, visible
+from shared.cli.output import print_json_line, print_json_list, print_line, print_table, visible
 from shared.connectors import select_connectors
 from shared.database import Connection
 from shared.log_levels import STORED_LEVELS, stored_level
 from shared.request_id import position_of_version
+from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
 

@@ -10,7 +10,6 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -111,13 +110,6 @@ def visible(value: str | None) -> str:
         return "-"
     cut = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
     return "".join(letter if _is_harmless(letter) else _numbered(letter) for letter in cut)
-
-
-def rfc3339(moment: datetime | None) -> str | None:
-    """UTC, milliseconds, `Z`."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def readable_bytes(count: int) -> str:

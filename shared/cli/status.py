@@ -27,12 +27,12 @@ from shared.cli.output import (
     print_table,
     readable_bytes,
     readable_seconds,
-    rfc3339,
     visible,
 )
 from shared.connectors import select_connectors
 from shared.lanes import Lane, RedisState, WorkerState, look_at_redis
 from shared.loading import NotMigratedError
+from shared.rfc3339 import rfc3339
 from shared.settings import Settings
 from shared.startup import process_settings
 

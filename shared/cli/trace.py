@@ -16,11 +16,12 @@ from shared.cli import session
 from shared.cli.arguments import AsJson
 from shared.cli.faults import CommandError
 from shared.cli.logs import document
-from shared.cli.output import print_json, print_line, print_members, readable_seconds, rfc3339, visible
+from shared.cli.output import print_json, print_line, print_members, readable_seconds, visible
 from shared.database import Connection
 from shared.keys import lane_keys
 from shared.lua import Scripts
 from shared.request_id import Position, position_of_request
+from shared.rfc3339 import rfc3339
 from shared.startup import process_settings
 from shared.submission import COUNTED, decode_meta
 
@@ -52,17 +53,13 @@ def trace(
         found = found or _ended(connection, position)
         if found is None:
             raise CommandError(f"{request_id} was not accepted here, or its receipt is older than receipts are kept.")
-        found |= {"requestId": request_id, "lane": position.lane, "receivedAt": rfc3339(_received_at(position))}
+        found |= {"requestId": request_id, "lane": position.lane, "receivedAt": rfc3339(position.received_at)}
         if found["kind"] == "log":
             found["entries"] = _log_entries(connection, found["connectorId"], position)
     if as_json:
         print_json(found)
     else:
         _print(found)
-
-
-def _received_at(position: Position) -> datetime:
-    return datetime.fromtimestamp(position.milliseconds / 1000, UTC)
 
 
 def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
@@ -74,7 +71,7 @@ def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
             return None
         ahead = scripts("count_ahead", [stream], [position.entry_id, _COUNTED_AHEAD])
     connector, meta, count = entry
-    age = (datetime.now(UTC) - _received_at(position)).total_seconds()
+    age = (datetime.now(UTC) - position.received_at).total_seconds()
     kind = decode_meta(meta).kind
     return {
         "connectorId": int(connector),

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.cli import output
+from shared.rfc3339 import rfc3339
 
 
 def test_a_moment_is_shown_in_utc_with_milliseconds_and_z() -> None:
     moment = datetime(2026, 1, 2, 5, 4, 5, 678_901, tzinfo=timezone(timedelta(hours=2)))
-    assert output.rfc3339(moment) == "2026-01-02T03:04:05.678Z"
-    assert output.rfc3339(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000Z"
-    assert output.rfc3339(None) is None
+    assert rfc3339(moment) == "2026-01-02T03:04:05.678Z"
+    assert rfc3339(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000Z"
+    assert rfc3339(None) is None
 
 
 @pytest.mark.parametrize(
