@@ -188,12 +188,15 @@ class Drain:
     def _apply(self, work: Work) -> None:
         """Applies what was not applied before; settles all of it."""
         watermarks = self._watermarks = self._watermarks or read_watermarks(self._tools.connection(), self._lane)
-        fresh = work
         if late := self._late(work.entries, watermarks):
-            fresh = Work(self._without_applied(work.entries, late))
-            self._settle([entry for entry in work.entries if entry not in fresh.entries])
-        if fresh.entries:
-            self._write(fresh, watermarks)
+            fresh = self._without_applied(work.entries, late)
+            left = {entry.entry_id for entry in fresh}
+            if done := [entry for entry in work.entries if entry.entry_id not in left]:
+                log.info("already_applied", lane=self._lane, entries=len(done))
+                self._settle(done)
+            work = Work(fresh)
+        if work.entries:
+            self._write(work, watermarks)
 
     def _late(self, entries: list[Entry], watermarks: Watermarks) -> list[Entry]:
         """Those that are not above all that was applied: delivered again, or a dead letter's retry."""
@@ -207,8 +210,6 @@ class Drain:
             version = version_of(self._lane, entry)
             if version not in applied:
                 fresh.setdefault(version, entry)
-        if len(fresh) < len(entries):
-            log.info("already_applied", lane=self._lane, entries=len(entries) - len(fresh))
         return list(fresh.values())
 
     def _write(self, work: Work, watermarks: Watermarks) -> None:

@@ -82,6 +82,7 @@ class Lane:
         now_us: int | None = None,
         idempotency: str = "",
         fingerprint: str = "",
+        count: int = 1,
     ) -> tuple[bool, list[Any]]:
         """One call of the append script: whether it claimed the wake-up, and its answer."""
         who = presented(self.credential)
@@ -107,7 +108,7 @@ class Lane:
                 who.digest,
                 backlog_cost(body),
                 encode_meta(meta),
-                1,
+                count,
                 body,
                 fingerprint,
             ],
@@ -116,7 +117,8 @@ class Lane:
 
     def append(self, *items: dict[str, Any], raw: bytes | None = None, meta: Meta = ITEMS) -> str:
         """Appends a batch, or a body of another kind; the entry's id."""
-        _, answer = self.ask("append", batch(*items) if raw is None else raw, meta=meta)
+        body, count = (batch(*items), len(items)) if raw is None else (raw, 1)
+        _, answer = self.ask("append", body, meta=meta, count=count)
         assert answer[0] == "ok", answer
         return str(answer[-1])
 
