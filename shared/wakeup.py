@@ -17,8 +17,9 @@ from rq.serializers import JSONSerializer
 from shared.keys import WAKE_QUEUE
 
 DRAIN_TASK: Final = "workers.tasks.drain_lane"
-#: A drain gives up its worker after 20 s and a slice; much longer means that it hangs, and RQ ends the job.
-_JOB_TIMEOUT_SECONDS: Final = 180
+#: A drain gives up its worker after 20 s and a slice, and the largest submission is a slice of ten minutes where
+#: Postgres is slow; longer means that it hangs in a way that no timeout of its own ends, and RQ ends the job.
+_JOB_TIMEOUT_SECONDS: Final = 900
 #: A failed drain stays visible in RQ's registry until its lane works again, and never for longer: an outage of hours
 #: fails thousands.
 _FAILURE_TTL_SECONDS: Final = 600

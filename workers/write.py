@@ -25,6 +25,10 @@ from workers.fold import LogRow, Part, Slice, Versioned, version_of
 
 #: A connector's last sign of life is written down again once it is so much newer.
 LIVENESS_STEP: Final = "5 seconds"
+#: Within a pipeline Postgres counts no session as idle: a worker that hangs there is ended by its transaction's time.
+_TRANSACTION_SECONDS: Final = 60
+#: One submission may hold two million rows: this many have that time, more have more, so that the largest ends too.
+_ROWS_IN_THAT_TIME: Final = 200_000
 _FIRST_WITH_TRANSACTION_TIMEOUT: Final = 170_000
 
 #: Parameters of a statement over one part: of items, or of log entries.
@@ -59,8 +63,7 @@ def prepare(connection: Connection) -> Connection:
     # Where a part is compared with the table, it is looked up row by row, never by reading the table.
     connection.execute("SET enable_hashjoin = off")
     connection.execute("SET enable_mergejoin = off")
-    if connection.info.server_version >= _FIRST_WITH_TRANSACTION_TIMEOUT:
-        connection.execute("SET transaction_timeout = '60s'")
+    _limit_transactions(connection, _TRANSACTION_SECONDS)
     return connection
 
 
@@ -83,6 +86,27 @@ def columns_of(part: Part) -> PartColumns:
     """Packs a part."""
     rows = sum(map(len, part.items.values()))
     return PartColumns(_item_columns(part) if rows else None, _log_columns(part.logs) if part.logs else None, rows)
+
+
+@contextlib.contextmanager
+def _time_for(connection: Connection, result: Slice) -> Iterator[None]:
+    """The time that a transaction with so many rows may take."""
+    rows = sum(receipt.received for receipt in result.receipts.values())
+    if rows <= _ROWS_IN_THAT_TIME:
+        yield
+        return
+    # Before the transaction: once it has begun, its time is set.
+    _limit_transactions(connection, _TRANSACTION_SECONDS * rows // _ROWS_IN_THAT_TIME)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psycopg.Error):
+            _limit_transactions(connection, _TRANSACTION_SECONDS)
+
+
+def _limit_transactions(connection: Connection, seconds: int) -> None:
+    if connection.info.server_version >= _FIRST_WITH_TRANSACTION_TIMEOUT:
+        connection.execute(sql.query("limit_transactions"), {"milliseconds": str(seconds * 1000)})
 
 
 @contextlib.contextmanager
@@ -132,7 +156,7 @@ def write_slice(
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
     items, upserts, late_parts = 0, [], []
-    with _in_one_flight(connection, meanwhile):
+    with _time_for(connection, result), _in_one_flight(connection, meanwhile):
         connection.execute(sql.query("claim_lane"), watermarks.values(result.lane))
         for part in map(columns_of, result.parts()) if parts is None else parts:
             if part.items:

@@ -18,6 +18,10 @@ SELECT count(*)::int AS lanes FROM lanes;
 -- Above what a lane that is created anew has to start.
 SELECT applied_version FROM lanes WHERE lane = %(lane)s;
 
+-- name: limit_transactions
+-- Bounds each transaction of the session from here on.
+SELECT set_config('transaction_timeout', %(milliseconds)s, false);
+
 -- name: select_watermarks
 -- How far a lane has come: the highest versions that were applied, and that were put aside as dead.
 SELECT applied_version AS applied, dead_version AS dead FROM lanes WHERE lane = %(lane)s;
