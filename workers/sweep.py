@@ -127,7 +127,9 @@ class Sweeper:
             log.error("backlog_corrected", lane=self._recounted, bytes=off)
 
     def _connect(self) -> database.Connection:
-        return database.connect(self._database_url, application="ingest sweeper")
+        return database.connect(
+            self._database_url, application="ingest sweeper", patience=database.SHORT_PATIENCE_SECONDS
+        )
 
 
 def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:
