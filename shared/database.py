@@ -11,6 +11,9 @@ deadlock's victim, a schema or a permission that is not there yet) passes once s
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -19,15 +22,14 @@ from psycopg.abc import PQGen
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-Connection = psycopg.Connection[dict[str, Any]]
-
 _CONNECT_TIMEOUT_SECONDS: Final = 5
 #: Longer than a statement may take: until then the server may still be at work.
 STATEMENT_PATIENCE_SECONDS: Final = 35.0
 #: For what takes milliseconds, where somebody waits for it.
 SHORT_PATIENCE_SECONDS: Final = 5.0
-#: How often a wait looks at its clock.
+#: How often a wait looks at its clock, and after how long it is doubted, again and again.
 _LOOK_SECONDS: Final = 0.1
+_DOUBT_SECONDS: Final = 3.0
 _SERVER_TIMEOUTS: Final = (
     "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5s -c timezone=UTC"
 )
@@ -57,20 +59,41 @@ class SilentServerError(psycopg.OperationalError):
         super().__init__("Postgres has not answered for too long; the connection was given up.")
 
 
-class _Connection(psycopg.Connection[dict[str, Any]]):
+class Connection(psycopg.Connection[dict[str, Any]]):
     """A connection that waits for an answer no longer than its patience; None: for ever."""
 
     patience: float | None = None
+    #: Another connection to the same server, for somebody who waits for this one.
+    another: Callable[[], Connection]
+    #: Asked after each few seconds of a wait: whether to give the connection up.
+    is_lost: Callable[[], bool] | None = None
 
     def wait(self, gen: PQGen[Returned], interval: float = _LOOK_SECONDS, timeout: float | None = None) -> Returned:
         """All that psycopg waits for comes through here."""
         if timeout is not None or self.patience is None:
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(gen, interval, self.patience)
+            return super().wait(self._doubted(gen) if self.is_lost else gen, interval, self.patience)
         except errors._WaitTimeout as silence:  # noqa: SLF001 - it has no public name, and is to be converted, it says
             self.close()
             raise SilentServerError from silence
+
+    def _doubted(self, gen: PQGen[Returned]) -> PQGen[Returned]:
+        """The same steps; at those where nothing came, after a while, the doubt."""
+        doubt_at = time.monotonic() + _DOUBT_SECONDS
+        try:
+            step = next(gen)
+            while True:
+                ready = yield step
+                if not ready and self.is_lost and time.monotonic() > doubt_at:
+                    if self.is_lost():
+                        self.close()
+                        raise SilentServerError
+                    doubt_at = time.monotonic() + _DOUBT_SECONDS
+                step = gen.send(ready)
+        except StopIteration as end:
+            returned: Returned = end.value
+            return returned
 
 
 class _AsyncConnection(psycopg.AsyncConnection[dict[str, Any]]):
@@ -97,8 +120,9 @@ def connect(url: str, *, application: str, patience: float | None = None) -> Con
 
     `patience`: seconds to wait for an answer at most; None where somebody sits before it and can interrupt.
     """
-    connection = _Connection.connect(url, application_name=application, **_OPTIONS)
+    connection = Connection.connect(url, application_name=application, **_OPTIONS)
     connection.patience = patience
+    connection.another = partial(connect, url, application=f"{application}, in doubt", patience=SHORT_PATIENCE_SECONDS)
     return connection
 
 

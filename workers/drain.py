@@ -6,6 +6,7 @@ What arrives is a wake-up; what leaves is rows in Postgres and an empty lane. Wh
   the next drain reads the pending entries first. What was committed and not settled is written again, to no effect.
 - Postgres is away, or anything else fails that is not the data's fault: the slice stays pending, the lease turns into a
   pause, the job fails visibly, and the sweeper wakes the lane after the pause, which doubles up to a bound.
+- Postgres says nothing, on a connection that looks sound: it is doubted, and given up (`silence.py`).
 - one entry can't be applied: the slice is halved until the culprit stands alone; it goes to the dead letters, whole.
   A slice that takes too long is halved too.
 - the lease ran out while we were slow: two drains work on one lane. The second finds the lane's row in Postgres locked
@@ -36,6 +37,7 @@ from shared.submission import Entry
 from shared.wakeup import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id
 from workers.fold import UnreadableEntryError, fold
 from workers.lease import Lease
+from workers.silence import doubted
 from workers.write import write_dead_letter, write_slice
 
 log = structlog.get_logger()
@@ -137,7 +139,8 @@ class Drain:
     def _apply(self, entries: list[Entry]) -> None:
         """Writes entries, in one transaction where that works, else in halves; settles what was written."""
         try:
-            write_slice(self._tools.connection(), fold(self._lane, entries))
+            with doubted(self._tools.connection(), self._lane) as connection:
+                write_slice(connection, fold(self._lane, entries))
         except UnreadableEntryError as fault:
             self._split(entries, "unreadable", str(fault))
         except psycopg.Error as fault:
@@ -150,7 +153,8 @@ class Drain:
 
     def _split(self, entries: list[Entry], reason: str, detail: str) -> None:
         if len(entries) == 1:
-            write_dead_letter(self._tools.connection(), self._lane, entries[0], reason=reason, detail=detail)
+            with doubted(self._tools.connection(), self._lane) as connection:
+                write_dead_letter(connection, self._lane, entries[0], reason=reason, detail=detail)
             log.error("dead_letter", lane=self._lane, connector_id=entries[0].connector_id, reason=reason)
             self._settle(entries)
             return

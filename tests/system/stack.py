@@ -6,6 +6,7 @@ streams and backlogs, and RQ's registry of failed jobs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -75,7 +76,7 @@ class Stack:
         self.database_url: str = endpoints["databaseUrl"]
         self.redis_url: str = endpoints["redisUrl"]
         self.redis = Redis.from_url(self.redis_url)
-        self._database = psycopg.connect(self.database_url, autocommit=True, row_factory=dict_row)
+        self._database = self._connect()
 
     def close(self) -> None:
         """Lets go of the engines."""
@@ -124,8 +125,22 @@ class Stack:
     # Looking into Postgres
 
     def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
-        """What a query finds."""
-        return self._database.execute(query, values).fetchall()
+        """What a query finds; on a new connection where a test had ended Postgres."""
+        try:
+            found = self._database.execute(query.encode(), values)
+        except psycopg.OperationalError:
+            self._database.close()
+            self._database = wait_until("Postgres answers", self._connect_again)
+            found = self._database.execute(query.encode(), values)
+        return found.fetchall() if found.description else []
+
+    def _connect(self) -> psycopg.Connection[dict[str, Any]]:
+        return psycopg.connect(self.database_url, autocommit=True, row_factory=dict_row)
+
+    def _connect_again(self) -> psycopg.Connection[dict[str, Any]] | None:
+        with contextlib.suppress(psycopg.OperationalError):
+            return self._connect()
+        return None
 
     def value(self, query: str, *values: object) -> Any:
         """The one value that a query finds, None where it finds nothing."""
@@ -150,6 +165,19 @@ class Stack:
         with psycopg.connect(self.database_url) as other:
             other.execute("LOCK TABLE items IN SHARE MODE")
             yield
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Postgres takes no writes within the block, on old connections as on new ones."""
+        self._set_read_only("on")
+        try:
+            yield
+        finally:
+            self._set_read_only("off")
+
+    def _set_read_only(self, value: str) -> None:
+        self.rows(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        self.rows("SELECT pg_reload_conf()")
 
     def held_writers(self) -> set[int]:
         """The workers' connections that wait in Postgres for somebody else."""
@@ -179,6 +207,10 @@ class Stack:
         """The process of Redis."""
         info: Any = self.redis.info("server")
         return int(info["process_id"])
+
+    def postgres_pid(self) -> int:
+        """The process of Postgres that its others stem from."""
+        return int((self.made.data / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
 
     def failed_jobs(self) -> int:
         """Jobs that RQ saw fail."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.system.client import JSON, MB, Connector, assert_refused, batch, item
+from tests.system.client import MB, Connector, assert_refused, batch, item
 from tests.system.effects import all_is_applied_once
 from tests.system.processes import wait_until
 from tests.system.stack import Stack
@@ -18,7 +18,7 @@ _HEAVY = "x" * (MB // 4)
 def _full(stack: Stack, *, until_freed: int) -> Iterator[None]:
     """Redis has no room within the block until so many bytes have been freed."""
     memory: Any = stack.redis.info("memory")
-    before = stack.redis.config_get("maxmemory")["maxmemory"]
+    before: Any = stack.redis.config_get("maxmemory")["maxmemory"]
     stack.redis.config_set("maxmemory", memory["used_memory"] - until_freed)
     try:
         yield
