@@ -134,6 +134,8 @@ def pool(url: str, *, application: str) -> AsyncConnectionPool[Any]:
         min_size=0,
         max_size=_POOL_CONNECTIONS,
         timeout=_POOL_TIMEOUT_SECONDS,
+        # Then the next call tries anew: its own backoff would double up to minutes.
+        reconnect_timeout=_POOL_TIMEOUT_SECONDS,
         open=False,
         check=AsyncConnectionPool.check_connection,
         kwargs={**_OPTIONS, "application_name": application},

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,6 +121,18 @@ class Stack:
         """A worker of one's own."""
         return Python("workers", folder=self.folder, **{**self._engines(), **settings})
 
+    def restart(self, module: str) -> None:
+        """Tells the one process of `make run` that runs this module to stop, and waits for the next."""
+        before = self._pid_of(module)
+        assert before
+        os.kill(before, signal.SIGTERM)
+        wait_until(f"{module} is started again", lambda: self._pid_of(module) not in (None, before))
+
+    def _pid_of(self, module: str) -> int | None:
+        listed = run(["ps", "-A", "-o", "pid=,ppid=,args="], folder=self.folder).stdout.splitlines()
+        found = [line.split() for line in listed if line.split()[1] == str(self.made.pid) and module in line]
+        return int(found[0][0]) if found else None
+
     def _engines(self) -> dict[str, str]:
         return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
 
@@ -202,6 +216,9 @@ class Stack:
     def lanes_are_empty(self, seconds: float = PATIENCE) -> None:
         """Waits until everything is applied and nothing is owed."""
         wait_until("the lanes are empty", lambda: set(self.lanes()) == {(0, 0, 0)}, seconds)
+        # No connector's part of a backlog is left either: what would drift would hold its connector up some day.
+        for backlog in self.redis.scan_iter("{lane-*}:backlog"):
+            assert self.redis.hkeys(backlog) == [b"elsewhere"], self.redis.hgetall(backlog)
 
     def redis_pid(self) -> int:
         """The process of Redis."""
