@@ -218,7 +218,8 @@ class Stack:
         wait_until("the lanes are empty", lambda: set(self.lanes()) == {(0, 0, 0)}, seconds)
         # No connector's part of a backlog is left either: what would drift would hold its connector up some day.
         for backlog in self.redis.scan_iter("{lane-*}:backlog"):
-            parts = [name for name in self.redis.hkeys(backlog) if name.startswith(b"c:")]
+            names: Any = self.redis.hkeys(backlog)
+            parts = [name for name in names if name.startswith(b"c:")]
             assert not parts, self.redis.hgetall(backlog)
 
     def redis_pid(self) -> int:
