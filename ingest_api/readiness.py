@@ -73,7 +73,7 @@ class Readiness:
         known = self._lanes or int(self._redis.get(LANES) or 0)
         if known and not unready_lanes(self._redis, known):
             return known
-        with database.connect(self._database_url, application="ingest_api loading") as connection:
+        with self._connect("loading") as connection:
             lanes = count_lanes(connection, self._redis)
             load_lanes(connection, self._redis, unready_lanes(self._redis, lanes))
         log.info("lanes_loaded", lanes=lanes)
@@ -110,8 +110,13 @@ class Readiness:
 
     def _missing_in_postgres(self) -> list[str]:
         try:
-            with database.connect(self._database_url, application="ingest_api readiness") as connection:
+            with self._connect("readiness") as connection:
                 row = connection.execute(sql.query("select_read_only")).fetchall()[0]
         except psycopg.Error:
             return ["Postgres does not answer."]
         return ["Postgres takes no writes now."] if row["read_only"] else []
+
+    def _connect(self, purpose: str) -> database.Connection:
+        return database.connect(
+            self._database_url, application=f"ingest_api {purpose}", patience=database.SHORT_PATIENCE_SECONDS
+        )

@@ -36,6 +36,8 @@ log = structlog.get_logger()
 _PERIOD_SECONDS: Final = 1.0
 _STANDBY_MS: Final = 3_000
 _RECONCILE_SECONDS: Final = 60.0
+#: Postgres may hang, and lanes wait for this process to look at them.
+_RECONCILE_AGAIN_SECONDS: Final = 5.0
 #: A lane with more than this is recounted once it has drained: some 20 ms of Redis' time.
 _RECOUNT_ENTRIES: Final = 5_000
 _RECOUNT_BYTES: Final = 16_777_216
@@ -111,11 +113,12 @@ class Sweeper:
         run_id = self._redis.info("server")["run_id"]
         if run_id == self._run_id and time.monotonic() < self._reconcile_at:
             return
+        self._run_id, self._reconcile_at = run_id, time.monotonic() + _RECONCILE_AGAIN_SECONDS
         with self._connect() as connection:
             stale = sum(reconcile_lane(connection, self._redis, lane) for lane in range(self._lanes))
         if stale:
             log.error("stale_credentials_struck", credentials=stale)
-        self._run_id, self._reconcile_at = run_id, time.monotonic() + _RECONCILE_SECONDS
+        self._reconcile_at = time.monotonic() + _RECONCILE_SECONDS
 
     def _recount(self) -> None:
         """Compares one lane's counters with its entries, another lane each time."""
@@ -127,7 +130,9 @@ class Sweeper:
             log.error("backlog_corrected", lane=self._recounted, bytes=off)
 
     def _connect(self) -> database.Connection:
-        return database.connect(self._database_url, application="ingest sweeper")
+        return database.connect(
+            self._database_url, application="ingest sweeper", patience=database.SHORT_PATIENCE_SECONDS
+        )
 
 
 def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:

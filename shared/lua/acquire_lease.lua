@@ -1,5 +1,6 @@
+#!lua flags=allow-oom
 -- Takes or renews the right to drain a lane. A lease that is only queued may be taken by whichever job comes first; one
--- that another drain holds may not.
+-- that another drain holds may not. A full Redis allows it: drains make room.
 --
 -- KEYS[1] lane's lease
 -- ARGV[1] job id   ARGV[2] lease, milliseconds

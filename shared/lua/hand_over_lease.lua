@@ -1,5 +1,6 @@
+#!lua flags=allow-oom
 -- Replaces a drain's lease by one that waits: for the next job of the lane (its holder's time is used up), or for a
--- while (Postgres is away), after which the sweeper wakes the lane.
+-- while (Postgres is away), after which the sweeper wakes the lane. A full Redis allows it, as all that a drain needs.
 --
 -- KEYS[1] lane's lease
 -- ARGV[1] job id that holds it   ARGV[2] the new value   ARGV[3] lease, milliseconds

@@ -1,5 +1,6 @@
+#!lua flags=allow-oom
 -- Takes applied entries out of their lane and gives their bytes back to the backlog. An entry that another drain has
--- settled already gives back nothing.
+-- settled already gives back nothing. A full Redis allows it: this is what makes room.
 --
 -- KEYS[1] lane's stream   KEYS[2] lane's backlog
 -- ARGV[1] group, then for each entry: id, connector, cost (bytes, as it was counted when it was appended)

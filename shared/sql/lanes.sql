@@ -26,6 +26,10 @@ SELECT set_config('transaction_timeout', %(milliseconds)s, false);
 -- How far a lane has come: the highest versions that were applied, and that were put aside as dead.
 SELECT applied_version AS applied, dead_version AS dead FROM lanes WHERE lane = %(lane)s;
 
+-- name: lock_lane
+-- Fails at once where a drain has the lane in hand.
+SELECT FROM lanes WHERE lane = %(lane)s FOR UPDATE NOWAIT;
+
 -- name: claim_lane
 -- Keeps a second drain of the lane (an expired lease) from writing beside the first: it fails at once, and leaves.
 SELECT claim_lane(%(lane)s::smallint, %(applied)s::bigint, %(dead)s::bigint);

@@ -25,7 +25,7 @@ from shared.partitions import DAYS_AHEAD, TABLES, Tally, delete_old, drop_old, k
 from shared.settings import SecretUrl, Settings
 from shared.wakeup import queued_lanes, wake_queue
 from workers import tasks
-from workers.__main__ import build_worker
+from workers.__main__ import Stop, build_worker
 from workers.drain import Tools
 from workers.schedule import AGING_TASK, Schedule, enqueue_rest, next_run
 
@@ -351,7 +351,7 @@ def _handlers_of_signals_as_before() -> Iterator[None]:
 
 def work(settings: Settings, redis: Redis) -> None:
     """All that waits in the queue, by a worker as `python -m workers` builds it; but it closes its connection."""
-    worker = build_worker(settings, redis)
+    worker = build_worker(redis, Stop())
     with ExitStack() as stack:
         tasks.use(
             Tools(

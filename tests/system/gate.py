@@ -1,4 +1,7 @@
-"""A gate in front of Postgres: shut, the database is away for whoever connects through it, and for nobody else."""
+"""A gate in front of Postgres: shut, the database is away for whoever connects through it, and for nobody else.
+
+It can also swallow what passes, with every connection left open: the network that nobody is told of.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ class Gate:
         self.port: int = self._listener.getsockname()[1]
         #: The server asks for no password, so this one is only there to be kept secret.
         self.url = f"postgresql://{parts.username}:{SECRET}@127.0.0.1:{self.port}{parts.path}"
+        #: While this is set, what comes from either side is read and thrown away.
+        self.swallows = threading.Event()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.open(self._listener)
@@ -64,7 +69,8 @@ class Gate:
                     chunk = ready.recv(_CHUNK_BYTES)
                     if not chunk:
                         return
-                    other[ready].sendall(chunk)
+                    if not self.swallows.is_set():
+                        other[ready].sendall(chunk)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What stands between a process and Redis: it can swallow the replies, and it can be cut."""
+"""What stands between a process and Redis: it can swallow replies, or what is asked, and it can be cut."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Wire:
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         #: While this is set, what Redis says is read and thrown away.
         self.swallows = threading.Event()
+        #: What a process says is thrown away where it contains this; b"" is in everything, None in nothing.
+        self.loses: bytes | None = None
         self._cut = threading.Event()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -49,8 +51,11 @@ class Wire:
                     chunk = ready.recv(_CHUNK_BYTES)
                     if not chunk:
                         return
-                    if ready is client or not self.swallows.is_set():
+                    if not self._is_lost(chunk) if ready is client else not self.swallows.is_set():
                         other[ready].sendall(chunk)
+
+    def _is_lost(self, chunk: bytes) -> bool:
+        return self.loses is not None and self.loses in chunk
 
 
 @contextlib.contextmanager

@@ -6,7 +6,10 @@ streams and backlogs, and RQ's registry of failed jobs.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +78,7 @@ class Stack:
         self.database_url: str = endpoints["databaseUrl"]
         self.redis_url: str = endpoints["redisUrl"]
         self.redis = Redis.from_url(self.redis_url)
-        self._database = psycopg.connect(self.database_url, autocommit=True, row_factory=dict_row)
+        self._database = self._connect()
 
     def close(self) -> None:
         """Lets go of the engines."""
@@ -118,14 +121,40 @@ class Stack:
         """A worker of one's own."""
         return Python("workers", folder=self.folder, **{**self._engines(), **settings})
 
+    def restart(self, module: str) -> None:
+        """Tells the one process of `make run` that runs this module to stop, and waits for the next."""
+        before = self._pid_of(module)
+        assert before
+        os.kill(before, signal.SIGTERM)
+        wait_until(f"{module} is started again", lambda: self._pid_of(module) not in (None, before))
+
+    def _pid_of(self, module: str) -> int | None:
+        listed = run(["ps", "-A", "-o", "pid=,ppid=,args="], folder=self.folder).stdout.splitlines()
+        found = [line.split() for line in listed if line.split()[1] == str(self.made.pid) and module in line]
+        return int(found[0][0]) if found else None
+
     def _engines(self) -> dict[str, str]:
         return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
 
     # Looking into Postgres
 
     def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
-        """What a query finds."""
-        return self._database.execute(query, values).fetchall()
+        """What a query finds; on a new connection where a test had ended Postgres."""
+        try:
+            found = self._database.execute(query.encode(), values)
+        except psycopg.OperationalError:
+            self._database.close()
+            self._database = wait_until("Postgres answers", self._connect_again)
+            found = self._database.execute(query.encode(), values)
+        return found.fetchall() if found.description else []
+
+    def _connect(self) -> psycopg.Connection[dict[str, Any]]:
+        return psycopg.connect(self.database_url, autocommit=True, row_factory=dict_row)
+
+    def _connect_again(self) -> psycopg.Connection[dict[str, Any]] | None:
+        with contextlib.suppress(psycopg.OperationalError):
+            return self._connect()
+        return None
 
     def value(self, query: str, *values: object) -> Any:
         """The one value that a query finds, None where it finds nothing."""
@@ -151,6 +180,19 @@ class Stack:
             other.execute("LOCK TABLE items IN SHARE MODE")
             yield
 
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Postgres takes no writes within the block, on old connections as on new ones."""
+        self._set_read_only("on")
+        try:
+            yield
+        finally:
+            self._set_read_only("off")
+
+    def _set_read_only(self, value: str) -> None:
+        self.rows(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        self.rows("SELECT pg_reload_conf()")
+
     def held_writers(self) -> set[int]:
         """The workers' connections that wait in Postgres for somebody else."""
         query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ingest worker' AND wait_event_type = 'Lock'"
@@ -174,11 +216,20 @@ class Stack:
     def lanes_are_empty(self, seconds: float = PATIENCE) -> None:
         """Waits until everything is applied and nothing is owed."""
         wait_until("the lanes are empty", lambda: set(self.lanes()) == {(0, 0, 0)}, seconds)
+        # No connector's part of a backlog is left either: what would drift would hold its connector up some day.
+        for backlog in self.redis.scan_iter("{lane-*}:backlog"):
+            names: Any = self.redis.hkeys(backlog)
+            parts = [name for name in names if name.startswith(b"c:")]
+            assert not parts, self.redis.hgetall(backlog)
 
     def redis_pid(self) -> int:
         """The process of Redis."""
         info: Any = self.redis.info("server")
         return int(info["process_id"])
+
+    def postgres_pid(self) -> int:
+        """The process of Postgres that its others stem from."""
+        return int((self.made.data / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
 
     def failed_jobs(self) -> int:
         """Jobs that RQ saw fail."""

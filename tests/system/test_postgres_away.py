@@ -1,4 +1,4 @@
-"""Postgres goes away and comes back: submissions are taken in all the while, and applied in the end."""
+"""Postgres goes away, or falls silent, and comes back: what is submitted meanwhile is accepted, and applied then."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.system.client import JSON, Connector, assert_accepted, assert_well_formed, batch, get, item
+from tests.system.effects import all_is_applied_once, stored, submit
 from tests.system.gate import SECRET, Gate, gate
 from tests.system.processes import wait_until
 from tests.system.stack import Stack
@@ -75,6 +76,24 @@ def test_api_that_starts_while_postgres_is_away_accepts_submissions(
     assert_accepted(answer)
     with workerless.worker():
         wait_until("it is applied", lambda: workerless.fields(connector, "early") is not None)
+
+
+def test_postgres_whose_bytes_are_swallowed_is_given_up_and_asked_anew(
+    workerless: Stack, postgres: Gate, new_connector: Callable[..., Connector]
+) -> None:
+    connector = new_connector(workerless)
+    with workerless.worker(DATABASE_URL=postgres.url):
+        connector.send(item("before"))
+        wait_until("the worker is connected", lambda: stored(workerless, connector) == {"before"})
+
+        postgres.swallows.set()
+        names = submit(connector)
+        lane = wait_until("it has read a slice", lambda: [lane for lane in workerless.lanes() if lane[1]])
+        postgres.swallows.clear()
+
+        # Nobody else is there to take the lane: it is the one that waits who finds out.
+        all_is_applied_once(workerless, connector, names | {"before"}, 25)
+    assert lane
 
 
 def _counter(stack: Stack, connector: Connector) -> str | None:
