@@ -55,10 +55,10 @@ log = structlog.get_logger()
 SLICE_ENTRIES: Final = 1_000
 SLICE_ROWS: Final = 20_000
 SLICE_BYTES: Final = 8_388_608
-#: A drain keeps its worker for so long at most, and for so long while another lane waits for one: what a lane that is
-#: flooded costs its neighbours, against some 8 ms for the job that the next turn is.
+#: A drain keeps its worker for so long at most, and for so long while another lane waits for one. The latter is what a
+#: flooded lane costs its neighbours; the job that its next turn is takes 8 ms, and many times that on a slow disk.
 _TURN_SECONDS: Final = 20.0
-_TURN_SECONDS_WHEN_OTHERS_WAIT: Final = 0.1
+_TURN_SECONDS_WHEN_OTHERS_WAIT: Final = 0.25
 #: While another lane waits, a slice is so much smaller: some 80 ms instead of 300.
 _SMALLER_WHEN_OTHERS_WAIT: Final = 4
 #: An empty lane is watched for so long, in steps: a steady trickle costs no job per request.
