@@ -50,10 +50,10 @@ def ask_for_what_is_missing(names: list[str]) -> None:
     """One sentence, before anything is measured."""
     wanted = dict.fromkeys(need for name in names for need in SUBJECTS[name].missing())
     if wanted:
-        others = [name for name, subject in SUBJECTS.items() if not subject.missing()]
+        others = " ".join(name for name, subject in SUBJECTS.items() if not subject.missing())
         sys.exit(
-            f"To measure {', '.join(names)}, please install {' and '.join(wanted)}; "
-            f"`make bench ONLY='{' '.join(others)}'` needs nothing more."
+            f"{'; '.join(wanted)}: please install that first, or measure what needs nothing more with "
+            f"`make bench ONLY='{others}'`."
         )
 
 

@@ -65,7 +65,7 @@ def measure(effort: Effort, say: Say) -> Section:
 @contextlib.contextmanager
 def whole(ours: Installation, *, workers: int = WORKERS, processes: int = 1) -> Iterator[None]:
     """API and workers of an installation."""
-    with ours.api(WEB_CONCURRENCY=str(processes)), ours.workers(workers):
+    with ours.api(WEB_CONCURRENCY=str(processes)), ours.ready_workers(workers):
         yield
 
 
@@ -85,8 +85,10 @@ def job_for(system: System, seconds: float, *, rate: float | None = None, sample
 
 def _highest_rate(ours: Installation, effort: Effort, say: Say) -> float:
     """Requests a second."""
-    balanced = drive(ours, job_for(ours, effort.seconds(_BALANCED_SECONDS)), balanced=True)
-    reached = balanced.applied_rate(effort.seconds(_BALANCED_SECONDS) * 0.3, _BALANCED_SECONDS) / bodies.BATCH
+    seconds = effort.seconds(_BALANCED_SECONDS)
+    reached = drive(ours, job_for(ours, seconds), balanced=True).applied_rate(seconds * 0.3, seconds) / bodies.BATCH
+    if not reached:
+        raise BenchmarkError(f"Nothing was applied within {seconds:g} s: the machine is too busy.")
     say(f"a balanced load reaches {reached * bodies.BATCH:,.0f} items/s")
     low, high = reached * 0.6, reached * 1.15
     for _ in range(1 if effort.quick else _STEPS):

@@ -169,7 +169,7 @@ def _accept_run(point: _Point, effort: Effort, processes: int = 1) -> Callable[[
 
     def run() -> float:
         ours.forget()
-        with ours.api(core=core, WEB_CONCURRENCY=str(processes)) as api, ours.workers(core=other):
+        with ours.api(core=core, WEB_CONCURRENCY=str(processes)) as api, ours.ready_workers(core=other):
             rate = wrk.requests_a_second(
                 f"{ours.url}/api/ingest",
                 body,

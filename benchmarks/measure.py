@@ -24,9 +24,9 @@ class Effort:
         """How often each figure is taken, in turn with those beside it."""
         return 1 if self.quick else 3
 
-    def seconds(self, full: float) -> float:
-        """How long one measurement takes."""
-        return max(1.0, full / 6) if self.quick else full
+    def seconds(self, full: float, least: float = 3) -> float:
+        """How long one measurement takes; less than `least` would show nothing."""
+        return max(least, full / 6) if self.quick else full
 
     def count(self, full: int) -> int:
         """How much work one measurement is given."""

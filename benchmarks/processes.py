@@ -45,21 +45,40 @@ class Process:
         return memory_mb(self.pid, field)
 
 
+#: Before anything was pinned; none where a process can't be kept on a core.
+_CORES: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+@contextlib.contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """What is started in the block stays on one core, as `taskset` would keep it; None: where we are ourselves."""
+    if core is None or core >= len(_CORES) or len(_CORES) == 1:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {_CORES[core]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 @contextlib.contextmanager
 def running(
     name: str, argv: Sequence[str], environ: Mapping[str, str], *, cwd: Path = ROOT, core: int | None = None
 ) -> Iterator[Process]:
     """A process for the block; it and its children are gone afterwards."""
-    with tempfile.NamedTemporaryFile(prefix=f"bench-{name}-", suffix=".log") as log, _on(core):
-        child = spawn(argv, death_signal=signal.SIGKILL, environ={**os.environ, **environ}, output=log.file, cwd=cwd)
-        with _on(None):
-            try:
-                yield Process(name, child.pid, child, Path(log.name))
-            finally:
-                child.send(signal.SIGTERM)
-                if not child.wait(_DOWN_SECONDS):
-                    child.kill()
-                _end_group(child.pid)
+    with tempfile.NamedTemporaryFile(prefix=f"bench-{name}-", suffix=".log") as log:
+        with on_core(core):
+            every = {**os.environ, **environ}
+            child = spawn(argv, death_signal=signal.SIGKILL, environ=every, output=log.file, cwd=cwd)
+        try:
+            yield Process(name, child.pid, child, Path(log.name))
+        finally:
+            child.send(signal.SIGTERM)
+            if not child.wait(_DOWN_SECONDS):
+                child.kill()
+            _end_group(child.pid)
 
 
 def python(*module: str) -> list[str]:
@@ -71,30 +90,6 @@ def _end_group(group: int) -> None:
     """A child that outlives the process that started it would disturb what is measured next."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
-
-
-def cores() -> list[int]:
-    """Those that this machine lets us use; none where a process can't be kept on one."""
-    return sorted(_ALL) if _ALL else []
-
-
-@contextlib.contextmanager
-def _on(core: int | None) -> Iterator[None]:
-    """What is started in the block stays on one core, on a machine with several; None: on any."""
-    if len(cores()) < 2:  # noqa: PLR2004 - nothing to choose
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, _ALL if core is None else {cores()[core]})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-#: Before anything was pinned.
-_ALL: Final[frozenset[int]] = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ())
-on_core = _on
 
 
 def free_port() -> int:

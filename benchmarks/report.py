@@ -6,6 +6,7 @@ the others as they were measured. Why a target was missed is for a person to say
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -69,7 +70,8 @@ def write_report(new: Mapping[str, Section], order: Sequence[str], folder: Path 
     sections = replace_sections(read_sections(folder / "results.json"), new, order)
     (folder / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(sections), indent=1) + b"\n")
     charts = folder / "charts"
-    charts.mkdir(exist_ok=True)
+    shutil.rmtree(charts, ignore_errors=True)
+    charts.mkdir()
     for name, section in sections.items():
         for number, chart in enumerate(section.charts):
             (charts / chart_name(name, number)).write_text(draw(chart))

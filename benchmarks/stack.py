@@ -16,12 +16,13 @@ from typing import Any, Final
 
 import psycopg
 from redis import Redis
+from rq import Worker
 
 from benchmarks.measure import BenchmarkError
 from benchmarks.processes import Process, free_port, python, running, wait_until_answers
 from shared import database, migrations, redis_connection, sql
 from shared.credentials import new_credential
-from shared.keys import lane_keys
+from shared.keys import SWEEPER, lane_keys
 from shared.loading import load_lanes
 from shared.local.engines import Engines, engines
 from shared.request_id import position_of_request
@@ -31,6 +32,7 @@ _MB: Final = 1 << 20
 #: Room for what a subject puts before the workers; Valkey has 1 GB.
 _LIMITS: Final = {"MAX_BACKLOG_BYTES": str(800 * _MB), "MAX_CONNECTOR_BACKLOG_BYTES": str(800 * _MB)}
 _RATE: Final = 1_000_000
+_UP_SECONDS: Final = 60
 _DRAINED_SECONDS: Final = 240
 
 Credential = tuple[int, str]
@@ -116,13 +118,25 @@ class Installation:
 
     @contextlib.contextmanager
     def workers(self, count: int = 1, *, core: int | None = None) -> Iterator[list[Process]]:
-        """Workers and the sweeper."""
+        """Workers and the sweeper, which may still be about to start."""
         with contextlib.ExitStack() as stack:
-            started = [
+            stack.enter_context(self.process("sweeper", "workers.sweep", core=core))
+            yield [
                 stack.enter_context(self.process(f"worker {number}", "workers", core=core))
                 for number in range(1, count + 1)
             ]
-            stack.enter_context(self.process("sweeper", "workers.sweep", core=core))
+
+    @contextlib.contextmanager
+    def ready_workers(self, count: int = 1, *, core: int | None = None) -> Iterator[list[Process]]:
+        """Workers that have started, and the sweeper: their start takes no time from what is measured next."""
+        with self.workers(count, core=core) as started:
+            deadline = time.monotonic() + _UP_SECONDS
+            while Worker.count(connection=self.redis) < count or not self.redis.exists(SWEEPER):
+                for process in list(self.processes.values()):
+                    process.check()
+                if time.monotonic() > deadline:
+                    raise BenchmarkError(f"The workers did not come up in {_UP_SECONDS} s.")
+                time.sleep(0.02)  # they tell nobody
             yield started
 
     def forget(self) -> None:

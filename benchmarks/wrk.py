@@ -31,7 +31,7 @@ end
 
 def missing() -> str | None:
     """Says what to install, if anything."""
-    return None if shutil.which("wrk") else "wrk (Debian: `apt-get install wrk`)"
+    return None if shutil.which("wrk") else "wrk is needed (Debian: `apt-get install wrk`)"
 
 
 def requests_a_second(
@@ -48,4 +48,6 @@ def requests_a_second(
     found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     if done.returncode or not found or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise BenchmarkError(f"wrk on {url} did not pass:\n{done.stdout}{done.stderr}")
+    if float(found[1]) == 0:
+        raise BenchmarkError(f"{url} answered nothing in {seconds:.0f} s.")
     return float(found[1])
