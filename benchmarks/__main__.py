@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from types import ModuleType
 from typing import Final
 
@@ -69,6 +70,10 @@ def measure(name: str, effort: Effort, run: Run) -> bool:
         section: Section = SUBJECTS[name].measure(effort, say)
     except BenchmarkError as fault:
         say(f"failed: {fault}")
+        return False
+    except Exception:  # noqa: BLE001 - whatever it was, the other subjects are still measured
+        say("failed:")
+        traceback.print_exc()
         return False
     section.run = Run(run.date, run.commit, run.machine, run.versions, run.quick, time.monotonic() - started)
     write_report({name: section}, list(SUBJECTS))

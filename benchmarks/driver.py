@@ -1,6 +1,6 @@
 """Drives a system with the load generator and watches what becomes of what was accepted.
 
-Two ways to load: at a fixed rate, or `balanced`: the generator may be ahead of what was applied by about a second's
+Two ways to load: at a fixed rate, or `balanced`: the generator may be ahead of what was applied by about two seconds'
 work, no more, so that accepting and applying share the machine as they would at the highest rate at which the backlog
 does not grow. Sampled requests are looked for in Postgres until they are there.
 """
@@ -25,8 +25,10 @@ from benchmarks.processes import ROOT, on_core, python
 #: How often Postgres is asked what was applied; more often where the load waits for that.
 _TICK_SECONDS: Final = 0.5
 _BALANCED_TICK_SECONDS: Final = 0.1
-#: A balanced system is never starved by so many items waiting, and a slow one does not gather minutes of work.
-_SMALLEST_LEAD: Final = 5_000
+#: How far a balanced load is ahead: of a slow system so many items, which is enough for one that merges what waits to
+#: find something to merge; of a fast one so many seconds' work.
+SMALLEST_LEAD: Final = 20_000
+LEAD_SECONDS: Final = 2
 _END_SECONDS: Final = 90
 
 
@@ -193,9 +195,9 @@ class _Watch:
             self.course.points.append((now - self._started, accepted, applied))
 
     def _lead(self) -> int:
-        """A second's work, as the last two seconds went."""
+        """How far ahead, as the last seconds went."""
         now = self.course.points[-1][0] if self.course.points else 0.0
-        return max(_SMALLEST_LEAD, int(self.course.applied_rate(now - 2, now)))
+        return max(SMALLEST_LEAD, int(self.course.applied_rate(now - LEAD_SECONDS, now) * LEAD_SECONDS))
 
     def look_for_samples(self, generator: Load) -> int:
         """Notes which samples are applied by now; how many are not."""

@@ -25,6 +25,8 @@ _VALUE: Final = 5 * _MB - 100
 #: As many as Valkey's 1 GB and the time allow; each is a slice of its own, so more of them take no more memory.
 _ORDINARY: Final = 4
 _LARGE_VALUES: Final = 12
+#: Sixteen such bodies are checked one after the other.
+_ANSWER_SECONDS: Final = 240
 _TINY_ITEMS: Final = 1_900_000
 _STORY: Final = f"""Resident memory at its highest (VmHWM), MB of 1,048,576 bytes. API: {_IN_FLIGHT} connectors send 30
 MB of ordinary items each and hold back the last bytes until all others have come; idle is an API process that has
@@ -87,7 +89,7 @@ def _send_together(ours: Installation, body: bytes) -> list[int]:
 
 
 def _connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=60)
+    return socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_SECONDS)
 
 
 def _head(credential: str, body: bytes) -> bytes:

@@ -18,7 +18,7 @@ import psycopg
 
 from benchmarks import bodies
 from benchmarks.charts import Bar, Chart
-from benchmarks.driver import System, drive
+from benchmarks.driver import LEAD_SECONDS, SMALLEST_LEAD, System, drive
 from benchmarks.end_to_end import CONNECTIONS, CONNECTORS, IDS, WORKERS, job_for, whole
 from benchmarks.measure import BenchmarkError, Effort, Say, in_turn, percentile
 from benchmarks.peers import PEERS, Peer
@@ -31,9 +31,9 @@ _SECONDS: Final = 10
 _OURS: Final = "ingest_api + workers"
 _STORY: Final = f"""{CONNECTORS} connectors with {IDS:,} ids each, batches of {bodies.BATCH} in which every item has
 changed, {CONNECTIONS} connections; one API process and {WORKERS} workers (or as many worker processes), everything on
-this machine, engines started fresh with the same settings for each run. The generator may be about a second's work
-ahead of what is applied; items applied a second over {_SECONDS} s, after {_WARM_SECONDS} s. How each peer is written,
-and why so, is told in its folder below `benchmarks/peers/`."""
+this machine, engines started fresh with the same settings for each run. The generator may be {LEAD_SECONDS} seconds'
+work ahead of what is applied, {SMALLEST_LEAD:,} items at least; items applied a second over {_SECONDS} s, after
+{_WARM_SECONDS} s. How each peer is written, and why so, is told in its folder below `benchmarks/peers/`."""
 
 
 def missing() -> list[str]:
