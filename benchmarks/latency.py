@@ -14,7 +14,7 @@ from benchmarks.measure import Effort, Figure, Say, percentile
 from benchmarks.report import Section, Table
 from benchmarks.stack import installation, running_engines
 
-_SECONDS: Final = 30
+_SECONDS: Final = 25
 #: How often Postgres is asked whether a sample is there: what is measured can be that much too long.
 _POLL_MS: Final = 1
 #: The first requests of a process meet cold caches and connections that are not open yet.

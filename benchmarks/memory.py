@@ -29,10 +29,10 @@ _LARGE_VALUES: Final = 12
 _ANSWER_SECONDS: Final = 240
 _TINY_ITEMS: Final = 1_900_000
 _STORY: Final = f"""Resident memory at its highest (VmHWM), MB of 1,048,576 bytes. API: {_IN_FLIGHT} connectors send 30
-MB of ordinary items each and hold back the last bytes until all others have come; idle is an API process that has
-answered a few requests. Worker: {_ORDINARY} entries of 30 MB of ordinary items and {_LARGE_VALUES} of six 5 MB values
-each, on one lane (scaled down from 100 entries: each is a slice of its own, and Valkey has 1 GB); and one entry of 30
-MB with {_TINY_ITEMS:,} items that have nothing but an id."""
+MB each, {_ORDINARY} of them ordinary items, the others six 5 MB values, and hold back the last bytes until all others
+have come; idle is an API process that has answered a few requests. Worker: {_ORDINARY} entries of 30 MB of ordinary
+items and {_LARGE_VALUES} of six 5 MB values each, on one lane (scaled down from 100 entries: each is a slice of its
+own, and Valkey has 1 GB); and one entry of 30 MB with {_TINY_ITEMS:,} items that have nothing but an id."""
 
 
 def missing() -> list[str]:
@@ -68,7 +68,7 @@ def _api(ours: Installation) -> tuple[float, float, int]:
     with ours.api(BODY_TIMEOUT_SECONDS="300") as api:
         send_all(ours, Job(ours.port, ours.credentials, 1, requests=50, batch=1))
         idle = api.memory_mb()
-        answers = _send_together(ours, _ordinary())
+        answers = _send_together(ours, [_ordinary()] * _ORDINARY + [_large_values()] * (_IN_FLIGHT - _ORDINARY))
         peak = api.memory_mb("VmHWM")
     ours.forget()
     if not answers.count(202):
@@ -76,14 +76,14 @@ def _api(ours: Installation) -> tuple[float, float, int]:
     return idle, peak, answers.count(202)
 
 
-def _send_together(ours: Installation, body: bytes) -> list[int]:
+def _send_together(ours: Installation, sent: list[bytes]) -> list[int]:
     """All but the last bytes of each body; once all of that has been sent, the rest; the statuses."""
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(_connect(ours.port)) for _ in ours.credentials]
-        for connection, (_, credential) in zip(opened, ours.credentials, strict=True):
+        for connection, body, (_, credential) in zip(opened, sent, ours.credentials, strict=True):
             _send(connection, _head(credential, body) + body[:-64])
         time.sleep(1)  # what the kernel still holds is read
-        for connection in opened:
+        for connection, body in zip(opened, sent, strict=True):
             _send(connection, body[-64:])
         return [_status(connection) for connection in opened]
 
@@ -131,10 +131,15 @@ def _worker(ours: Installation, make: Callable[[], Iterator[bytes]], name: str, 
 
 def _large(effort: Effort) -> Iterator[bytes]:
     yield from [_ordinary()] * effort.count(_ORDINARY)
+    yield from [_large_values()] * effort.count(_LARGE_VALUES)
+
+
+def _large_values() -> bytes:
+    """A body of almost 30 MB in six values."""
     value = "The quick brown fox. " * (_VALUE // 21)
     items = [{"id": f"document-{number}", "fields": {"text": value}} for number in range(6)]
     items[-1]["fields"] = {"text": value[: _VALUE - 4096]}
-    yield from [json.dumps({"stream": "documents", "items": items}).encode()] * effort.count(_LARGE_VALUES)
+    return json.dumps({"stream": "documents", "items": items}).encode()
 
 
 def _ordinary() -> bytes:

@@ -27,7 +27,7 @@ from benchmarks.report import Section, Table
 from benchmarks.stack import installation, running_engines
 
 _WARM_SECONDS: Final = 3
-_SECONDS: Final = 10
+_SECONDS: Final = 8
 _OURS: Final = "ingest_api + workers"
 _STORY: Final = f"""{CONNECTORS} connectors with {IDS:,} ids each, batches of {bodies.BATCH} in which every item has
 changed, {CONNECTIONS} connections; one API process and {WORKERS} workers (or as many worker processes), everything on
