@@ -55,7 +55,9 @@ connectors: dict[str, int] = {}
 def load_connectors() -> None:
     """All that there are."""
     with Session(engine()) as session:
-        connectors.update({key_hash: id_ for id_, key_hash in session.execute(select(Connector.id, Connector.key_hash))})
+        connectors.update(
+            {key_hash: id_ for id_, key_hash in session.execute(select(Connector.id, Connector.key_hash))}
+        )
 
 
 async def connector_of(credential: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> int:

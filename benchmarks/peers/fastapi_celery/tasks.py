@@ -42,8 +42,10 @@ _UPSERT = _insert.on_conflict_do_update(
 
 
 @app.task(bind=True, autoretry_for=(OperationalError,), retry_backoff=True, max_retries=10)
-def apply_items(self: Task[..., None], connector_id: int, stream: str, items: list[dict[str, Any]], version: int) -> None:
-    """Applies a submission unless it was applied before; an item that came twice in it counts as it came last."""
+def apply_items(
+    self: Task[..., None], connector_id: int, stream: str, items: list[dict[str, Any]], version: int
+) -> None:
+    """Applies a submission, once; an item that came twice in it counts as it came last."""
     same = {"connector_id": connector_id, "stream": stream, "version": version}
     # In the order of their ids, so that two tasks never wait for each other.
     rows = [{**same, **item} for _, item in sorted({item["id"]: item for item in items}.items())]

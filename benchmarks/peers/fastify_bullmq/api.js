@@ -46,7 +46,7 @@ const schema = {
 const pool = postgres(1);
 // A producer fails fast, says BullMQ's guide to production: the client is told, and comes again.
 const queue = new Queue(QUEUE, {
-  connection: redis({ maxRetriesPerRequest: 1, enableOfflineQueue: false, lazyConnect: false }),
+  connection: redis({ maxRetriesPerRequest: 1, enableOfflineQueue: false }),
   defaultJobOptions: {
     attempts: 10,
     backoff: { type: "exponential", delay: 1000 },
@@ -54,6 +54,7 @@ const queue = new Queue(QUEUE, {
     removeOnFail: 10_000,
   },
 });
+queue.on("error", (error) => console.error(error));
 const connectors = new Map();
 
 async function loadConnectors() {

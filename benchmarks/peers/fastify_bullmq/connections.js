@@ -9,5 +9,8 @@ export function redis(options) {
 }
 
 export function postgres(max) {
-  return new pg.Pool({ connectionString: process.env.DATABASE_URL, max });
+  const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max });
+  // Without a listener, an idle connection that breaks ends the process.
+  pool.on("error", (error) => console.error(error));
+  return pool;
 }

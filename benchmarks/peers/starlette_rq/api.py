@@ -97,8 +97,6 @@ async def ingest(request: Request) -> Response:
     connector_id = await connector_of(request)
     if connector_id is None:
         return JSONResponse({"status": "error"}, 401, {"WWW-Authenticate": "Bearer"})
-    if int(request.headers.get("content-length", 0)) > MAX_BODY:
-        return JSONResponse({"status": "error"}, 413)
     try:
         stream, items = checked(await request.body())
     except Refused as refusal:
@@ -108,4 +106,4 @@ async def ingest(request: Request) -> Response:
     return JSONResponse({"status": "accepted", "requestId": job_id, "itemsReceived": len(items)}, 202)
 
 
-app = Starlette(routes=[Route("/api/ingest", ingest, methods=["POST"])])
+app = Starlette(routes=[Route("/api/ingest", ingest, methods=["POST"])], max_body_size=MAX_BODY)
