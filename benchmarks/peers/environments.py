@@ -22,7 +22,7 @@ from benchmarks.measure import BenchmarkError
 ROOT: Final = Path(__file__).resolve().parents[2]
 _INSTALLED: Final = ROOT / ".bench"
 _STAMP: Final = "installed"
-_OLDEST_NODE: Final = 20
+_OLDEST_NODE: Final = 22
 
 
 @dataclass(frozen=True)
