@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -141,9 +141,16 @@ def send_all(system: System, job: Job, *, core: int | None = None) -> Outcome:
     return outcome
 
 
-def drive(system: System, job: Job, *, balanced: bool = False, poll_ms: float = 10) -> Course:
-    """Runs a job to its end and watches."""
-    watch = _Watch(system, balanced=balanced)
+def drive(
+    system: System,
+    job: Job,
+    *,
+    balanced: bool = False,
+    poll_ms: float = 10,
+    at_each_look: Callable[[], None] = lambda: None,
+) -> Course:
+    """Runs a job to its end and watches; `at_each_look` may watch more."""
+    watch = _Watch(system, balanced=balanced, at_each_look=at_each_look)
     with load(job) as generator:
         deadline = time.monotonic() + (job.seconds or 0) + _END_SECONDS
         while generator.runs():
@@ -169,7 +176,8 @@ def _look_for_the_rest(watch: _Watch, generator: Load, poll_ms: float) -> None:
 class _Watch:
     """What is looked at while a load runs."""
 
-    def __init__(self, system: System, *, balanced: bool) -> None:
+    def __init__(self, system: System, *, balanced: bool, at_each_look: Callable[[], None]) -> None:
+        self._at_each_look = at_each_look
         self._system = system
         self._balanced = balanced
         self._started: float | None = None
@@ -186,6 +194,7 @@ class _Watch:
         if now < self._due and not last:
             return
         self._due = now + (_BALANCED_TICK_SECONDS if self._balanced else _TICK_SECONDS)
+        self._at_each_look()
         accepted, applied = generator.accepted, self._system.applied_items() - self._before
         if self._balanced:
             generator.allow(applied + self._lead())

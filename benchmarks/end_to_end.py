@@ -115,7 +115,22 @@ class _Costs:
 
     cpu: dict[str, float]
     wal: int
-    aof: int
+    aof: int = 0
+
+
+class _Appended:
+    """What Valkey appends to its file, which shrinks when it is rewritten: the sum of what it grew by between looks."""
+
+    def __init__(self, ours: Installation) -> None:
+        self._ours = ours
+        self._size = ours.aof_bytes()
+        self.bytes = 0
+
+    def look(self) -> None:
+        """Adds what came since the last look."""
+        size = self._ours.aof_bytes()
+        self.bytes += max(0, size - self._size)
+        self._size = size
 
 
 def _sustain(ours: Installation, rate: float, effort: Effort, say: Say) -> tuple[Course, _Costs, float]:
@@ -124,14 +139,16 @@ def _sustain(ours: Installation, rate: float, effort: Effort, say: Say) -> tuple
         ours.wait_until_drained()
         begun = _used(ours)
         job = job_for(ours, effort.seconds(_SUSTAINED_SECONDS), rate=rate, sample_every=_SAMPLE_SECONDS)
-        course = drive(ours, job)
+        appended = _Appended(ours)
+        course = drive(ours, job, at_each_look=appended.look)
         ours.wait_until_drained()
+        appended.look()
         ended = _used(ours)
         say(f"{rate * bodies.BATCH:,.0f} items/s sustained, backlog {course.backlog_growth():+,.0f} items/s")
         if holds(course, rate * bodies.BATCH) or effort.quick:
             cpu = {name: ended.cpu[name] - begun.cpu[name] for name in begun.cpu}
             cpu["load generator"] = course.outcome.cpu_seconds
-            return course, _Costs(cpu, ended.wal - begun.wal, ended.aof - begun.aof), rate
+            return course, _Costs(cpu, ended.wal - begun.wal, appended.bytes), rate
         rate *= 0.92
     raise BenchmarkError("No rate was found at which the backlog does not grow: the machine is too busy.")
 
@@ -140,7 +157,7 @@ def _used(ours: Installation) -> _Costs:
     """Counters of now."""
     pids = {name: process.pid for name, process in ours.processes.items()}
     pids |= {"PostgreSQL": ours.engines.postgres.pid, "Valkey": ours.engines.valkey.pid}
-    return _Costs({name: cpu_seconds(pid) for name, pid in pids.items()}, ours.wal_bytes(), ours.aof_bytes())
+    return _Costs({name: cpu_seconds(pid) for name, pid in pids.items()}, ours.wal_bytes())
 
 
 def _throughput(course: Course, rate: float, section: Section) -> Table:

@@ -33,9 +33,13 @@ class Table(msgspec.Struct):
     rows: list[list[str]] = []
 
     def markdown(self) -> str:
-        """The first column is words, the others are numbers."""
-        lines = [self.head, ["---", *("---:" for _ in self.head[1:])], *self.rows]
+        """Columns of numbers stand to the right."""
+        rule = ["---:" if self._is_numbers(column) else "---" for column in range(len(self.head))]
+        lines = [self.head, rule, *self.rows]
         return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+    def _is_numbers(self, column: int) -> bool:
+        return column > 0 and all(not row[column] or row[column][0].isdigit() for row in self.rows)
 
 
 class Section(msgspec.Struct):

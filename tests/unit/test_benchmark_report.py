@@ -94,8 +94,12 @@ def test_a_chart_of_nothing_is_a_chart() -> None:
     ET.fromstring(draw(Chart("empty", "", [[Bar("none", Figure(0, 0, 0))]])))  # noqa: S314 - our own
 
 
-def test_a_table_has_as_many_cells_in_its_rule_as_in_its_head() -> None:
-    assert Table(["a", "b"], [["x", "1"]]).markdown().splitlines() == ["| a | b |", "| --- | ---: |", "| x | 1 |"]
+def test_numbers_stand_to_the_right_in_a_table() -> None:
+    assert Table(["a", "b", "c"], [["x", "1", "y"]]).markdown().splitlines() == [
+        "| a | b | c |",
+        "| --- | ---: | --- |",
+        "| x | 1 | y |",
+    ]
 
 
 def section(title: str, **figures: float) -> Section:
