@@ -25,7 +25,7 @@ OTHER_CORE: Final = 1
 _CONNECTIONS: Final = 64
 _SIZES: Final = (1, 10, 100, 1_000)
 #: Items in a body of 5 MB.
-_LARGE: Final = 22_500
+_LARGE: Final = 25_000
 _SECONDS: Final = 3
 #: Short enough for the large ones to fit into Valkey's memory; so few connections that they don't all wait for the
 #: first one to be read.

@@ -27,11 +27,11 @@ def item(number: int, stamp: int = PLACE) -> dict[str, Any]:
         "calls": number % 90 + 10,
         "talkSeconds": stamp,
         "rate": 0.75,
-        "skill": "de-DE",
+        "skill": "german",
         "team": "Blue",
         "away": False,
     }
-    return {"id": f"agent-{number:08d}", "name": "Alice Smith", "fields": fields, "tags": {"site": "London"}}
+    return {"id": f"agent-{number:08d}", "name": "Alice Smith", "fields": fields, "tags": {"site": "Londonderry"}}
 
 
 def batch(first: int, size: int = BATCH) -> bytes:

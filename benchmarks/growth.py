@@ -46,9 +46,9 @@ engines serve all rows of a table."""
 _FILL: Final = """
 INSERT INTO items (connector_id, stream, id, name, fields, tags, version, updated_at)
 SELECT {connector}, 'agents', 'agent-' || lpad(number::text, 8, '0'), 'Alice Smith',
-    '{{"state": "Ready", "queue": "Sales", "calls": 10, "talkSeconds": 1000000, "rate": 0.75, "skill": "de-DE",
+    '{{"state": "Ready", "queue": "Sales", "calls": 10, "talkSeconds": 1000000, "rate": 0.75, "skill": "german",
        "team": "Blue", "away": false}}',
-    '{{"site": "London"}}', 0, now()
+    '{{"site": "Londonderry"}}', 0, now()
 FROM generate_series(0, {last}) AS number
 """
 
