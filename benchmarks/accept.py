@@ -91,8 +91,9 @@ def _runs(effort: Effort, ours: Installation, bare: str, body: bytes) -> dict[st
 def _note(table: Table, section: Section, label: str, size: int, found: dict[str, Figure]) -> list[Bar]:
     """Adds a size's rows; gives its bars."""
     floor, bars = found["bare"], []
+    spell = ",.0f" if floor.median > 1000 else ",.1f"  # noqa: PLR2004 - fewer are told apart by their tenths
     for name, figure in found.items():
-        table.rows.append([label, name, figure.text(), f"{figure.over(floor):.2f}"])
+        table.rows.append([label, name, figure.text(spell), f"{figure.over(floor):.2f}"])
         bars.append(Bar(f"{label}: {name}", figure.ratio(floor)))
     section.figures[f"accept_{size}_rate"] = found["ingest_api"]
     section.figures[f"accept_{size}_ratio"] = bars[-1].figure

@@ -67,8 +67,9 @@ def in_turn(runs: Mapping[str, Callable[[], float]], rounds: int, say: Say, unit
     found: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(1, rounds + 1):
         for name, run in runs.items():
-            found[name].append(run())
-            say(f"round {number} of {rounds}, {name}: {found[name][-1]:,.0f} {unit}")
+            figure = run()
+            found[name].append(figure)
+            say(f"round {number} of {rounds}, {name}: {figure:,.{0 if figure > 100 else 1}f} {unit}")  # noqa: PLR2004 - so few want a tenth
     return {name: Figure.of(values) for name, values in found.items()}
 
 
