@@ -85,7 +85,8 @@ def write_report(new: Mapping[str, Section], order: Sequence[str], folder: Path 
 
 def page(sections: Mapping[str, Section], notes: str) -> str:
     """The whole of results.md."""
-    figures = {name: figure for section in sections.values() for name, figure in section.figures.items()}
+    whole = [section for section in sections.values() if not (section.run and section.run.quick)]
+    figures = {name: figure for section in whole for name, figure in section.figures.items()}
     parts = [_HEAD, *(_section_text(name, section) for name, section in sections.items())]
     return "\n".join([*parts, "## Targets\n", target_table(figures), "", notes.strip()]).rstrip() + "\n"
 

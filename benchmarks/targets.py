@@ -1,4 +1,4 @@
-"""What is to be reached, held against what was measured last."""
+"""What is to be reached, held against what was measured last; a shortened run says nothing about it."""
 
 from __future__ import annotations
 

@@ -129,6 +129,16 @@ def test_a_subset_replaces_its_own_sections_and_keeps_the_others(tmp_path: Path)
     assert read_sections(tmp_path / "results.json")["drain"].run == RUN
 
 
+def test_a_shortened_run_says_nothing_about_targets(tmp_path: Path) -> None:
+    shortened = section("drain", drain_ratio=0.95)
+    write_report({"drain": shortened}, ["drain"], tmp_path)
+    assert "| reached |" in (tmp_path / "results.md").read_text()
+
+    shortened.run = Run("", "", "", "", quick=True)
+    write_report({"drain": shortened}, ["drain"], tmp_path)
+    assert "| reached |" not in (tmp_path / "results.md").read_text()
+
+
 def test_a_subject_that_is_gone_takes_its_section_with_it(tmp_path: Path) -> None:
     write_report({"old": section("old")}, ["old"], tmp_path)
     write_report({"new": section("new")}, ["new"], tmp_path)
