@@ -24,7 +24,7 @@ check: $(ready_to_develop) ## Check style, format and types
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 
-bench: $(ready_to_develop) ## Measure (ONLY=name for one subject)
+bench: $(ready_to_develop) ## Measure beside floors and peers into benchmarks/results.md (ONLY='accept drain', QUICK=1)
 	$(python) -m benchmarks $(ONLY)
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows

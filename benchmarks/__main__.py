@@ -1,17 +1,36 @@
-"""`make bench`, or `make bench ONLY=accept`: measures and prints one table a subject.
+"""`make bench`, or `make bench ONLY='accept drain'`: measures, prints what it does, writes `benchmarks/results.md`.
 
-Every figure stands beside its floor, measured in the same run, in turn, several rounds; the median is shown with the
-lowest and highest. Durability, validation, rate limiting and receipts are on in every run of ours.
+Every figure stands beside its floor, measured in the same run, in turn, several rounds. What has to be installed by
+hand is asked for before anything is measured. A subset replaces its own sections of the page. `QUICK=1` measures just
+enough to see that everything works, and marks what it writes.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
+import traceback
+from types import ModuleType
+from typing import Final
 
-from benchmarks import accept, drain
-from benchmarks.measure import BenchmarkError, Table
+from benchmarks import accept, drain, end_to_end, growth, latency, memory, peers_beside, unchanged
+from benchmarks.machine import Run, this_run
+from benchmarks.measure import BenchmarkError, Effort
+from benchmarks.report import Section, write_report
 
-SUBJECTS = {"accept": accept.measure, "drain": drain.measure}
+#: Each has `missing() -> list[str]` and `measure(effort, say) -> Section`.
+SUBJECTS: Final[dict[str, ModuleType]] = {
+    "accept": accept,
+    "drain": drain,
+    "unchanged": unchanged,
+    "end_to_end": end_to_end,
+    "peers": peers_beside,
+    "latency": latency,
+    "growth": growth,
+    "memory": memory,
+}
 
 
 def main(chosen: list[str]) -> None:
@@ -19,13 +38,52 @@ def main(chosen: list[str]) -> None:
     unknown = set(chosen) - set(SUBJECTS)
     if unknown:
         sys.exit(f"There is no subject {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}.")
-    for name in chosen or SUBJECTS:
-        try:
-            table: Table = SUBJECTS[name]()
-        except BenchmarkError as fault:
-            sys.exit(str(fault))
-        print(f"\n{table.text()}\n", flush=True)
+    names = [name for name in SUBJECTS if name in chosen or not chosen]
+    ask_for_what_is_missing(names)
+    effort = Effort(quick=os.environ.get("QUICK", "") not in {"", "0"})
+    run = this_run(quick=effort.quick)
+    failed = [name for name in names if not measure(name, effort, run)]
+    if failed:
+        sys.exit(f"Not measured: {', '.join(failed)}; why stands above. Their former sections are as they were.")
+
+
+def ask_for_what_is_missing(names: list[str]) -> None:
+    """One sentence, before anything is measured."""
+    wanted = dict.fromkeys(need for name in names for need in SUBJECTS[name].missing())
+    if wanted:
+        others = " ".join(name for name, subject in SUBJECTS.items() if not subject.missing())
+        sys.exit(
+            f"{'; '.join(wanted)}: please install that first, or measure what needs nothing more with "
+            f"`make bench ONLY='{others}'`."
+        )
+
+
+def measure(name: str, effort: Effort, run: Run) -> bool:
+    """Measures one subject and writes its section at once, so that a later failure costs nothing; whether it worked."""
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"[{name} {time.monotonic() - started:4.0f} s] {line}", flush=True)
+
+    say("begins")
+    try:
+        section: Section = SUBJECTS[name].measure(effort, say)
+    except BenchmarkError as fault:
+        say(f"failed: {fault}")
+        return False
+    except Exception:  # noqa: BLE001 - whatever it was, the other subjects are still measured
+        say("failed:")
+        traceback.print_exc()
+        return False
+    section.run = Run(run.date, run.commit, run.machine, run.versions, run.quick, time.monotonic() - started)
+    write_report({name: section}, list(SUBJECTS))
+    for table in section.tables:
+        print(f"\n{table.markdown()}\n", flush=True)
+    return True
 
 
 if __name__ == "__main__":
-    main([name for name in sys.argv[1:] if name])
+    # As an exception, so that what was started is ended and temporary folders go.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, lambda number, _frame: sys.exit(128 + number))
+    main([name for argument in sys.argv[1:] for name in argument.split()])

@@ -1,105 +1,136 @@
 """accept: requests a second of one API process on one core, beside a bare application on the same server.
 
 The engines, the load and a worker share the other core, so what is measured is the API process as long as it is the
-one that is busy; on two cores the engines' part is seen too.
+one that is busy; on two cores the engines' part is seen too. Each run of ours begins with an empty Redis, so that no
+run meets what the one before left to the worker.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Final
 
-from benchmarks.measure import BenchmarkError, Table, side_by_side
-from benchmarks.stack import Stack, free_port, pinned_to, running_engines, wait_until_answers
+from benchmarks import bodies, wrk
+from benchmarks.charts import Bar, Chart
+from benchmarks.driver import send_all
+from benchmarks.load import Job
+from benchmarks.measure import Effort, Figure, Say, in_turn, percentile
+from benchmarks.processes import free_port, on_core, python, running, wait_until_answers
+from benchmarks.report import Section, Table
+from benchmarks.stack import Installation, installation, running_engines
 
-SECONDS = 4
-CONNECTIONS = 64
-SIZES = (1, 10, 100, 1_000)
+API_CORE: Final = 0
+OTHER_CORE: Final = 1
+_CONNECTIONS: Final = 64
+_SIZES: Final = (1, 10, 100, 1_000)
+#: Items in a body of 5 MB.
+_LARGE: Final = 25_000
+_SECONDS: Final = 3
+#: Short enough for the large ones to fit into Valkey's memory; so few connections that they don't all wait for the
+#: first one to be read.
+_LARGE_SECONDS: Final = 3
+_LARGE_CONNECTIONS: Final = 4
+_STEADY_SECONDS: Final = 10
+_STORY: Final = f"""One API process on one core, {_CONNECTIONS} connections of wrk ({_LARGE_CONNECTIONS} for the
+largest bodies); engines, worker, sweeper and wrk on the other core. Beside it a bare ASGI application on the same
+uvicorn that reads the body and answers 202 (the floor), and the same with `orjson.loads`. The last table: one item a
+request at half of the highest rate that was found."""
 
 
-def measure() -> Table:
-    """One row for each size of batch and each server."""
-    wrk = shutil.which("wrk")
-    if wrk is None:
-        raise BenchmarkError("The accept benchmark needs wrk: install it (Debian: `apt-get install wrk`).")
-    table = Table(f"accept: one API process, {CONNECTIONS} connections", "requests/s")
+def missing() -> list[str]:
+    """What has to be installed by hand."""
+    return [found] if (found := wrk.missing()) else []
+
+
+def measure(effort: Effort, say: Say) -> Section:
+    """A row for each size of batch and each server, and the latency at half of the highest rate."""
+    section = Section("accept: requests a second of one API process", _STORY)
+    table = Table(["body", "server", "requests/s", "of the floor"])
+    groups = []
     with (
-        running_engines() as stack,
-        bare_server() as bare,
-        api(stack) as url,
-        stack.process("workers", core=1),
-        stack.process("workers.sweep", core=1),
+        on_core(OTHER_CORE),
+        running_engines() as engines,
+        installation(engines) as ours,
+        _bare() as bare,
+        ours.api(core=API_CORE),
     ):
-        for size in SIZES:
-            body = json.dumps({"stream": "agents", "items": [item(number) for number in range(size)]})
-            subjects = {
-                f"{size:,} items ({len(body) / 1000:,.1f} KB): bare": f"{bare}/",
-                f"{size:,} items: bare with orjson.loads": f"{bare}/parse",
-                f"{size:,} items: ingest_api": f"{url}/api/ingest",
-            }
-            runs = {name: load(wrk, target, body, stack.credential) for name, target in subjects.items()}
-            side_by_side(table, runs, floor=next(iter(subjects)))
-    return table
+        for size in (*_SIZES, _LARGE):
+            body = bodies.fill(bodies.cut(bodies.batch(0, size)), bodies.FIRST_STAMP)
+            label = f"{size:,} item{'s' if size > 1 else ''}, {len(body) / 1000:,.1f} KB"
+            say(label)
+            found = in_turn(_runs(effort, ours, bare, body), effort.rounds, say, "requests/s")
+            groups.append(_note(table, section, label, size, found))
+        highest = section.figures["accept_1_rate"].median
+        section.tables = [table, _steady(effort, say, ours, highest / 2, section)]
+    section.charts = [Chart("accept: requests a second as a part of the floor's", "bare = 1", groups, ".2f")]
+    return section
 
 
-def item(number: int) -> dict[str, object]:
-    """An item like the document's, 210 bytes of JSON."""
-    fields = {"state": "Ready", "queue": "Sales", "callsHandled": "14", "talkSeconds": 1250 + number, "rate": 0.75}
+def _runs(effort: Effort, ours: Installation, bare: str, body: bytes) -> dict[str, Callable[[], float]]:
+    large = len(body) > 1_000_000  # noqa: PLR2004 - 1 MB
+    seconds = _LARGE_SECONDS if large else effort.seconds(_SECONDS)
+    connections = _LARGE_CONNECTIONS if large else _CONNECTIONS
+    credential = [ours.credentials[0][1]]
+
+    def load(url: str) -> float:
+        return wrk.requests_a_second(url, body, credential, seconds=seconds, connections=connections, core=OTHER_CORE)
+
+    def load_ours() -> float:
+        ours.forget()
+        with ours.ready_workers(core=OTHER_CORE):
+            return load(f"{ours.url}/api/ingest")
+
     return {
-        "id": f"agent-{number}",
-        "name": "Alice Smith",
-        "fields": fields,
-        "tags": {"site": "London", "team": "Blue"},
+        "bare": lambda: load(f"{bare}/"),
+        "bare with orjson.loads": lambda: load(f"{bare}/parse"),
+        "ingest_api": load_ours,
     }
 
 
-def load(wrk: str, url: str, body: str, credential: str) -> Callable[[], float]:
-    """A function that loads `url` for some seconds and gives its requests a second."""
+def _note(table: Table, section: Section, label: str, size: int, found: dict[str, Figure]) -> list[Bar]:
+    """Adds a size's rows; gives its bars."""
+    floor, bars = found["bare"], []
+    spell = ",.0f" if floor.median > 1000 else ",.1f"  # noqa: PLR2004 - fewer are told apart by their tenths
+    for name, figure in found.items():
+        table.rows.append([label, name, figure.text(spell), f"{figure.over(floor):.2f}"])
+        bars.append(Bar(f"{label}: {name}", figure.ratio(floor)))
+    section.figures[f"accept_{size}_rate"] = found["ingest_api"]
+    section.figures[f"accept_{size}_ratio"] = bars[-1].figure
+    return bars
 
-    def run() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "body.json").write_text(body)
-            script = Path(folder) / "post.lua"
-            script.write_text(
-                f'wrk.method="POST" wrk.headers["Authorization"]="Bearer {credential}" '
-                f'wrk.headers["Content-Type"]="application/json" '
-                f'local f=io.open("{folder}/body.json") wrk.body=f:read("*a") f:close()'
+
+def _steady(effort: Effort, say: Say, ours: Installation, rate: float, section: Section) -> Table:
+    """Latency of the 202 at a fixed rate."""
+    table = Table(["at half of the highest rate", "p50", "p99"])
+    ours.forget()
+    found: list[list[float]] = []
+    with ours.ready_workers(core=OTHER_CORE):
+        for number in range(1, effort.rounds + 1):
+            job = Job(
+                ours.port,
+                ours.credentials,
+                connections=_CONNECTIONS,
+                rate=rate,
+                seconds=effort.seconds(_STEADY_SECONDS),
+                ids=10_000,
+                batch=1,
             )
-            command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), url]
-            told = subprocess.run([*pinned_to(1), *command], capture_output=True, text=True, check=True).stdout
-        if "Non-2xx" in told:
-            raise BenchmarkError(f"{url} refused some requests:\n{told}")
-        return float(re.search(r"Requests/sec:\s+([\d.]+)", told)[1])  # type: ignore[index] # wrk always says it
-
-    return run
-
-
-@contextlib.contextmanager
-def api(stack: Stack) -> Iterator[str]:
-    """One API process on core 0."""
-    port = free_port()
-    with stack.process("ingest_api", core=0, PORT=str(port), MAX_CONNECTOR_BACKLOG_BYTES=str(512 << 20)):
-        wait_until_answers(f"http://127.0.0.1:{port}/readyz")
-        yield f"http://127.0.0.1:{port}"
+            latencies = send_all(ours, job, core=OTHER_CORE).latencies
+            found.append([percentile(latencies, 0.5), percentile(latencies, 0.99)])
+            say(f"round {number} of {effort.rounds}, {rate:,.0f} requests/s: p99 {found[-1][1]:.1f} ms")
+    p50, p99 = (Figure.of(values) for values in zip(*found, strict=True))
+    section.figures["accept_p99_ms"] = p99
+    table.rows.append([f"{rate:,.0f} requests/s of 1 item", f"{p50.text('.2f')} ms", f"{p99.text('.2f')} ms"])
+    return table
 
 
 @contextlib.contextmanager
-def bare_server() -> Iterator[str]:
-    """The bare application on core 0."""
+def _bare() -> Iterator[str]:
+    """The bare application on the API's core, which is idle then."""
     port = free_port()
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.bare:app", "--port", str(port), *options]
-    with subprocess.Popen([*pinned_to(0), *command]) as server:
-        try:
-            wait_until_answers(f"http://127.0.0.1:{port}/", (202,))
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(10)
+    command = python("uvicorn", "benchmarks.bare:app", "--port", str(port), *options)
+    with running("bare", command, {}, core=API_CORE) as process:
+        wait_until_answers(f"http://127.0.0.1:{port}/", process, status=202)
+        yield f"http://127.0.0.1:{port}"

@@ -1,117 +1,165 @@
 """drain: items a second of one worker on a loaded lane, beside the same rows merged by plain SQL in the same server.
 
-The lane is loaded before the worker starts. The floor writes the same rows by COPY into a temporary table and one
-`INSERT … ON CONFLICT` a slice's worth of rows.
+The lane is loaded through the API, which is stopped before the worker starts; the clock starts when the first entry is
+read, so that the start of a process is no part of it. The floors write the same rows with psql.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
+import subprocess
+import tempfile
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-from benchmarks.accept import item
-from benchmarks.measure import BenchmarkError, Table, side_by_side
-from benchmarks.stack import LANES, Stack, running_engines
-from shared import lua
-from shared.credentials import parse_credential
-from shared.keys import lane_keys, lane_of
-from shared.request_id import MAX_SEQUENCE
-from shared.submission import Meta, backlog_cost, encode_meta
-from shared.wakeup import LEASE_MS, enqueue_drain, new_job_id, wake_queue
+import msgspec
 
-BATCHES = 1_000
-BATCH = 100
-DISTINCT = 20_000
-_NO_LIMIT = 1 << 40
-_SECONDS = 120
-_MERGED_BY_COPY = """
+from benchmarks import bodies
+from benchmarks.charts import Bar, Chart
+from benchmarks.driver import send_all
+from benchmarks.load import Job
+from benchmarks.measure import BenchmarkError, Effort, Say, in_turn
+from benchmarks.report import Section, Table
+from benchmarks.stack import Installation, installation, running_engines
+from shared.local.binaries import find_postgres_bin
+
+_ITEMS: Final = 1_000_000
+_DISTINCT: Final = 200_000
+#: What a worker merges in one transaction; the floor does the same.
+_ROWS_A_SLICE: Final = 20_000
+_START_SECONDS: Final = 60
+_STORY: Final = f"""A lane with {_ITEMS:,} items in batches of {bodies.BATCH}, drawn at random from the batches that
+{_DISTINCT:,} ids make (8 fields, every item changed each time); one worker. Beside it, with psql: the same rows in the
+same order, {_ROWS_A_SLICE:,} a transaction, each by `COPY` into a temporary table, the newest of each id, and `INSERT
+… ON CONFLICT`; and `COPY` of them into a table without an index. The tables are empty before each run, and a
+checkpoint has just been made. Nothing is pinned to a core."""
+_ROW_COLUMNS: Final = "version bigint, id text, name text, fields jsonb, tags jsonb"
+_MERGE: Final = """
 INSERT INTO items (connector_id, stream, id, name, fields, tags, version, updated_at)
-SELECT 2, 'agents', id, name, fields, tags, version, now() FROM incoming ORDER BY id
+SELECT DISTINCT ON (id) 2, 'agents', id, name, fields, tags, version, now() FROM incoming ORDER BY id, version DESC
 ON CONFLICT (connector_id, stream, id) DO UPDATE
 SET name = excluded.name, fields = excluded.fields, tags = excluded.tags, version = excluded.version,
     updated_at = excluded.updated_at
-WHERE items.version < excluded.version
+WHERE items.version < excluded.version;
 """
 
 
-def measure() -> Table:
-    """Two rows: plain SQL, and one worker."""
-    table = Table(f"drain: {BATCHES * BATCH:,} items of {DISTINCT:,} ids, batches of {BATCH}, one worker", "items/s")
-    with running_engines() as stack:
-        floor = "COPY into a temporary table, INSERT … ON CONFLICT"
-        runs = {floor: lambda: plain_sql(stack), "one worker": lambda: one_worker(stack)}
-        side_by_side(table, runs, floor=floor)
-    return table
+@dataclass(frozen=True)
+class Drained:
+    """What draining a loaded installation came to."""
+
+    items_a_second: float
+    wal_bytes: int
+    #: Highest resident memory of each worker, MB.
+    worker_mb: list[float]
 
 
-def bodies() -> list[bytes]:
-    """Batches over `DISTINCT` ids, so that some rows of a slice merge."""
-    return [
-        json.dumps(
-            {"stream": "agents", "items": [item((start * BATCH + number) % DISTINCT) for number in range(BATCH)]}
-        ).encode()
-        for start in range(BATCHES)
-    ]
+def missing() -> list[str]:
+    """Nothing: psql comes with the engines."""
+    return []
 
 
-def one_worker(stack: Stack) -> float:
-    """Loads the lane, starts a worker, waits until the lane is empty; items a second from the first to the last row."""
-    presented = parse_credential(stack.credential)
-    if presented is None:
-        raise BenchmarkError("The credential has another form than a credential's.")
-    lane = lane_of(presented.key_id, LANES)
-    keys = lane_keys(lane)
-    append = stack.redis.register_script(lua.source("append"))
-    job_id = new_job_id(lane)
-    meta = encode_meta(Meta("items"))
-    for body in bodies():
-        call: list[Any] = ["append", presented.digest, backlog_cost(body), meta, BATCH, body, ""]
-        bucket = keys.bucket(presented.key_id)
-        append(
-            keys=[keys.stream, keys.lease, keys.backlog, keys.ready, keys.credential(presented.key_id), bucket, bucket],
-            args=["", job_id, LEASE_MS, _NO_LIMIT, _NO_LIMIT, MAX_SEQUENCE, 1, *call],
-        )
-    receipts = _count_receipts(stack)
-    enqueue_drain(wake_queue(stack.redis), lane, job_id)
-    with stack.process("workers", core=0):
-        started = _until(lambda: _count_receipts(stack) > receipts)
-        first = _count_receipts(stack) - receipts
-        ended = _until(lambda: stack.redis.xlen(keys.stream) == 0)
-    return (BATCHES - first) * BATCH / (ended - started)
+def measure(effort: Effort, say: Say) -> Section:
+    """One worker, and two floors."""
+    job = _job(effort)
+    with running_engines() as engines, installation(engines) as ours, _rows(job) as folder:
+        merge, copy = "COPY, INSERT … ON CONFLICT", "COPY alone"
+        runs = {
+            merge: lambda: _psql(ours, folder / "merge.sql", job),
+            "one worker": lambda: _one_worker(ours, job, say),
+            copy: lambda: _psql(ours, folder / "copy.sql", job),
+        }
+        found = in_turn(runs, effort.rounds, say, "items/s")
+    section = Section("drain: items a second of one worker", _STORY, [Table(["what", "items/s", "of the floor"])])
+    for name, figure in found.items():
+        section.tables[0].rows.append([name, figure.text(), f"{figure.over(found[merge]):.2f}"])
+    section.figures["drain_rate"] = found["one worker"]
+    section.figures["drain_ratio"] = found["one worker"].ratio(found[merge])
+    section.charts = [Chart("drain", "items/s", [[Bar(name, figure) for name, figure in found.items()]])]
+    return section
 
 
-def plain_sql(stack: Stack) -> float:
-    """The same rows by hand: decode, keep the newest of each slice's worth, COPY, merge."""
-    slices = bodies()
-    entries = 400  # about what fits into a slice's bytes
+def _job(effort: Effort) -> Job:
+    items, distinct = effort.count(_ITEMS), effort.count(_DISTINCT)
+    return Job(0, [], requests=items // bodies.BATCH, ids=distinct, shuffled=True)
+
+
+def _one_worker(ours: Installation, job: Job, say: Say) -> float:
+    fill_lanes(ours, job)
+    say(f"{ours.pending():,} entries wait")
+    _empty_tables(ours)
+    return drain(ours).items_a_second
+
+
+def fill_lanes(ours: Installation, job: Job) -> None:
+    """Sends a job's requests through an API, with nobody there to apply them."""
+    with ours.api():
+        send_all(ours, msgspec.structs.replace(job, port=ours.port, credentials=ours.credentials))
+
+
+def drain(ours: Installation, workers: int = 1) -> Drained:
+    """Drains what waits: items a second from the moment when the first entry was read until nothing waits."""
+    before, log, positions = ours.applied_items(), ours.wal_bytes(), ours.positions()
+    with ours.workers(workers) as started:
+        deadline = time.monotonic() + _START_SECONDS
+        while ours.positions() == positions:
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"The workers read nothing in {_START_SECONDS} s.")
+            time.sleep(0.002)  # what is measured tells nobody when it begins
+        begun = time.monotonic()
+        ended = ours.wait_until_drained()
+        memory = [process.memory_mb("VmHWM") for process in started]
+    return Drained((ours.applied_items() - before) / (ended - begun), ours.wal_bytes() - log, memory)
+
+
+def _psql(ours: Installation, script: Path, job: Job) -> float:
+    """Runs a script of psql's; items a second."""
+    _empty_tables(ours)
+    psql = [str(find_postgres_bin() / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
     started = time.monotonic()
-    for start in range(0, len(slices), entries):
-        newest = {}
-        for number, body in enumerate(slices[start : start + entries]):
-            for one in json.loads(body)["items"]:
-                newest[one["id"]] = (one["name"], json.dumps(one["fields"]), json.dumps(one["tags"]), start + number)
-        with stack.connection.transaction():
-            stack.connection.execute(
-                "CREATE TEMPORARY TABLE incoming (id text, name text, fields jsonb, tags jsonb, version bigint) "
-                "ON COMMIT DROP"
+    subprocess.run([*psql, ours.database_url, "--file", str(script)], check=True)
+    return (job.requests or 0) * job.batch / (time.monotonic() - started)
+
+
+def _empty_tables(ours: Installation) -> None:
+    ours.connection.execute("DROP TABLE IF EXISTS copied")
+    ours.connection.execute(f"CREATE TABLE copied ({_ROW_COLUMNS})".encode())
+    ours.connection.execute("TRUNCATE items, receipts")
+    ours.connection.execute("CHECKPOINT")
+
+
+@contextlib.contextmanager
+def _rows(job: Job) -> Iterator[Path]:
+    """The same rows as files for COPY, a slice each, and the scripts that write them."""
+    batches = bodies.templates(job.ids, job.batch, job.batches)
+    texts = [bodies.cut(_copy_text(bodies.fill(one, bodies.PLACE))) for one in batches]
+    order = bodies.sequence(job.requests or 0, len(batches), shuffled=True)
+    step = _ROWS_A_SLICE // job.batch
+    with tempfile.TemporaryDirectory(prefix="bench-rows-") as name:
+        folder, merge, copy = Path(name), [], []
+        for start in range(0, len(order), step):
+            path = folder / f"{start}.tsv"
+            with path.open("wb") as file:
+                for number in range(start, min(start + step, len(order))):
+                    file.write(bodies.fill(texts[order[number]], bodies.FIRST_STAMP + number))
+            merge.append(
+                f"BEGIN;\nCREATE TEMPORARY TABLE incoming ({_ROW_COLUMNS}) ON COMMIT DROP;\n"
+                f"\\copy incoming FROM '{path}'\n{_MERGE}COMMIT;\n"
             )
-            with stack.connection.cursor().copy("COPY incoming FROM STDIN") as copy:
-                for item_id, row in newest.items():
-                    copy.write_row((item_id, *row[:3], time.time_ns() + row[3]))
-            stack.connection.execute(_MERGED_BY_COPY)
-    return BATCHES * BATCH / (time.monotonic() - started)
+            copy.append(f"\\copy copied FROM '{path}'\n")
+        (folder / "merge.sql").write_text("".join(merge))
+        (folder / "copy.sql").write_text("".join(copy))
+        yield folder
 
 
-def _count_receipts(stack: Stack) -> int:
-    return int(stack.connection.execute("SELECT count(*) AS n FROM receipts").fetchall()[0]["n"])
-
-
-def _until(condition: Callable[[], bool]) -> float:
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
-        if condition():
-            return time.monotonic()
-        time.sleep(0.002)  # what is measured tells nobody when it is done
-    raise BenchmarkError(f"The lane was not drained in {_SECONDS} s.")
+def _copy_text(body: bytes) -> bytes:
+    """A batch as lines for COPY; the number is the version too."""
+    rows = []
+    for one in msgspec.json.decode(body)["items"]:
+        fields, tags = msgspec.json.encode(one["fields"]), msgspec.json.encode(one["tags"])
+        columns = [b"%d" % bodies.PLACE, one["id"].encode(), one["name"].encode(), fields, tags]
+        rows.append(b"\t".join(column.replace(b"\\", b"\\\\") for column in columns) + b"\n")
+    return b"".join(rows)
