@@ -67,10 +67,10 @@ def one_worker(stack: Stack) -> float:
     job_id = new_job_id(lane)
     meta = encode_meta(Meta("items"))
     for body in bodies():
-        call: list[Any] = ["append", presented.digest, backlog_cost(body), meta, BATCH, body, ""]
-        bucket = keys.bucket(presented.key_id)
+        key_id = presented.key_id
+        call: list[Any] = [backlog_cost(b""), 1, presented.digest, 1, "append", meta, BATCH, body]
         append(
-            keys=[keys.stream, keys.lease, keys.backlog, keys.ready, keys.credential(presented.key_id), bucket, bucket],
+            keys=[keys.stream, keys.lease, keys.backlog, keys.ready, keys.credential(key_id), keys.bucket(key_id)],
             args=["", job_id, LEASE_MS, _NO_LIMIT, _NO_LIMIT, MAX_SEQUENCE, 1, *call],
         )
     receipts = _count_receipts(stack)

@@ -93,7 +93,7 @@ class Lane:
                 self.keys.ready,
                 self.keys.credential(who.key_id),
                 self.keys.bucket(who.key_id),
-                self.keys.idempotency(self.connector_id, idempotency),
+                *([self.keys.idempotency(self.connector_id, idempotency)] if idempotency else []),
             ],
             args=[
                 "" if now_us is None else now_us,
@@ -103,13 +103,13 @@ class Lane:
                 self.connector_limit,
                 MAX_SEQUENCE,
                 60_000,
-                mode,
-                who.digest,
-                backlog_cost(body),
-                encode_meta(meta),
+                backlog_cost(b""),
                 1,
-                body,
-                fingerprint,
+                who.digest,
+                1,
+                "once" if idempotency else mode,
+                *([encode_meta(meta), 1, body] if mode == "append" else []),
+                *([fingerprint] if idempotency else []),
             ],
         )
         return bool(woken), [part.decode() if isinstance(part, bytes) else part for part in answer]
