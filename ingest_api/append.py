@@ -119,13 +119,13 @@ class Appender:
         self._waiting: list[_Call] = []
         self._sender: asyncio.Task[None] | None = None
 
-    async def call(self, question: Question) -> Verdict:
-        """The script's verdict. Raises StoreUnavailableError."""
+    def call(self, question: Question) -> asyncio.Future[Verdict]:
+        """The script's verdict, or StoreUnavailableError."""
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Call(question, verdict))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
-        return await verdict
+        return verdict
 
     async def _send_all(self) -> None:
         try:
@@ -175,7 +175,7 @@ class Appender:
         Its pipeline took 8 µs a request to pack the arguments, one by one.
         """
         pool = self._redis.connection_pool
-        connection = await pool.get_connection()
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call] # theirs
         try:
             command = [piece for batch in batches for piece in batch.command(self._limits)]
             await connection.send_packed_command(command, check_health=False)

@@ -85,6 +85,7 @@ class Lane:
     ) -> tuple[bool, list[Any]]:
         """One call of the append script: whether it claimed the wake-up, and its answer."""
         who = presented(self.credential)
+        entry: list[Any] = [encode_meta(meta), 1, body] if mode == "append" else []
         woken, answer = self.redis.register_script(lua.source("append"))(
             keys=[
                 self.keys.stream,
@@ -108,7 +109,7 @@ class Lane:
                 who.digest,
                 1,
                 "once" if idempotency else mode,
-                *([encode_meta(meta), 1, body] if mode == "append" else []),
+                *entry,
                 *([fingerprint] if idempotency else []),
             ],
         )

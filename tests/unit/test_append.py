@@ -139,9 +139,9 @@ def test_calls_that_come_while_one_is_under_way_travel_together() -> None:
         under_way = asyncio.Event()
         redis = FakeRedis(accept, gate=under_way.wait)
         gatherer = appender(redis)
-        first = asyncio.create_task(gatherer.call(question(b"0")))
+        first = gatherer.call(question(b"0"))
         await asyncio.sleep(0.01)
-        rest = [asyncio.create_task(gatherer.call(question(b"%d" % n, lane=n % 2))) for n in range(1, 11)]
+        rest = [gatherer.call(question(b"%d" % n, lane=n % 2)) for n in range(1, 11)]
         await asyncio.sleep(0)
         under_way.set()
         verdicts = await asyncio.gather(first, *rest)
@@ -282,7 +282,7 @@ def test_a_caller_that_has_gone_away_disturbs_nobody() -> None:
     async def scenario() -> None:
         under_way = asyncio.Event()
         gatherer = appender(FakeRedis(accept, gate=under_way.wait))
-        gone, stays = (asyncio.create_task(gatherer.call(question())) for _ in range(2))
+        gone, stays = (gatherer.call(question()) for _ in range(2))
         await asyncio.sleep(0.01)
         gone.cancel()
         under_way.set()
