@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from ingest_api import kinds
@@ -19,10 +19,12 @@ from ingest_api.health import Healthz, Readyz
 from ingest_api.metrics import Metrics
 from ingest_api.openapi import OpenApi
 from ingest_api.readiness import Readiness
+from ingest_api.routing import Routing
 from ingest_api.status import RequestStatus
 from ingest_api.submissions import SubmissionEndpoint, Submissions
 from ingest_api.wake import Waker
 from shared import database, redis_connection
+from shared.log import stop_gathering_lines
 from shared.settings import Settings
 
 
@@ -41,8 +43,7 @@ def create_app(settings: Settings) -> ASGIApp:
     gate = Gate(readiness, appender)
     memory = MemoryBudget(settings.max_inflight_bytes)
 
-    # The hot route first: the router goes through them in order.
-    routes: list[BaseRoute] = []
+    routes: list[Route] = []
     if "data" in settings.surfaces:
         submissions = Submissions(gate, memory, body_timeout_seconds=settings.body_timeout_seconds)
         routes += [
@@ -82,6 +83,6 @@ def create_app(settings: Settings) -> ASGIApp:
         await postgres.close()
         await append_redis.aclose()
         await status_redis.aclose()
+        stop_gathering_lines()
 
-    both = [*routes, Mount("/datapool", Router(routes, redirect_slashes=False))]
-    return Edge(Router(both, redirect_slashes=False, lifespan=lifespan))
+    return Edge(Routing(routes, lifespan))

@@ -5,19 +5,23 @@ Every answer, whatever its status, is written here, so every answer carries its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs
 
+import msgspec
 import orjson
 from starlette.types import Scope, Send
 
 from ingest_api.refusals import Code, Refusal
 from shared.request_id import unaccepted_request_id
 
+#: Among a scope's `extensions`, of a server that has it: takes the whole body where it has come already.
+BODY_AT_HAND: Final = "ingest.body_at_hand"
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+
+class RateLimit(msgspec.Struct, frozen=True):
     """The state of a credential's token bucket after this request."""
 
     #: Tokens that the bucket holds when full.
@@ -47,10 +51,17 @@ class Exchange:
     def header(self, name: bytes) -> bytes | None:
         """A request header by its lower-case name; sent twice, both with a comma between, which none of ours may be."""
         if self._headers is None:
-            self._headers = {}
-            for key, value in self.scope["headers"]:
-                self._headers[key] = b"%b, %b" % (self._headers[key], value) if key in self._headers else value
+            self._headers = dict(self.scope["headers"])
+            if len(self._headers) != len(self.scope["headers"]):
+                self._headers = {}
+                for key, value in self.scope["headers"]:
+                    self._headers[key] = b"%b, %b" % (self._headers[key], value) if key in self._headers else value
         return self._headers.get(name)
+
+    def body_at_hand(self) -> bytes | None:
+        """The whole body, if it came with the headers and the server can tell; None where one must wait for it."""
+        take: Callable[[], bytes | None] | None = self.scope.get("extensions", {}).get(BODY_AT_HAND)
+        return take and take()
 
     @property
     def has_body(self) -> bool:

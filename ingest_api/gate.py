@@ -42,9 +42,9 @@ class Gate:
         question = Question(self.lane_of(presented), presented, "charge", asking=asking)
         return (await self._ask(exchange, question)).connector_id
 
-    async def append(self, exchange: Exchange, presented: Presented, submission: Submission) -> Verdict:
+    async def append(self, exchange: Exchange, presented: Presented, lane: int, submission: Submission) -> Verdict:
         """Takes a token and appends; the verdict is 'ok' or 'replayed'."""
-        return await self._ask(exchange, Question(self.lane_of(presented), presented, "append", submission))
+        return await self._ask(exchange, Question(lane, presented, "append", submission))
 
     async def _ask(self, exchange: Exchange, question: Question) -> Verdict:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from starlette.types import Scope
@@ -15,11 +16,16 @@ from ingest_api.validation import (
     validate_stream,
     validate_webhook,
 )
-from shared.submission import Meta
+from shared.submission import COUNTED, Meta, encode_meta
 
-_ITEMS = SubmissionKind(Meta("items"), validate_items)
-_LOG = SubmissionKind(Meta("log"), validate_log_entries)
-_HEARTBEAT = SubmissionKind(Meta("heartbeat"), validate_heartbeat, body_optional=True)
+
+def _kind(meta: Meta, validate: Callable[[bytes], int | None], *, body_optional: bool = False) -> SubmissionKind:
+    return SubmissionKind(encode_meta(meta), COUNTED.get(meta.kind), validate, body_optional=body_optional)
+
+
+_ITEMS = _kind(Meta("items"), validate_items)
+_LOG = _kind(Meta("log"), validate_log_entries)
+_HEARTBEAT = _kind(Meta("heartbeat"), validate_heartbeat, body_optional=True)
 
 
 def items(_scope: Scope) -> SubmissionKind:
@@ -41,7 +47,7 @@ def webhook(scope: Scope) -> SubmissionKind:
     """Of POST /api/webhook/{stream}, whose query may name an `idField`."""
     stream, id_field = scope["path_params"]["stream"], query_parameter(scope, "idField", "id")
     meta = Meta("webhook", stream=stream, id_field=id_field)
-    return SubmissionKind(meta, partial(_validate_webhook, stream, id_field))
+    return _kind(meta, partial(_validate_webhook, stream, id_field))
 
 
 def _validate_webhook(stream: str, id_field: str, body: bytes) -> int:

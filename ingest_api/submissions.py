@@ -6,7 +6,7 @@ drain takes it from there (`workers/drain.py`). A refused submission leaves noth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,8 +19,7 @@ from ingest_api.exchange import Exchange
 from ingest_api.gate import Gate
 from ingest_api.idempotency import idempotency_of, require_form
 from ingest_api.refusals import Refusal
-from shared.request_id import position_of_entry
-from shared.submission import COUNTED, Meta, encode_meta
+from shared.request_id import request_id_of_entry
 
 _SERVER_FAULTS: Final = 500
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
@@ -30,7 +29,9 @@ _REPLAYED: Final = {"Idempotent-Replayed": "true"}
 class SubmissionKind:
     """What differs between the routes that submit."""
 
-    meta: Meta
+    meta: bytes
+    #: What the count is called in the answer; none where nothing is counted.
+    counted: str | None
     #: Counts what is in a body, or raises Refusal.
     validate: Callable[[bytes], int | None]
     #: Whether a body may be missing, and its Content-Type with it.
@@ -59,15 +60,14 @@ class Submissions:
                 if refusal.code.value.status < _SERVER_FAULTS:
                     await self._gate.charge(exchange, presented)
                 raise
-            lane, meta = self._gate.lane_of(presented), encode_meta(kind.meta)
-            same = key and idempotency_of(key, connector_id=connector_id, lane=lane, meta=meta, body=body)
-            verdict = await self._gate.append(
-                exchange, presented, Submission(meta, exchange.count or 0, body, same or None)
-            )
-        exchange.request_id = position_of_entry(lane, verdict.entry_id).request_id
+            lane = self._gate.lane_of(presented)
+            same = key and idempotency_of(key, connector_id=connector_id, lane=lane, meta=kind.meta, body=body)
+            submission = Submission(kind.meta, exchange.count or 0, body, same or None)
+            verdict = await self._gate.append(exchange, presented, lane, submission)
+        exchange.request_id = request_id_of_entry(lane, verdict.entry_id)
         payload: dict[str, Any] = {"status": "accepted", "requestId": exchange.request_id}
-        if counted := COUNTED.get(kind.meta.kind):
-            payload[counted] = exchange.count
+        if kind.counted:
+            payload[kind.counted] = exchange.count
         await exchange.answer(202, payload, _REPLAYED if verdict.word == "replayed" else None)
 
 
@@ -79,6 +79,6 @@ class SubmissionEndpoint:
     #: What is submitted, by the request's path and query.
     kind_of: Callable[[Scope], SubmissionKind]
 
-    async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, _send: Send) -> Awaitable[None]:
         """Serves one request; `Edge` turns what is raised into an answer."""
-        await self.submissions.submit(self.kind_of(scope), scope["exchange"], receive)
+        return self.submissions.submit(self.kind_of(scope), scope["exchange"], receive)

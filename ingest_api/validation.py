@@ -209,7 +209,9 @@ class _Yes:
 
     def _count(self, source: bytes, decoders: dict[int, _Decoders], objects_around: int) -> int | None:
         escapes = b"\\" in source
-        if _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]) or (escapes and b"\\u0000" in source):
+        if len(source) > MAX_NUMBER_DIGITS and _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
+            return None
+        if escapes and b"\\u0000" in source:
             return None
         decoder = decoders[_WIDEST if escapes or not source.isascii() else 1]
         try:

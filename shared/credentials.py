@@ -13,6 +13,8 @@ import string
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from shared.keys import lane_of
 
 _KEY_ID_BYTES: Final = 6
@@ -22,8 +24,7 @@ _ALPHABET: Final = string.ascii_letters + string.digits
 FORM: Final = re.compile(rf"ik_([0-9a-f]{{12}})_([A-Za-z0-9]{{{_SECRET_CHARACTERS}}})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(msgspec.Struct, frozen=True):
     """A credential as a request presents it: whose it says it is, and what proves it."""
 
     key_id: str

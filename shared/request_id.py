@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+import msgspec
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _FORM: Final = re.compile(rf"req_([{_ALPHABET}]{{14}})")
@@ -30,8 +31,7 @@ MAX_SEQUENCE: Final = (1 << _SEQUENCE_BITS) - 1
 _VERSION_SEQUENCE_BITS: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """Where an accepted submission stands: the lane and the stream entry's id."""
 
     lane: int
@@ -64,6 +64,12 @@ def position_of_entry(lane: int, entry_id: bytes | str) -> Position:
     text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
     milliseconds, _, sequence = text.partition("-")
     return Position(lane, int(milliseconds), int(sequence))
+
+
+def request_id_of_entry(lane: int, entry_id: bytes) -> str:
+    """The request id of a stream entry, without the position between: this runs once per request."""
+    milliseconds, _, sequence = entry_id.partition(b"-")
+    return _spell((lane << _MILLISECOND_BITS | int(milliseconds)) << _SEQUENCE_BITS | int(sequence))
 
 
 def position_of_version(lane: int, version: int) -> Position:

@@ -86,6 +86,7 @@ class Lane:
     ) -> tuple[bool, list[Any]]:
         """One call of the append script: whether it claimed the wake-up, and its answer."""
         who = presented(self.credential)
+        entry: list[Any] = [encode_meta(meta), count, body] if mode == "append" else []
         woken, answer = self.redis.register_script(lua.source("append"))(
             keys=[
                 self.keys.stream,
@@ -94,7 +95,7 @@ class Lane:
                 self.keys.ready,
                 self.keys.credential(who.key_id),
                 self.keys.bucket(who.key_id),
-                self.keys.idempotency(self.connector_id, idempotency),
+                *([self.keys.idempotency(self.connector_id, idempotency)] if idempotency else []),
             ],
             args=[
                 "" if now_us is None else now_us,
@@ -104,13 +105,13 @@ class Lane:
                 self.connector_limit,
                 MAX_SEQUENCE,
                 60_000,
-                mode,
+                backlog_cost(b""),
+                1,
                 who.digest,
-                backlog_cost(body),
-                encode_meta(meta),
-                count,
-                body,
-                fingerprint,
+                1,
+                "once" if idempotency else mode,
+                *entry,
+                *([fingerprint] if idempotency else []),
             ],
         )
         return bool(woken), [part.decode() if isinstance(part, bytes) else part for part in answer]

@@ -62,7 +62,10 @@ def put(connection: Connection, *moments: datetime, sequence: int = 0) -> None:
     versions = [version(moment, sequence) for moment in moments]
     rows = len(versions)
     receipts = {"lane": 1, "versions": versions, "connector_ids": [1] * rows}
-    connection.execute(sql.query("insert_receipts"), receipts | {"kinds": ["items"] * rows, "received": [1] * rows})
+    connection.execute(
+        sql.query("insert_receipts"),
+        receipts | {"kinds": ["items"] * rows, "received": [1] * rows, "superseded": [0] * rows},
+    )
     for one in versions:
         log = b"INSERT INTO connector_logs VALUES (1, %s, 0, now(), 'info', 'x', '{}') ON CONFLICT DO NOTHING"
         connection.execute(log, (one,))

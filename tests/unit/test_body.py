@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_api.body import MemoryBudget, read_body
-from ingest_api.exchange import Exchange
+from ingest_api.exchange import BODY_AT_HAND, Exchange
 from ingest_api.refusals import Code, Refusal
 from shared.limits import MAX_BODY_BYTES, MB
 
@@ -118,3 +118,22 @@ def test_gzip_of_very_many_members_is_refused_before_it_takes_long() -> None:
 
     assert read([member * 1000 + gzip.compress(b"text")], content_encoding="gzip") == b"text"
     assert code_of([member * 200_000], content_encoding="gzip") is Code.INVALID_COMPRESSION
+
+
+def test_a_body_that_is_at_hand_is_taken_without_waiting_under_the_same_limits() -> None:
+    async def receive() -> Any:
+        raise AssertionError("nothing is waited for")
+
+    def take(body: bytes, budget: MemoryBudget) -> bytes:
+        waiting = exchange()
+        waiting.scope["extensions"] = {BODY_AT_HAND: lambda: body}
+        with budget.reservation() as reservation:
+            taken = asyncio.run(read_body(waiting, receive, reservation, patience=5))
+            assert budget.used == waiting.received_bytes == len(body)
+        return taken
+
+    budget = MemoryBudget(10)
+    assert take(b"1234567890", budget) == b"1234567890"
+    with pytest.raises(Refusal) as caught:
+        take(b"12345678901", budget)
+    assert (caught.value.code, budget.used) == (Code.OVERLOADED, 0)

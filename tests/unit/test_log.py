@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
 import structlog
 
 from ingest_api.edge import Edge
-from shared.log import configure_logging
+from shared.log import Lines, configure_logging, log_often, stop_gathering_lines
 
 SECRET = "ik_0123456789ab_" + "s" * 40
 
@@ -19,6 +20,8 @@ SECRET = "ik_0123456789ab_" + "s" * 40
 def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Any:
     # A module's logger keeps the set-up that it was first used with.
     monkeypatch.setattr("ingest_api.edge.log", structlog.get_logger())
+    monkeypatch.setattr("shared.log._always", None)
+    monkeypatch.setattr("shared.log._LINES", Lines())
     yield
     structlog.reset_defaults()
 
@@ -69,3 +72,54 @@ def test_each_line_is_one_json_document_in_production(capfd: pytest.CaptureFixtu
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [line["event"] for line in lines] == ["request_crashed", "request"]
     assert all(line["process"] == "api" and line["timestamp"].endswith("Z") for line in lines)
+
+
+def test_what_is_logged_often_has_the_form_of_every_line(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info", process="api", pid=7)
+    fields = {"request_id": "req_1", "ms": 0.25, "path": '/a"b\n'}
+
+    log_often("request", dict(fields))
+    structlog.get_logger().info("request", **fields)
+
+    often, usual = (json.loads(line) for line in capfd.readouterr().out.splitlines())
+    assert list(often) == list(usual)
+    assert re.sub(r"\d", "0", often.pop("timestamp")) == re.sub(r"\d", "0", usual.pop("timestamp"))
+    assert often == usual
+
+
+@pytest.mark.parametrize(("form", "level", "lines"), [("console", "info", 1), ("json", "warning", 0)])
+def test_what_is_logged_often_goes_by_the_settings(
+    form: Any, level: str, lines: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(form, level)
+
+    log_often("request", {"status": 202})
+
+    assert capfd.readouterr().out.count("request") == lines
+
+
+def test_lines_are_gathered_for_one_turn_of_the_loop_and_keep_their_order(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info")
+    written: list[str] = []
+
+    def events() -> list[str]:
+        written.extend(json.loads(line)["event"] for line in capfd.readouterr().out.splitlines())
+        return written
+
+    async def scenario() -> None:
+        log_often("first", {})
+        log_often("second", {})
+        assert events() == []
+        await asyncio.sleep(0)
+        assert events() == ["first", "second"]
+
+        log_often("before the crash", {})
+        structlog.get_logger().error("crash")
+        assert events()[2:] == ["before the crash", "crash"]
+
+        log_often("last", {})
+        stop_gathering_lines()
+        log_often("after", {})
+        assert events()[4:] == ["last", "after"]
+
+    asyncio.run(scenario())

@@ -14,6 +14,7 @@ from shared.request_id import (
     position_of_entry,
     position_of_request,
     position_of_version,
+    request_id_of_entry,
     unaccepted_request_id,
 )
 
@@ -28,6 +29,7 @@ def test_an_id_leads_back_to_its_position(position: Position) -> None:
 @given(positions)
 def test_entry_ids_and_versions_lead_back_to_their_position(position: Position) -> None:
     assert position_of_entry(position.lane, position.entry_id) == position
+    assert request_id_of_entry(position.lane, position.entry_id.encode()) == position.request_id
     assert position_of_version(position.lane, position.version) == position
 
 
