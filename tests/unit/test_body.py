@@ -88,7 +88,11 @@ def test_the_largest_inflated_body_passes() -> None:
     assert len(read([gzip.compress(bytes(MAX_BODY_BYTES), compresslevel=1)], content_encoding="gzip")) == MAX_BODY_BYTES
 
 
-@pytest.mark.parametrize("damaged", [b"not gzip", gzip.compress(b"text")[:-6], gzip.compress(b"text") + b"rest"])
+# Without the time of compression in it: the two halves of a run must give a test the same name.
+_TEXT = gzip.compress(b"text", mtime=0)
+
+
+@pytest.mark.parametrize("damaged", [b"not gzip", _TEXT[:-6], _TEXT + b"rest"])
 def test_damaged_gzip_is_refused(damaged: bytes) -> None:
     assert code_of([damaged], content_encoding="gzip") is Code.INVALID_COMPRESSION
 
