@@ -50,7 +50,7 @@ class StoreUnavailableError(Exception):
     """Redis did not answer as it should; whether the submission was appended is unknown."""
 
 
-# Structs rather than frozen dataclasses: some are made for each request, in 0.2 µs each instead of 1.5.
+# Structs rather than frozen dataclasses: some are made for each request, in a tenth of the time.
 class BacklogLimits(msgspec.Struct, frozen=True):
     """Bytes that may wait to be applied."""
 
@@ -172,7 +172,7 @@ class Appender:
     async def _execute(self, batches: Sequence[_Batch]) -> None:
         """Sends the batches and gives each its reply. redis-py connects, checks and times out; what it would pack is.
 
-        Its pipeline took 8 µs a request to pack the arguments, one by one.
+        Its pipeline packs the arguments one by one, 13 for each call.
         """
         pool = self._redis.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call] # theirs

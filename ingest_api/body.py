@@ -118,7 +118,7 @@ async def read_body(exchange: Exchange, receive: Receive, reservation: Reservati
     body = exchange.body_at_hand()
     if body is None:
         body = await _receive_all(exchange, receive, reservation, patience)
-    else:  # nearly always: no wait, so no timer, which would take 5 µs
+    else:  # nearly always: no wait, so no timer, which costs more than the rest of this
         _take(body, exchange, reservation)
     return await _inflate(body, reservation) if encoding == b"gzip" else body
 
