@@ -88,7 +88,8 @@ class Installation:
         """Sends these, and of each that is accepted as many more that differ a little."""
         number = next(self._slices)
         first_connector = 1 + number * _CONNECTORS
-        expected, entries = Stored(), []
+        expected = Stored()
+        entries: list[Entry] = []
         waiting = [(one, times) for one in reversed(drawn)]
         while waiting:
             one, more = waiting.pop()
