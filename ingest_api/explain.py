@@ -20,6 +20,7 @@ from ingest_api.refusals import Code, Refusal
 from ingest_api.timestamps import MAX_TIMESTAMP_CHARACTERS, is_timestamp
 from shared.limits import (
     MAX_CONFIGURATION_BYTES,
+    MAX_CONTEXT_DIGITS,
     MAX_FIELDS,
     MAX_ID_BYTES,
     MAX_ITEM_BYTES,
@@ -180,7 +181,16 @@ def _judge_tags(source: Source, path: str) -> None:
 
 
 def _judge_context(source: Source, path: str) -> None:
+    # Of names there may be any number, so of numbers too; in `fields` and `tags` there are few.
+    digits_before = source.digits
     _judge_primitives(source, path, _Tally())
+    digits = source.digits - digits_before
+    if digits > MAX_CONTEXT_DIGITS:
+        sentence = (
+            f"The numbers of a `context` may have {MAX_CONTEXT_DIGITS:,} digits together in plain decimal form; "
+            f"these have {digits:,}: send them as strings."
+        )
+        raise Refusal(Code.NUMBER_OUT_OF_RANGE, sentence, path=path, limit=MAX_CONTEXT_DIGITS, observed=digits)
 
 
 def _judge_primitives(source: Source, path: str, tally: _Tally) -> None:

@@ -63,13 +63,15 @@ class Source:
     (`skip`); what follows can't be reached before.
     """
 
-    __slots__ = ("_may_hold_nul", "body", "depth", "end", "start")
+    __slots__ = ("_may_hold_nul", "body", "depth", "digits", "end", "start")
 
     def __init__(self, body: bytes) -> None:
         check_text(body)
         self.body = body
         #: Levels of objects and arrays around the value at hand.
         self.depth = 0
+        #: Of all numbers judged so far, in plain decimal form.
+        self.digits = 0
         self._may_hold_nul = b"\\u0000" in body
         self.start, self.end = _found(_ELEMENT.match(body)).span(1)
 
@@ -129,8 +131,11 @@ class Source:
         """The size of the primitive at hand: a string's decoded bytes, else the bytes of its JSON text."""
         if self.kind == "string":
             return decoded_size(self.string(path))
-        if self.kind == "number" and (digits := digits_in_plain_form(self.text.decode())) > MAX_NUMBER_DIGITS:
-            raise _number_refusal(digits, path)
+        if self.kind == "number":
+            digits = digits_in_plain_form(self.text.decode())
+            if digits > MAX_NUMBER_DIGITS:
+                raise _number_refusal(digits, path)
+            self.digits += digits
         return self.end - self.start
 
     def string(self, path: str) -> bytes:

@@ -58,7 +58,10 @@ class Code(enum.Enum):
     NESTING_TOO_DEEP = Rule(409, "The body is nested deeper than 100 levels.", False, "Flatten the payload.")
     NUL_CHARACTER = Rule(409, "A string or name holds U+0000.", False, "Remove the character.")
     NUMBER_OUT_OF_RANGE = Rule(
-        409, "A number needs more than 1,000 digits in plain decimal form.", False, "Send it as a string."
+        409,
+        "A number needs more than 1,000 digits in plain decimal form, or those of a `context` over 100 MB.",
+        False,
+        "Send it as a string.",
     )
     INVALID_STREAM = Rule(409, "`stream` is not 1 to 128 of `A-Z a-z 0-9 . _ : -`.", False, "Rename the stream.")
     INVALID_ID = Rule(409, "An item's id is empty, too long or not a primitive.", False, "Use 1 to 512 bytes.")

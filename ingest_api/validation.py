@@ -7,7 +7,8 @@ where this can't say it, `explain` decides, which costs time but nothing else.
 What a typed decode doesn't see, cheap looks at the bytes make sure of:
 
 - Long numbers: a decimal of 1,001 characters can't hide from ten neighbouring samples, one taken every 100 bytes.
-  Exponents reach `_take_number`: msgspec calls it for each literal that is not an integer, shadowed or not.
+  Exponents reach `_take_number`: msgspec calls it for each literal that is not an integer, shadowed or not. That the
+  numbers of a context have too many digits together takes more text than is looked at here (`MAX_CONTEXT_DIGITS`).
 - U+0000: where the source has no `\u0000`, there is none.
 - Nested values, which `Any` lets pass, shadowed or not: the braces and brackets of the source are counted. Where
   strings hold some too, the source is decoded once more, as primitives only.

@@ -24,6 +24,9 @@ MAX_CONFIGURATION_BYTES: Final = MB
 MAX_STREAM_CHARACTERS: Final = 128
 #: Digits of a number written out in plain decimal form: far inside what Postgres' numeric holds.
 MAX_NUMBER_DIGITS: Final = 1000
+#: Digits of all numbers of a `context`, written out likewise: `1e999` is five bytes here and a thousand in every text
+#: of it, and Postgres writes no text over 1 GB. Less than 1 MB of source text can't come to so many.
+MAX_CONTEXT_DIGITS: Final = 100 * MB
 #: Levels of objects and arrays in a body.
 MAX_NESTING: Final = 100
 

@@ -22,6 +22,7 @@ from shared.local.engines import Engines, engines
 from shared.migrations import migrate
 from shared.settings import SecretUrl, Settings
 from tests.integration.ingestctl_tools import Ingestctl, bare_environ
+from tests.integration.partition_tools import names
 
 TEMPLATE = "migrated_template"
 LANES = 4
@@ -87,6 +88,14 @@ def connection(database_url: str) -> Iterator[database.Connection]:
     """A connection to the test's own database."""
     with database.connect(database_url, application="tests") as opened:
         yield opened
+
+
+@pytest.fixture
+def bare(connection: Connection) -> Connection:
+    """A connection to a database with default partitions alone."""
+    for name in names(connection):
+        connection.execute(f"DROP TABLE {name}".encode())
+    return connection
 
 
 @pytest.fixture

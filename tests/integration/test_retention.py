@@ -2,81 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 import pytest
-from redis import Redis
-from rq.job import Retry
 
-from shared import database, partitions, sql
+from shared import database, partitions
 from shared.database import Connection
-from shared.lua import Scripts
 from shared.migrations import migrate
-from shared.partitions import DAYS_AHEAD, TABLES, Tally, delete_old, drop_old, keep_days, make_ahead
-from shared.settings import SecretUrl, Settings
-from shared.wakeup import queued_lanes, wake_queue
-from workers import tasks
-from workers.__main__ import Stop, build_worker
-from workers.drain import Tools
-from workers.schedule import AGING_TASK, Schedule, enqueue_rest, next_run
+from shared.partitions import DAYS_AHEAD, TABLES, Tally, delete_old, drop_old, make_ahead
+from tests.integration.partition_tools import DAY, KEEP, NOON, names, places, put, version
 
-NOON = datetime(2031, 5, 15, 12, tzinfo=UTC)  # a Thursday
-DAY = timedelta(days=1)
-LONG_AGO = NOON - 18_000 * DAY
-KEEP = {"receipts": 7, "connector_logs": 30, "dead_letters": 90}
 #: A writer may wait for one lock that is given up (1 s), and a slow machine.
 PATIENCE_SECONDS = 3.0
-
-
-@pytest.fixture
-def bare(connection: Connection) -> Connection:
-    """A connection to a database with default partitions alone."""
-    for name in names(connection):
-        connection.execute(f"DROP TABLE {name}".encode())
-    return connection
-
-
-def names(connection: Connection, table: str = "") -> list[str]:
-    """Partitions, without the default ones."""
-    query = """SELECT relname FROM pg_class
-               WHERE relispartition AND relkind = 'r' AND relname NOT LIKE '%%default' AND starts_with(relname, %s)
-               ORDER BY relname"""
-    return [row["relname"] for row in connection.execute(query, (table,))]
-
-
-def version(moment: datetime, sequence: int = 0) -> int:
-    return (round(moment.timestamp() * 1000) << 20) + sequence
-
-
-def put(connection: Connection, *moments: datetime, sequence: int = 0) -> None:
-    """What became of a submission of each moment: applied, logged, dead, all at once."""
-    versions = [version(moment, sequence) for moment in moments]
-    rows = len(versions)
-    receipts = {"lane": 1, "versions": versions, "connector_ids": [1] * rows}
-    connection.execute(
-        sql.query("insert_receipts"),
-        receipts | {"kinds": ["items"] * rows, "received": [1] * rows, "superseded": [0] * rows},
-    )
-    for one in versions:
-        log = b"INSERT INTO connector_logs VALUES (1, %s, 0, now(), 'info', 'x', '{}') ON CONFLICT DO NOTHING"
-        connection.execute(log, (one,))
-        dead = b"INSERT INTO dead_letters VALUES (1, %s, 1, '{}', 1, 'x', 'r', 'd') ON CONFLICT DO NOTHING"
-        connection.execute(dead, (one,))
-
-
-def places(connection: Connection, table: str) -> list[str]:
-    """The partition in which each row lies, by version."""
-    query = f"SELECT tableoid::regclass::text AS place FROM {table} ORDER BY version"  # noqa: S608 - names of ours
-    return [row["place"] for row in connection.execute(query.encode())]
 
 
 def age_out(connection: Connection, now: datetime) -> Tally:
@@ -314,6 +257,24 @@ def test_a_long_reader_hinders_no_writer_while_partitions_are_made(bare: Connect
     assert (hindered.result().made, free.made) == (1, 1)
 
 
+def test_a_long_writer_hinders_no_other_and_its_rows_move_when_it_has_ended(
+    bare: Connection, database_url: str
+) -> None:
+    make_ahead(bare, Tally(), now=NOON - 20 * DAY)
+    with database.connect(database_url, application="long writer") as long, Writer(database_url, NOON) as writer:
+        with long.transaction():
+            put(long, NOON + DAY)  # no partition is there for it yet
+            hindered = age_out(bare, NOON)
+            writer.wait_for_more()
+        free = age_out(bare, NOON)
+        writer.wait_for_more()
+
+    assert (hindered.made, hindered.dropped, len(hindered.postponed)) == (0, 0, 4)
+    assert (free.made, free.dropped, free.postponed) == (18, 8, [])
+    assert places(bare, "receipts")[-1] == "receipts_20310516"
+    assert writer.longest < PATIENCE_SECONDS
+
+
 def test_two_runs_at_once_share_the_work(bare: Connection, database_url: str) -> None:
     make_ahead(bare, Tally(), now=NOON - 40 * DAY)
     put(bare, NOON, NOON - 100 * DAY)
@@ -338,119 +299,3 @@ def test_a_database_that_is_away_is_not_taken_for_a_lock(bare: Connection) -> No
 
     with pytest.raises(psycopg.OperationalError):
         age_out(bare, NOON)
-
-
-# The schedule
-
-
-@pytest.fixture(autouse=True)
-def _handlers_of_signals_as_before() -> Iterator[None]:
-    """A worker of RQ takes the signals over."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def work(settings: Settings, redis: Redis) -> None:
-    """All that waits in the queue, by a worker as `python -m workers` builds it; but it closes its connection."""
-    worker = build_worker(redis, Stop())
-    with ExitStack() as stack:
-        tasks.use(
-            Tools(
-                redis=redis,
-                scripts=Scripts(redis),
-                queue=wake_queue(redis),
-                connection=lambda: stack.enter_context(database.connect(settings.database_url, application="worker")),
-                stopping=lambda: False,
-            ),
-            keep_days(settings),
-        )
-        worker.work(burst=True, logging_level="CRITICAL")
-
-
-def scheduled(redis: Redis) -> list[tuple[str, float]]:
-    found: Any = redis.zrange("rq:scheduled:drain", 0, -1, withscores=True)
-    return [(job_id.decode(), score) for job_id, score in found]
-
-
-def test_the_next_run_is_at_the_top_of_the_next_hour() -> None:
-    assert next_run(NOON) == NOON + timedelta(hours=1)
-    assert next_run(NOON + timedelta(minutes=59, seconds=59)) == NOON + timedelta(hours=1)
-
-
-def test_one_run_stands_in_rqs_schedule_however_many_sweepers_look(redis: Redis) -> None:
-    schedules = [Schedule(redis, wake_queue(redis)) for _ in range(2)]
-
-    for schedule in schedules * 3:
-        schedule.keep(NOON)
-
-    assert [score for _, score in scheduled(redis)] == [next_run(NOON).timestamp()]
-    assert wake_queue(redis).count == 0
-
-
-def test_a_due_run_waits_once_and_the_next_is_scheduled_when_it_has_begun(settings: Settings, redis: Redis) -> None:
-    queue, schedule = wake_queue(redis), Schedule(redis, wake_queue(redis))
-    schedule.keep(LONG_AGO)
-    for _ in range(3):
-        schedule.keep(NOON)
-    waiting = queue.get_jobs()
-
-    assert [job.func_name for job in waiting] == [AGING_TASK]
-    assert queued_lanes(queue) == set()
-    assert scheduled(redis) == []
-
-    work(settings, redis)
-    schedule.keep(NOON)
-    assert [score for _, score in scheduled(redis)] == [next_run(NOON).timestamp()]
-
-
-def test_a_worker_runs_it(settings: Settings, redis: Redis, bare: Connection) -> None:
-    make_ahead(bare, Tally(), now=NOON - 7_000 * DAY)
-    put(bare, NOON - 7_000 * DAY, NOON - 7_100 * DAY)
-    Schedule(redis, wake_queue(redis)).keep(LONG_AGO)
-    Schedule(redis, wake_queue(redis)).keep(NOON)  # RQ's lock is the first one's: nothing moves
-    assert wake_queue(redis).count == 0
-    redis.delete("rq:scheduler-lock:drain")
-    Schedule(redis, wake_queue(redis)).keep(NOON)
-
-    work(settings, redis)
-
-    assert len(names(bare)) == 18
-    assert places(bare, "receipts") == []
-    assert wake_queue(redis).failed_job_registry.count == 0
-    assert list(redis.scan_iter("rq:job:*")) == [f"rq:job:{job_id}".encode() for job_id, _ in scheduled(redis)]
-
-
-def test_what_a_run_leaves_is_deleted_by_jobs_behind_those_that_wait(
-    settings: Settings, redis: Redis, bare: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(partitions, "BATCHES", 1)
-    monkeypatch.setattr(partitions, "TABLES", tuple(replace(table, batch=10) for table in TABLES))
-    put(bare, *(NOON - 7_000 * DAY + timedelta(seconds=second) for second in range(35)))
-    enqueue_rest(wake_queue(redis))
-
-    work(settings, redis)
-
-    assert places(bare, "receipts") == places(bare, "dead_letters") == []
-    assert names(bare) == [], "the rest of a run only deletes"
-
-
-def test_a_run_that_fails_is_tried_again_by_rq(settings: Settings, redis: Redis) -> None:
-    enqueue_rest(wake_queue(redis))
-    away = replace(settings, database_url=SecretUrl("postgresql://127.0.0.1:1/nothing"))
-    started = time.time()
-
-    work(away, redis)
-
-    [(job_id, again_at)] = scheduled(redis)
-    assert 58 <= again_at - started <= 75
-    assert wake_queue(redis).failed_job_registry.count == 0
-    job = wake_queue(redis).fetch_job(job_id)
-    assert job
-    assert job.retries_left == Retry(max=3).max - 1
-
-
-def test_settings_say_how_long(settings: Settings) -> None:
-    assert keep_days(settings) == KEEP
-    assert set(KEEP) == {table.name for table in TABLES}

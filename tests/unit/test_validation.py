@@ -7,15 +7,17 @@ from collections.abc import Callable
 
 import pytest
 
+from ingest_api import explain
 from ingest_api.refusals import Code, Refusal
 from ingest_api.validation import (
+    _LONGEST_CHUNK_BYTES,
     validate_heartbeat,
     validate_items,
     validate_log_entries,
     validate_stream,
     validate_webhook,
 )
-from shared.limits import MAX_BODY_BYTES, MB
+from shared.limits import MAX_BODY_BYTES, MAX_CONTEXT_DIGITS, MB
 from shared.log_levels import STORED_LEVELS, stored_level
 
 
@@ -379,3 +381,20 @@ def test_streams_in_a_path() -> None:
     validate_stream("a" * 128)
     for stream in ("", "a/b", "a\n", "é", "a" * 129):
         assert refusal_of(validate_stream, stream).code is Code.INVALID_STREAM
+
+
+def test_a_context_of_numbers_whose_text_could_not_be_read_back_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    member = '"a":1e999'
+    assert _LONGEST_CHUNK_BYTES // len(member + ",") * 1000 < MAX_CONTEXT_DIGITS, "no chunk has too many"
+    monkeypatch.setattr(explain, "MAX_CONTEXT_DIGITS", 5000)
+
+    def judge(*counts: int) -> int:
+        entries = (f'{{"level":"info","message":"","context":{{{",".join([member] * count)}}}}}' for count in counts)
+        return explain.judge_log_entries(
+            f'{{"entries":[{",".join(entries)}]}}'.encode(), lambda body, _: (0, len(body))
+        )
+
+    assert judge(5, 5) == 2
+    refusal = refusal_of(judge, 5, 6)
+    assert (refusal.code, refusal.path) == (Code.NUMBER_OUT_OF_RANGE, "$.entries[1].context")
+    assert (refusal.limit, refusal.observed) == (5000, 6000)

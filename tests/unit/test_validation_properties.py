@@ -8,6 +8,7 @@ yes to nothing else.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -87,9 +88,11 @@ def is_string(value: Any) -> bool:
     return isinstance(value, str) and not isinstance(value, _Number)
 
 
-def is_flat(value: Any) -> bool:
-    return isinstance(value, _Object) and all(
-        1 <= len(name.encode()) <= 256 and not isinstance(member, list) for name, member in value
+def is_flat(value: Any, most: float = 200) -> bool:
+    return (
+        isinstance(value, _Object)
+        and len({name for name, _ in value}) <= most
+        and all(1 <= len(name.encode()) <= 256 and not isinstance(member, list) for name, member in value)
     )
 
 
@@ -99,7 +102,7 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "name": lambda value: value is None or (is_string(value) and len(value.encode()) <= 1024),
     "fields": is_flat,
     "tags": is_flat,
-    "context": is_flat,
+    "context": lambda value: is_flat(value, math.inf),
     "level": lambda value: is_string(value) and value.lower() in STORED_LEVELS,
     "message": is_string,
     "timestamp": lambda value: is_string(value) and is_timestamp(value),

@@ -1,0 +1,44 @@
+"""Partitions for tests of age: what there is, and rows of moments that are far from now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from shared import sql
+from shared.database import Connection
+
+NOON = datetime(2031, 5, 15, 12, tzinfo=UTC)  # a Thursday
+DAY = timedelta(days=1)
+KEEP = {"receipts": 7, "connector_logs": 30, "dead_letters": 90}
+
+
+def names(connection: Connection, table: str = "") -> list[str]:
+    """Partitions, without the default ones."""
+    query = """SELECT relname FROM pg_class
+               WHERE relispartition AND relkind = 'r' AND relname NOT LIKE '%%default' AND starts_with(relname, %s)
+               ORDER BY relname"""
+    return [row["relname"] for row in connection.execute(query, (table,))]
+
+
+def version(moment: datetime, sequence: int = 0) -> int:
+    return (round(moment.timestamp() * 1000) << 20) + sequence
+
+
+def put(connection: Connection, *moments: datetime, sequence: int = 0) -> None:
+    """What became of a submission of each moment: applied, logged, dead, all at once."""
+    versions = [version(moment, sequence) for moment in moments]
+    rows = len(versions)
+    receipts: dict[str, object] = {"lane": 1, "versions": versions, "connector_ids": [1] * rows}
+    receipts |= {"kinds": ["items"] * rows, "received": [1] * rows, "superseded": [0] * rows}
+    connection.execute(sql.query("insert_receipts"), receipts)
+    for one in versions:
+        log = b"INSERT INTO connector_logs VALUES (1, %s, 0, now(), 'info', 'x', '{}') ON CONFLICT DO NOTHING"
+        connection.execute(log, (one,))
+        dead = b"INSERT INTO dead_letters VALUES (1, %s, 1, '{}', 1, 'x', 'r', 'd') ON CONFLICT DO NOTHING"
+        connection.execute(dead, (one,))
+
+
+def places(connection: Connection, table: str) -> list[str]:
+    """The partition in which each row lies, by version."""
+    query = f"SELECT tableoid::regclass::text AS place FROM {table} ORDER BY version"  # noqa: S608 - names of ours
+    return [row["place"] for row in connection.execute(query.encode())]

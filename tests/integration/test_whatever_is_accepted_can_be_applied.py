@@ -1,0 +1,153 @@
+"""Whatever is accepted can be applied, and reads back as what was sent. That is what each 202 promises.
+
+Submissions of every route go the way that they go in production, but for HTTP and Redis: what the route has judged
+becomes an entry in the form that a lane's stream holds, and the entries that were accepted are folded and written as
+one slice. What is then in Postgres is held against the source text, as the standard library reads it.
+
+EXAMPLES says how many submissions are made, about. For as many as take longer than a test may:
+`EXAMPLES=100000 python -m pytest -n 0 -s -o faulthandler_timeout=0` with this file.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Final
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest_api import kinds
+from ingest_api.refusals import Refusal
+from ingest_api.submissions import SubmissionKind
+from shared import database
+from shared.database import Connection
+from shared.request_id import position_of_entry
+from shared.submission import COUNTED, Entry, Kind, encode_meta
+from tests.bodies import BATCHES, HEARTBEATS, LOGS, altered, damaged, webhooks
+from tests.integration.stored_values import Stored, read
+from workers.fold import Slice
+from workers.write import prepare, read_watermarks, write_slice
+
+EXAMPLES: Final = int(os.environ.get("EXAMPLES", "1500"))
+#: What a slice has, on average: submissions that Hypothesis drew, and for each that is accepted so many that differ a
+#: little.
+_DRAWN: Final = 3
+_ALTERED: Final = 20
+_CONNECTORS: Final = 2
+_FIRST_MS: Final = 1_700_000_000_000
+_ROUTES: Final = {"items": kinds.items, "log": kinds.log, "heartbeat": kinds.heartbeat, "webhook": kinds.webhook}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a request brings: its route, its connector (0 or 1), its body; of a webhook, path and query."""
+
+    kind: Kind
+    body: bytes
+    connector: int = 0
+    stream: str = "s"
+    id_field: str = "id"
+
+    def route(self) -> SubmissionKind:
+        """As the route finds it in the request."""
+        query = b"idField=" + quote(self.id_field).encode()
+        return _ROUTES[self.kind]({"path_params": {"stream": self.stream}, "query_string": query})
+
+
+@st.composite
+def submissions(draw: st.DrawFn) -> Submission:
+    connector, kind = (
+        draw(st.integers(0, _CONNECTORS - 1)),
+        draw(st.sampled_from(["items", "items", "log", "log", "webhook", "webhook", "heartbeat"])),
+    )
+    if kind == "webhook":
+        id_field = draw(st.sampled_from(["id", "id", "a", "name", "é 😀", "\\u0069d"]))
+        stream = draw(st.sampled_from(["s", "s", "A.b_c:d-9", "a b", "x" * 128]))
+        return Submission("webhook", draw(damaged(webhooks(id_field))), connector, stream, id_field)
+    body = draw(damaged({"items": BATCHES, "log": LOGS, "heartbeat": HEARTBEATS}[kind]))
+    return Submission(kind, body, connector)  # type: ignore[arg-type] # a key of the routes
+
+
+class Installation:
+    """Takes slices of submissions in, each for connectors of its own, and compares."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._slices = count()
+        self.seen: Counter[str] = Counter()
+
+    def check(self, drawn: list[Submission], times: int, dice: random.Random) -> None:
+        """Sends these, and of each that is accepted as many more that differ a little."""
+        number = next(self._slices)
+        first_connector = 1 + number * _CONNECTORS
+        expected = Stored()
+        entries: list[Entry] = []
+        waiting = [(one, times) for one in reversed(drawn)]
+        while waiting:
+            one, more = waiting.pop()
+            entry = self._accept(one, f"{_FIRST_MS + number}-{len(entries)}", first_connector + one.connector)
+            self.seen[f"{one.kind} {'refused' if entry is None else 'accepted'}"] += 1
+            if entry is None:
+                continue
+            waiting += [(replace(one, body=altered(one.body, dice)), 0) for _ in range(more)]
+            entries.append(entry)
+            expected.take(
+                one.body,
+                one.kind,
+                connector=entry.connector_id,
+                version=position_of_entry(0, entry.entry_id).version,
+                counted=entry.count,
+                stream=one.stream,
+                id_field=one.id_field,
+            )
+        if entries:
+            write_slice(self._connection, Slice(0, entries), read_watermarks(self._connection, 0))
+            assert read(self._connection, [first_connector, first_connector + 1]) == expected
+
+    @staticmethod
+    def _accept(one: Submission, entry_id: str, connector_id: int) -> Entry | None:
+        """The entry as its lane's drain reads it."""
+        route = one.route()
+        try:
+            counted = route.validate(one.body)
+        except Refusal:
+            return None
+        assert (counted is None) == (one.kind not in COUNTED)
+        fields = {"c": connector_id, "m": encode_meta(route.meta), "n": counted or 0, "b": one.body}
+        parts: list[Any] = [part for pair in fields.items() for part in pair]
+        return Entry.decode(
+            entry_id.encode(), [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+        )
+
+
+@pytest.fixture
+def installation(database_url: str) -> Iterator[Installation]:
+    with database.connect(database_url, application="tests") as connection:
+        connection.execute(b"SET synchronous_commit = off")  # what is tested is not whether it survives
+        yield Installation(prepare(connection))
+
+
+def test_whatever_is_accepted_can_be_applied_and_reads_back_as_it_was_sent(installation: Installation) -> None:
+    @settings(max_examples=max(EXAMPLES // 30, 1))
+    @given(
+        st.lists(submissions(), min_size=1, max_size=2 * _DRAWN),
+        st.integers(0, 2 * _ALTERED),
+        st.randoms(use_true_random=True),
+    )
+    def check(drawn: list[Submission], times: int, dice: random.Random) -> None:
+        installation.check(drawn, times, dice)
+
+    check()
+
+    seen = installation.seen
+    sys.stdout.write(f"\n{seen.total():,} submissions: {dict(sorted(seen.items()))}\n")
+    for kind in _ROUTES:
+        assert seen[f"{kind} accepted"], "it must exercise all"
