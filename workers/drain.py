@@ -1,15 +1,16 @@
 """Drains a lane: read → fold → write → settle, until the lane is empty or another lane's turn has come.
 
-What arrives is a wake-up; what leaves is rows in Postgres and an empty lane. What can go wrong, and who repairs it:
+What arrives is a wake-up; what leaves is rows in Postgres and an empty lane. While Postgres works on one slice, the
+next one is read and folded. What can go wrong, and who repairs it:
 
 - we are killed: what we read stays pending in the consumer group; the lease runs out; the sweeper wakes the lane and
-  the next drain reads the pending entries first. What was committed and not settled is written again, to no effect.
+  the next drain reads the pending entries first. What was committed and not settled has a receipt, and is only settled.
 - Postgres is away, or anything else fails that is not the data's fault: the slice stays pending, the lease turns into a
   pause, the job fails visibly, and the sweeper wakes the lane after the pause, which doubles up to a bound.
 - one entry can't be applied: the slice is halved until the culprit stands alone; it goes to the dead letters, whole.
   A slice that takes too long is halved too.
-- the lease ran out while we were slow: two drains work on one lane. The second finds the lane's row in Postgres locked
-  and leaves; versions keep the newer state, and an entry that the other settled gives back nothing twice.
+- the lease ran out while we were slow: two drains work on one lane. One of them finds the lane's row in Postgres
+  locked, or its watermarks moved, and leaves; an entry that the other settled gives back nothing twice.
 - Redis lost its memory: stream and group are made anew from what Postgres knows.
 """
 
@@ -34,9 +35,17 @@ from shared.loading import forget_ready, load_lanes
 from shared.lua import Scripts
 from shared.submission import Entry
 from shared.wakeup import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id
-from workers.fold import UnreadableEntryError, fold
+from workers.fold import Slice, UnreadableEntryError, version_of
 from workers.lease import Lease
-from workers.write import write_dead_letter, write_slice
+from workers.write import (
+    PartColumns,
+    Watermarks,
+    applied_versions,
+    columns_of,
+    read_watermarks,
+    write_dead_letter,
+    write_slice,
+)
 
 log = structlog.get_logger()
 
@@ -71,6 +80,20 @@ class Tools:
     stopping: Callable[[], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Entries to apply; folded and packed already where that was done ahead."""
+
+    entries: list[Entry]
+    result: Slice | None = None
+    parts: list[PartColumns] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the bodies."""
+        return sum(len(entry.body) for entry in self.entries)
+
+
 class Drain:
     """One job's work on one lane."""
 
@@ -82,20 +105,28 @@ class Drain:
         self._lease = Lease(tools.scripts, lane, job_id)
         self._started = time.monotonic()
         self._last_work = self._started
+        #: As this drain knows them; whoever else moves them ends it.
+        self._watermarks: Watermarks | None = None
+        #: What was read and prepared while Postgres worked. All that was read before it is settled by its turn.
+        self._ahead: Work | None = None
+        #: Whether nothing is left that a killed drain had read.
+        self._caught_up = False
+        #: Of the last slice, most rows held the same state already: the next one is probably like it.
+        self._mostly_unchanged = False
 
     def run(self) -> None:
         """Works until the lane is empty, the turn is over, or another drain has the lane. Raises on "not now"."""
         try:
             while self._lease.hold():
-                entries = self._read()
-                if entries:
+                work, self._ahead = self._ahead or Work(self._read()), None
+                if work.entries:
                     with self._lease.kept():
-                        self._apply(entries)
+                        self._apply(work)
                     self._last_work = time.monotonic()
                 if self._turn_is_over():
                     self._pass_on()
                     return
-                if not entries and self._may_leave() and self._lease.release():
+                if not work.entries and self._may_leave() and self._lease.release():
                     return
         except errors.LockNotAvailable:
             log.info("lane_busy", lane=self._lane)
@@ -108,7 +139,9 @@ class Drain:
     def _read(self) -> list[Entry]:
         """The next slice: what a killed drain left, else what is new, else what comes within a moment."""
         try:
-            found = self._slice("0") or self._slice(">") or self._wait_for_one()
+            found = self._slice("0")
+            self._caught_up = not found
+            found = found or self._slice(">") or self._wait_for_one()
         except ResponseError as fault:
             if "NOGROUP" not in str(fault):
                 raise
@@ -117,6 +150,24 @@ class Drain:
             load_lanes(self._tools.connection(), self._tools.redis, [self._lane])
             return []
         return [Entry.decode(entry_id, fields) for entry_id, fields in found]
+
+    def _read_ahead(self, under_way: Work, watermarks: Watermarks) -> None:
+        """Reads and prepares the next slice, unless too much is in memory for that, or this drain has to end."""
+        if self._ahead or not self._caught_up or under_way.bytes > SLICE_BYTES or self._turn_is_over():
+            return
+        with contextlib.suppress(RedisError):  # reading at its turn will meet it again
+            work = Work([Entry.decode(entry_id, fields) for entry_id, fields in self._slice(">")])
+            self._ahead = self._prepared(work, watermarks) if work.entries else None
+
+    def _prepared(self, work: Work, watermarks: Watermarks) -> Work:
+        """Folded and packed; left for its turn where that takes a look at Postgres, too much memory, or fails."""
+        if work.bytes > 2 * SLICE_BYTES or self._late(work.entries, watermarks):
+            return work
+        result = Slice(self._lane, work.entries)
+        try:
+            return Work(work.entries, result, [columns_of(part) for part in result.parts()])
+        except UnreadableEntryError:
+            return work
 
     def _slice(self, after: str) -> list[Any]:
         arguments = [GROUP, CONSUMER, after, SLICE_ENTRIES, SLICE_ROWS, SLICE_BYTES]
@@ -134,29 +185,69 @@ class Drain:
             for entry_id, fields in found
         ]
 
-    def _apply(self, entries: list[Entry]) -> None:
+    def _apply(self, work: Work) -> None:
+        """Applies what was not applied before; settles all of it."""
+        watermarks = self._watermarks = self._watermarks or read_watermarks(self._tools.connection(), self._lane)
+        fresh = work
+        if late := self._late(work.entries, watermarks):
+            fresh = Work(self._without_applied(work.entries, late))
+            self._settle([entry for entry in work.entries if entry not in fresh.entries])
+        if fresh.entries:
+            self._write(fresh, watermarks)
+
+    def _late(self, entries: list[Entry], watermarks: Watermarks) -> list[Entry]:
+        """Those that are not above all that was applied: delivered again, or a dead letter's retry."""
+        return [entry for entry in entries if version_of(self._lane, entry) <= watermarks.applied]
+
+    def _without_applied(self, entries: list[Entry], late: list[Entry]) -> list[Entry]:
+        """The entries that have no receipt; of a dead letter that was retried twice, one."""
+        applied = applied_versions(self._tools.connection(), self._lane, late)
+        fresh: dict[int, Entry] = {}
+        for entry in entries:
+            version = version_of(self._lane, entry)
+            if version not in applied:
+                fresh.setdefault(version, entry)
+        if len(fresh) < len(entries):
+            log.info("already_applied", lane=self._lane, entries=len(entries) - len(fresh))
+        return list(fresh.values())
+
+    def _write(self, work: Work, watermarks: Watermarks) -> None:
         """Writes entries, in one transaction where that works, else in halves; settles what was written."""
         try:
-            write_slice(self._tools.connection(), fold(self._lane, entries))
+            written = write_slice(
+                self._tools.connection(),
+                work.result or Slice(self._lane, work.entries),
+                watermarks,
+                work.parts,
+                mostly_unchanged=self._mostly_unchanged,
+                meanwhile=lambda: self._read_ahead(work, watermarks),
+            )
         except UnreadableEntryError as fault:
-            self._split(entries, "unreadable", str(fault))
+            self._split(work.entries, "unreadable", str(fault))
         except psycopg.Error as fault:
-            too_slow = isinstance(fault, errors.QueryCanceled) and len(entries) > 1
+            too_slow = isinstance(fault, errors.QueryCanceled) and len(work.entries) > 1
             if is_not_now(fault) and not too_slow:
                 raise
-            self._split(entries, fault.sqlstate or type(fault).__name__, str(fault))
+            self._split(work.entries, fault.sqlstate or type(fault).__name__, str(fault))
         else:
-            self._settle(entries)
+            self._watermarks = written.watermarks
+            self._mostly_unchanged = written.rows * 2 < written.items
+            self._settle(work.entries)
 
     def _split(self, entries: list[Entry], reason: str, detail: str) -> None:
         if len(entries) == 1:
-            write_dead_letter(self._tools.connection(), self._lane, entries[0], reason=reason, detail=detail)
-            log.error("dead_letter", lane=self._lane, connector_id=entries[0].connector_id, reason=reason)
-            self._settle(entries)
+            self._put_aside(entries[0], reason, detail)
             return
         half = len(entries) // 2
-        self._apply(entries[:half])
-        self._apply(entries[half:])
+        for part in (entries[:half], entries[half:]):
+            self._apply(Work(part))
+
+    def _put_aside(self, entry: Entry, reason: str, detail: str) -> None:
+        connection = self._tools.connection()
+        watermarks = self._watermarks or read_watermarks(connection, self._lane)
+        self._watermarks = write_dead_letter(connection, self._lane, entry, watermarks, reason=reason, detail=detail)
+        log.error("dead_letter", lane=self._lane, connector_id=entry.connector_id, reason=reason)
+        self._settle([entry])
 
     def _settle(self, entries: list[Entry]) -> None:
         settled = [value for entry in entries for value in (entry.entry_id, entry.connector_id, entry.cost)]

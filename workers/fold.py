@@ -1,12 +1,14 @@
 """Folds a slice of a lane into what has to be written. Pure: no Redis, no Postgres, no clock.
 
 Entries come in the order in which they were accepted; of each item the newest version stays, and the last one within a
-batch. Delivered twice or in another order, the same entries fold to the same rows.
+batch. What a slice comes to is handed out in parts of some twenty thousand rows, each folded only when it is asked for,
+so that a body of millions of items takes no more memory than its text. Parts come in order too: what a later part says
+of an item is newer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,38 +16,52 @@ import msgspec
 
 from shared.log_levels import STORED_LEVELS
 from shared.request_id import position_of_entry
-from shared.submission import EMPTY_OBJECT, Entry, Item, ItemsBody, LogBody
+from shared.submission import Entry, Item, ItemsBody, LogEntry
+from workers.elements import PIECE_BYTES, pieces
+
+#: A part ends at so many rows, or so many bytes of bodies: what one statement holds.
+PART_ROWS: Final = 20_000
+PART_BYTES: Final = 8_388_608
 
 _ITEMS: Final = msgspec.json.Decoder(ItemsBody)
-_LOG: Final = msgspec.json.Decoder(LogBody)
+_ITEM_LIST: Final = msgspec.json.Decoder(list[Item])
+_LOG_LIST: Final = msgspec.json.Decoder(list[LogEntry])
 _WEBHOOK: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRING: Final = msgspec.json.Decoder(str)
 
-#: connector, stream, id: rows are written in this order by every drain, so that two of them can't deadlock.
-ItemKey = tuple[int, str, str]
-#: connector, version, index within the submission: an entry appears once, however often it is delivered.
-LogKey = tuple[int, int, int]
+#: The rows of one statement share a connector and a stream far more often than not.
+Group = tuple[int, str]
+#: An item and the version that brought it.
+Versioned = tuple[int, Item]
 
 
 class UnreadableEntryError(Exception):
     """The body is not what its route accepts: it can never be applied."""
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRow:
-    """The newest state of one item in a slice."""
+class _ItemsOutline(msgspec.Struct, gc=False):
+    """A batch whose items are left as text."""
 
+    stream: str
+    items: msgspec.Raw
+
+
+class _LogOutline(msgspec.Struct, gc=False):
+    """A log submission whose entries are left as text."""
+
+    entries: msgspec.Raw
+
+
+_ITEMS_OUTLINE: Final = msgspec.json.Decoder(_ItemsOutline)
+_LOG_OUTLINE: Final = msgspec.json.Decoder(_LogOutline)
+
+
+class LogRow(msgspec.Struct, frozen=True, gc=False):
+    """One log entry. Connector, version and index within the submission are its key."""
+
+    connector_id: int
     version: int
-    name: str | None
-    #: JSON text, as it came.
-    fields: msgspec.Raw
-    tags: msgspec.Raw
-
-
-@dataclass(frozen=True, slots=True)
-class LogRow:
-    """One log entry."""
-
+    index: int
     #: As stored: trace, debug, info, warn, error or fatal.
     level: str
     message: str
@@ -54,7 +70,7 @@ class LogRow:
     context: msgspec.Raw
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
     """One submission of a slice."""
 
@@ -63,79 +79,136 @@ class Receipt:
     kind: str
     #: What its sender was told: items or entries received.
     received: int
+    #: Of these, how many are not written, since a newer state of the same item is.
+    superseded: int = 0
 
 
 @dataclass(slots=True)
-class Slice:
-    """What has to be written for some entries of one lane."""
+class Part:
+    """Rows that are written together."""
 
-    lane: int
-    items: dict[ItemKey, ItemRow] = field(default_factory=dict)
-    logs: dict[LogKey, LogRow] = field(default_factory=dict)
-    receipts: list[Receipt] = field(default_factory=list)
-    #: Highest version of each connector: its last sign of life.
-    last_versions: dict[int, int] = field(default_factory=dict)
+    items: dict[Group, dict[str, Versioned]] = field(default_factory=dict)
+    logs: list[LogRow] = field(default_factory=list)
+    #: How much was put in, merged or not.
+    rows: int = 0
+    bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next rows belong into another part."""
+        return self.rows >= PART_ROWS or self.bytes >= PART_BYTES
+
+
+class Slice:
+    """What some entries of one lane come to."""
+
+    def __init__(self, lane: int, entries: Iterable[Entry]) -> None:
+        self.lane = lane
+        self._entries = [(entry, version_of(lane, entry)) for entry in entries]
+        #: By version. What a receipt says is superseded is known once all parts were taken.
+        self.receipts = {
+            version: Receipt(entry.connector_id, version, entry.meta.kind, entry.count)
+            for entry, version in self._entries
+        }
 
     @property
     def highest_version(self) -> int:
         """Highest version among the entries; 0 where there are none."""
-        return max(self.last_versions.values(), default=0)
+        return max(self.receipts, default=0)
+
+    @property
+    def last_versions(self) -> dict[int, int]:
+        """Highest version of each connector: its last sign of life."""
+        last: dict[int, int] = {}
+        for receipt in self.receipts.values():
+            last[receipt.connector_id] = max(last.get(receipt.connector_id, 0), receipt.version)
+        return last
+
+    def parts(self) -> Iterator[Part]:
+        """The rows, in parts. Raises UnreadableEntryError."""
+        part = Part()
+        for entry, version in self._entries:
+            try:
+                for piece in _pieces(entry):
+                    self._add(part, entry.connector_id, version, piece)
+                    if part.is_full:
+                        yield part
+                        part = Part()
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError) as fault:
+                raise UnreadableEntryError(str(fault)) from fault
+        if part.rows:
+            yield part
+
+    def _add(self, part: Part, connector_id: int, version: int, piece: _Piece) -> None:
+        part.rows += len(piece.items) + len(piece.logs)
+        part.bytes += piece.bytes
+        if piece.items:
+            self._keep_newest(part.items.setdefault((connector_id, piece.stream), {}), version, piece.items)
+        for index, one in enumerate(piece.logs, piece.first_index):
+            level = STORED_LEVELS[one.level.lower()]
+            part.logs.append(LogRow(connector_id, version, index, level, one.message, one.timestamp, one.context))
+
+    def _keep_newest(self, group: dict[str, Versioned], version: int, items: list[Item]) -> None:
+        for item in items:
+            known = group.get(item.id)
+            if known is None:
+                group[item.id] = version, item
+            elif known[0] <= version:
+                self.receipts[known[0]].superseded += 1
+                group[item.id] = version, item
+            else:
+                self.receipts[version].superseded += 1
 
 
-def fold(lane: int, entries: Iterable[Entry]) -> Slice:
-    """What `entries` of `lane` come to. Raises UnreadableEntryError."""
-    result = Slice(lane)
-    for entry in entries:
-        version = position_of_entry(lane, entry.accepted_as).version
-        _fold_entry(result, entry, version)
-        result.receipts.append(Receipt(entry.connector_id, version, entry.meta.kind, entry.count))
-        known = result.last_versions.get(entry.connector_id, 0)
-        result.last_versions[entry.connector_id] = max(known, version)
-    return result
+def version_of(lane: int, entry: Entry) -> int:
+    """The version that an entry's writes carry."""
+    return position_of_entry(lane, entry.accepted_as).version
 
 
-def _fold_entry(result: Slice, entry: Entry, version: int) -> None:
-    """Adds what one submission brought. A heartbeat brings nothing: it says that its connector lives."""
-    try:
-        if entry.meta.kind == "items":
-            _fold_items(result, entry, version)
-        elif entry.meta.kind == "log":
-            _fold_log(result, entry, version)
-        elif entry.meta.kind == "webhook":
-            _fold_webhook(result, entry, version)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError) as fault:
-        raise UnreadableEntryError(str(fault)) from fault
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A part of one submission's rows. A heartbeat has none: it says that its connector lives."""
+
+    bytes: int
+    stream: str = ""
+    items: list[Item] = field(default_factory=list)
+    logs: list[LogEntry] = field(default_factory=list)
+    #: Place of the first log entry in its submission.
+    first_index: int = 0
 
 
-def _fold_items(result: Slice, entry: Entry, version: int) -> None:
-    batch = _ITEMS.decode(entry.body)
-    for item in batch.items:
-        _keep_newest(result.items, (entry.connector_id, batch.stream, item.id), _row(item, version))
+def _pieces(entry: Entry) -> Iterator[_Piece]:
+    """What one submission brought."""
+    if entry.meta.kind == "items":
+        yield from _item_pieces(entry.body)
+    elif entry.meta.kind == "log":
+        yield from _log_pieces(entry.body)
+    elif entry.meta.kind == "webhook":
+        yield _Piece(len(entry.body), entry.meta.stream, [_webhook_item(entry)])
 
 
-def _fold_log(result: Slice, entry: Entry, version: int) -> None:
-    batch = _LOG.decode(entry.body)
-    for index, one in enumerate(batch.entries):
-        row = LogRow(STORED_LEVELS[one.level.lower()], one.message, one.timestamp, one.context)
-        result.logs[entry.connector_id, version, index] = row
+def _item_pieces(body: bytes) -> Iterator[_Piece]:
+    if len(body) <= PIECE_BYTES:
+        batch = _ITEMS.decode(body)
+        yield _Piece(len(body), batch.stream, batch.items)
+        return
+    outline = _ITEMS_OUTLINE.decode(body)
+    for text_bytes, items in pieces(outline.items, _ITEM_LIST):
+        yield _Piece(text_bytes, outline.stream, items)
 
 
-def _fold_webhook(result: Slice, entry: Entry, version: int) -> None:
+def _log_pieces(body: bytes) -> Iterator[_Piece]:
+    index = 0
+    for text_bytes, logs in pieces(_LOG_OUTLINE.decode(body).entries, _LOG_LIST):
+        yield _Piece(text_bytes, logs=logs, first_index=index)
+        index += len(logs)
+
+
+def _webhook_item(entry: Entry) -> Item:
     members = {name: bytes(value) for name, value in _WEBHOOK.decode(entry.body).items()}
     item_id = _text(members[entry.meta.id_field])
     name = members.get("name", b"")
-    row = ItemRow(version, _text(name) if name.startswith(b'"') else None, _flattened(members), EMPTY_OBJECT)
-    _keep_newest(result.items, (entry.connector_id, entry.meta.stream, item_id), row)
-
-
-def _keep_newest(items: dict[ItemKey, ItemRow], key: ItemKey, row: ItemRow) -> None:
-    known = items.get(key)
-    if known is None or known.version <= row.version:
-        items[key] = row
-
-
-def _row(item: Item, version: int) -> ItemRow:
-    return ItemRow(version, item.name, item.fields, item.tags)
+    return Item(item_id, _text(name) if name.startswith(b'"') else None, _flattened(members))
 
 
 def _flattened(members: dict[str, bytes]) -> msgspec.Raw:

@@ -1,58 +1,93 @@
 """Writes a slice to Postgres in one transaction: all of it, or nothing.
 
-Every write is guarded by its version or its key, so a slice may be written again, whole or in other cuts, by another
-drain at the same time, and changes nothing that is newer. Rows go in as one statement over binary arrays, sorted by
-key, which is as fast as COPY into a temporary table and safe behind a pooler.
+Every write is guarded by its version or its key, and the lane's watermarks fence off a drain whose view of the lane is
+out of date. Rows go in as one statement a part over binary arrays, sorted by key, which is as fast as COPY into a
+temporary table and safe behind a pooler.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-import msgspec
 import psycopg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
 from shared import sql
 from shared.database import Connection
-from shared.request_id import position_of_entry, position_of_version
+from shared.request_id import position_of_version
 from shared.submission import Entry, encode_meta
+from workers import binary_arrays
+from workers.binary_arrays import bigint, bigint_array, jsonb_array, text, text_array
 from workers.fingerprint import fingerprint
-from workers.fold import ItemKey, ItemRow, LogKey, LogRow, Slice
+from workers.fold import LogRow, Part, Slice, Versioned, version_of
 
 #: A connector's last sign of life is written down again once it is so much newer.
 LIVENESS_STEP: Final = "5 seconds"
-_ROWS_A_STATEMENT: Final = 20_000
 _FIRST_WITH_TRANSACTION_TIMEOUT: Final = 170_000
 
-Key = TypeVar("Key", ItemKey, LogKey)
+#: Parameters of a statement over one part: of items, or of log entries.
+Columns = dict[str, Any]
 
 
-class _JsonTextDumper(Dumper):
-    """Hands JSON text to Postgres as it is: binary jsonb is a version byte and the text."""
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """How far a lane has come: the highest versions applied, and put aside as dead."""
 
-    format = Format.BINARY
-    oid = 3802  # jsonb
+    applied: int
+    dead: int
 
-    def dump(self, obj: msgspec.Raw) -> bytes:
-        """The bytes on the wire."""
-        return b"\x01" + bytes(obj)
+    def values(self, lane: int) -> dict[str, int]:
+        """What the queries take."""
+        return {"lane": lane, "applied": self.applied, "dead": self.dead}
+
+
+@dataclass(frozen=True, slots=True)
+class PartColumns:
+    """A part, packed for the wire: as far as a slice is prepared before its turn to be written has come."""
+
+    items: Columns | None
+    logs: Columns | None
+    #: Different items.
+    rows: int
 
 
 def prepare(connection: Connection) -> Connection:
     """Teaches a connection to write slices."""
-    connection.adapters.register_dumper(msgspec.Raw, _JsonTextDumper)
+    binary_arrays.register(connection.adapters)
+    # Where a part is compared with the table, it is looked up row by row, never by reading the table.
+    connection.execute("SET enable_hashjoin = off")
+    connection.execute("SET enable_mergejoin = off")
     if connection.info.server_version >= _FIRST_WITH_TRANSACTION_TIMEOUT:
         connection.execute("SET transaction_timeout = '60s'")
     return connection
 
 
+def read_watermarks(connection: Connection, lane: int) -> Watermarks:
+    """How far a lane has come."""
+    (row,) = connection.execute(sql.query("select_watermarks"), {"lane": lane}).fetchall()
+    return Watermarks(**row)
+
+
+def applied_versions(connection: Connection, lane: int, entries: Sequence[Entry]) -> set[int]:
+    """Versions of those entries that were applied before."""
+    values = {
+        "connector_ids": [entry.connector_id for entry in entries],
+        "versions": [version_of(lane, entry) for entry in entries],
+    }
+    return {row["version"] for row in connection.execute(sql.query("select_applied"), values).fetchall()}
+
+
+def columns_of(part: Part) -> PartColumns:
+    """Packs a part."""
+    rows = sum(map(len, part.items.values()))
+    return PartColumns(_item_columns(part) if rows else None, _log_columns(part.logs) if part.logs else None, rows)
+
+
 @contextlib.contextmanager
-def _in_one_flight(connection: Connection) -> Iterator[None]:
-    """A transaction whose statements travel together, COMMIT with them.
+def _in_one_flight(connection: Connection, meanwhile: Callable[[], None]) -> Iterator[None]:
+    """A transaction whose statements travel together, COMMIT with them; `meanwhile` is done while Postgres works.
 
     Postgres can then end it without us. Were COMMIT sent after the answers, a worker that hangs in between would leave
     the lane's row locked: within a pipeline, Postgres does not count the session as idle and never ends it.
@@ -62,31 +97,69 @@ def _in_one_flight(connection: Connection) -> Iterator[None]:
             connection.execute("BEGIN")
             yield
             connection.execute("COMMIT")
+            meanwhile()
     except BaseException:
         with contextlib.suppress(psycopg.Error):  # a lost connection has rolled back by itself
             connection.rollback()
         raise
 
 
-def write_slice(connection: Connection, result: Slice) -> None:
-    """Writes all that a slice came to. Raises psycopg.Error, with nothing written."""
-    with _in_one_flight(connection):
-        connection.execute(sql.query("lock_lane"), {"lane": result.lane})
-        for keys in _chunks(sorted(result.items)):
-            connection.execute(sql.query("upsert_items"), _item_columns(keys, result.items))
-        for places in _chunks(sorted(result.logs)):
-            connection.execute(sql.query("insert_logs"), _log_columns(places, result.logs))
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a slice."""
+
+    watermarks: Watermarks
+    #: Different items of it, and how many of their rows were written; the others held the same state, or a newer one.
+    items: int
+    rows: int
+
+
+def write_slice(
+    connection: Connection,
+    result: Slice,
+    watermarks: Watermarks,
+    parts: Iterable[PartColumns] | None = None,
+    *,
+    mostly_unchanged: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Written:
+    """Writes all that a slice came to, none of which was applied before.
+
+    `parts`: its parts, where they are packed already. Raises psycopg.Error or UnreadableEntryError, with nothing
+    written; LockNotAvailable where the lane is another drain's, or its watermarks have moved.
+    """
+    upsert = sql.query("upsert_changed_items" if mostly_unchanged else "upsert_items")
+    late = any(version <= watermarks.applied for version in result.receipts)
+    after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
+    items, upserts, late_parts = 0, [], []
+    with _in_one_flight(connection, meanwhile):
+        connection.execute(sql.query("claim_lane"), watermarks.values(result.lane))
+        for part in map(columns_of, result.parts()) if parts is None else parts:
+            if part.items:
+                items += part.rows
+                upserts.append(connection.execute(upsert, {**part.items, "dead_version": watermarks.dead}))
+                late_parts += [part.items] if late else []
+            if part.logs:
+                connection.execute(sql.query("insert_logs"), part.logs)
         connection.execute(sql.query("insert_receipts"), _receipt_columns(result))
-        connection.execute(sql.query("delete_applied_dead_letters"), _receipt_keys(result))
-        connection.execute(sql.query("upsert_liveness"), _liveness_columns(result.lane, result.last_versions))
-        connection.execute(sql.query("advance_lane"), {"lane": result.lane, "version": result.highest_version})
+        if late:
+            for columns in late_parts:
+                connection.execute(sql.query("count_superseded"), columns)
+            connection.execute(sql.query("delete_applied_dead_letters"), _receipt_keys(result))
+        connection.execute(sql.query("upsert_liveness"), _liveness_columns(result))
+        connection.execute(sql.query("move_watermarks"), after.values(result.lane))
+    return Written(after, items, sum(cursor.rowcount for cursor in upserts))
 
 
-def write_dead_letter(connection: Connection, lane: int, entry: Entry, *, reason: str, detail: str) -> None:
+def write_dead_letter(
+    connection: Connection, lane: int, entry: Entry, watermarks: Watermarks, *, reason: str, detail: str
+) -> Watermarks:
     """Puts a submission that can never be applied aside, whole; one that is there already gets the new reason."""
+    version = version_of(lane, entry)
+    after = Watermarks(max(watermarks.applied, version), max(watermarks.dead, version))
     values = {
         "connector_id": entry.connector_id,
-        "version": position_of_entry(lane, entry.accepted_as).version,
+        "version": version,
         "lane": lane,
         "meta": encode_meta(entry.meta).decode(),
         "received": entry.count,
@@ -96,68 +169,73 @@ def write_dead_letter(connection: Connection, lane: int, entry: Entry, *, reason
         "fingerprint": fingerprint(reason, detail),
     }
     with connection.transaction():
-        # Another drain on this lane may just have applied it: then it is not dead.
-        connection.execute(sql.query("lock_lane"), {"lane": lane})
+        connection.execute(sql.query("claim_lane"), watermarks.values(lane))
         connection.execute(sql.query("insert_dead_letter"), values)
-        connection.execute(sql.query("advance_lane"), {"lane": lane, "version": values["version"]})
+        connection.execute(sql.query("move_watermarks"), after.values(lane))
+    return after
 
 
-def _chunks(keys: list[Key]) -> Iterator[list[Key]]:
-    """One submission may hold millions of rows; no statement does."""
-    for start in range(0, len(keys), _ROWS_A_STATEMENT):
-        yield keys[start : start + _ROWS_A_STATEMENT]
-
-
-def _item_columns(keys: list[ItemKey], items: dict[ItemKey, ItemRow]) -> dict[str, list[Any]]:
-    rows = [items[key] for key in keys]
+def _item_columns(part: Part) -> Columns:
+    """Sorted by key, so that two drains can't deadlock, and neighbours are written one after the other."""
+    connectors: list[bytes] = []
+    streams: list[bytes] = []
+    ids: list[str] = []
+    rows: list[Versioned] = []
+    for connector_id, stream in sorted(part.items):
+        group = part.items[connector_id, stream]
+        in_order = sorted(group)
+        connectors += [bigint(connector_id)] * len(group)
+        streams += [text(stream)] * len(group)
+        ids += in_order
+        rows += [group[item_id] for item_id in in_order]
     return {
-        "connector_ids": [key[0] for key in keys],
-        "streams": [key[1] for key in keys],
-        "ids": [key[2] for key in keys],
-        "names": [row.name for row in rows],
-        "fields": [row.fields for row in rows],
-        "tags": [row.tags for row in rows],
-        "versions": [row.version for row in rows],
+        "connector_ids": bigint_array(connectors),
+        "streams": text_array(streams),
+        "ids": text_array([text(item_id) for item_id in ids]),
+        "names": text_array([text(item.name) for _, item in rows]),
+        "fields": jsonb_array([item.fields for _, item in rows]),
+        "tags": jsonb_array([item.tags for _, item in rows]),
+        "versions": bigint_array([bigint(version) for version, _ in rows]),
     }
 
 
-def _log_columns(keys: list[LogKey], logs: dict[LogKey, LogRow]) -> dict[str, list[Any]]:
-    rows = [logs[key] for key in keys]
+def _log_columns(logs: list[LogRow]) -> Columns:
     return {
-        "connector_ids": [key[0] for key in keys],
-        "versions": [key[1] for key in keys],
-        "indexes": [key[2] for key in keys],
-        "levels": [row.level for row in rows],
-        "messages": [row.message for row in rows],
-        "timestamps": [row.timestamp for row in rows],
-        "contexts": [row.context for row in rows],
+        "connector_ids": bigint_array([bigint(row.connector_id) for row in logs]),
+        "versions": bigint_array([bigint(row.version) for row in logs]),
+        "indexes": bigint_array([bigint(row.index) for row in logs]),
+        "levels": text_array([text(row.level) for row in logs]),
+        "messages": text_array([text(row.message) for row in logs]),
+        "timestamps": text_array([text(row.timestamp) for row in logs]),
+        "contexts": jsonb_array([row.context for row in logs]),
     }
 
 
-def _receipt_columns(result: Slice) -> dict[str, Any]:
-    receipts = sorted(result.receipts, key=lambda receipt: (receipt.connector_id, receipt.version))
+def _receipt_columns(result: Slice) -> Columns:
+    receipts = sorted(result.receipts.values(), key=lambda receipt: (receipt.connector_id, receipt.version))
     return {
         "lane": result.lane,
         "connector_ids": [receipt.connector_id for receipt in receipts],
         "versions": [receipt.version for receipt in receipts],
         "kinds": [receipt.kind for receipt in receipts],
         "received": [receipt.received for receipt in receipts],
+        "superseded": [receipt.superseded for receipt in receipts],
     }
 
 
-def _receipt_keys(result: Slice) -> dict[str, Any]:
+def _receipt_keys(result: Slice) -> Columns:
     return {
-        "connector_ids": [receipt.connector_id for receipt in result.receipts],
-        "versions": [receipt.version for receipt in result.receipts],
-        "lowest": min(receipt.version for receipt in result.receipts),
-        "highest": max(receipt.version for receipt in result.receipts),
+        "connector_ids": [receipt.connector_id for receipt in result.receipts.values()],
+        "versions": list(result.receipts),
+        "lowest": min(result.receipts),
+        "highest": result.highest_version,
     }
 
 
-def _liveness_columns(lane: int, last_versions: dict[int, int]) -> dict[str, Any]:
-    connectors = sorted(last_versions)
+def _liveness_columns(result: Slice) -> Columns:
+    last = sorted(result.last_versions.items())
     return {
-        "connector_ids": connectors,
-        "last_seen_at": [position_of_version(lane, last_versions[one]).received_at for one in connectors],
+        "connector_ids": [connector_id for connector_id, _ in last],
+        "last_seen_at": [position_of_version(result.lane, version).received_at for _, version in last],
         "step": LIVENESS_STEP,
     }

@@ -18,13 +18,17 @@ SELECT count(*)::int AS lanes FROM lanes;
 -- Above what a lane that is created anew has to start.
 SELECT applied_version FROM lanes WHERE lane = %(lane)s;
 
--- name: lock_lane
--- Keeps a second drain of the lane (an expired lease) from writing beside the first: it fails at once, and leaves.
-SELECT FROM lanes WHERE lane = %(lane)s FOR UPDATE NOWAIT;
+-- name: select_watermarks
+-- How far a lane has come: the highest versions that were applied, and that were put aside as dead.
+SELECT applied_version AS applied, dead_version AS dead FROM lanes WHERE lane = %(lane)s;
 
--- name: advance_lane
--- Remembers the highest version applied.
-UPDATE lanes SET applied_version = %(version)s WHERE lane = %(lane)s AND applied_version < %(version)s;
+-- name: claim_lane
+-- Keeps a second drain of the lane (an expired lease) from writing beside the first: it fails at once, and leaves.
+SELECT claim_lane(%(lane)s::smallint, %(applied)s::bigint, %(dead)s::bigint);
+
+-- name: move_watermarks
+-- Remembers how far the lane has come now.
+UPDATE lanes SET applied_version = %(applied)s, dead_version = %(dead)s WHERE lane = %(lane)s;
 
 -- name: select_least_used_lane
 -- Where the next connector goes: the lane with the fewest.

@@ -1,13 +1,13 @@
 -- What connectors log.
 
 -- name: insert_logs
--- Adds the log entries of a slice; a repeated delivery changes nothing.
+-- Adds log entries; one that is there already stays.
 INSERT INTO connector_logs (connector_id, version, index, logged_at, level, message, context)
 SELECT connector_id, version, index, coalesce(logged_at::timestamptz, version_time(version)), level, message, context
 FROM unnest(
-    %(connector_ids)b::bigint[], %(versions)b::bigint[], %(indexes)b::int[], %(timestamps)b::text[],
+    %(connector_ids)b::bigint[], %(versions)b::bigint[], %(indexes)b::bigint[], %(timestamps)b::text[],
     %(levels)b::text[], %(messages)b::text[], %(contexts)b::jsonb[]
-) AS slice (connector_id, version, index, logged_at, level, message, context)
+) AS part (connector_id, version, index, logged_at, level, message, context)
 ON CONFLICT (connector_id, version, index) DO NOTHING;
 
 -- name: select_logs

@@ -1,12 +1,35 @@
 -- What became of each submission.
 
 -- name: insert_receipts
--- Records that submissions were applied; a repeated delivery changes nothing.
-INSERT INTO receipts (connector_id, version, lane, kind, received)
-SELECT connector_id, version, %(lane)s, kind, received
-FROM unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[], %(kinds)b::text[], %(received)b::int[])
-    AS slice (connector_id, version, kind, received)
+-- Records that submissions were applied; what another drain has recorded in the meantime stays.
+INSERT INTO receipts (connector_id, version, lane, kind, received, superseded)
+SELECT connector_id, version, %(lane)s, kind, received, superseded
+FROM unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[], %(kinds)b::text[], %(received)b::int[],
+            %(superseded)b::int[])
+    AS slice (connector_id, version, kind, received, superseded)
 ON CONFLICT (connector_id, version) DO NOTHING;
+
+-- name: select_applied
+-- Which of some submissions have been applied.
+SELECT version
+FROM receipts
+JOIN unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[]) AS asked (connector_id, version)
+  USING (connector_id, version);
+
+-- name: count_superseded
+-- Adds to the receipts of late submissions what is not written since the table holds a newer state; only to receipts of
+-- this very transaction, whose time they bear.
+UPDATE receipts
+SET superseded = superseded + lost.items
+FROM (
+    SELECT part.connector_id, part.version, count(*)::int AS items
+    FROM unnest(%(connector_ids)b::bigint[], %(streams)b::text[], %(ids)b::text[], %(versions)b::bigint[])
+        AS part (connector_id, stream, id, version)
+    JOIN items USING (connector_id, stream, id)
+    WHERE items.version > part.version
+    GROUP BY part.connector_id, part.version
+) AS lost
+WHERE receipts.connector_id = lost.connector_id AND receipts.version = lost.version AND receipts.applied_at = now();
 
 -- name: upsert_liveness
 -- Moves the connectors' last sign of life forward, in steps: a heartbeat a second is not a row update a second. Rows

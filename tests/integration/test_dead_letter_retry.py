@@ -31,7 +31,7 @@ from tests.integration.lane_tools import NO_LIMIT, Lane
 from workers import drain as drain_module
 from workers.lease import Lease
 from workers.sweep import Sweeper
-from workers.write import write_dead_letter
+from workers.write import read_watermarks, write_dead_letter
 
 LOG = Meta("log")
 LOGGED = json.dumps({"entries": [{"level": "info", "message": "one"}, {"level": "info", "message": "two"}]}).encode()
@@ -153,7 +153,7 @@ def test_killed_between_append_and_wake_up_the_letter_is_applied_all_the_same(
     lane.assert_empty()
 
 
-@pytest.mark.parametrize("phase", ["fold", "write_slice", "_settle", "release"])
+@pytest.mark.parametrize("phase", ["Slice", "write_slice", "_settle", "release"])
 def test_a_worker_killed_in_any_phase_of_a_retry_loses_nothing(
     lane: Lane, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
@@ -191,7 +191,14 @@ def test_what_was_applied_in_another_delivery_is_not_dead(lane: Lane) -> None:
     lane.drain_once()
 
     entry = Entry(entry_id, lane.connector_id, Meta("items"), 1, b"{}")
-    write_dead_letter(lane.connection, lane.number, entry, reason="57014", detail="came again, and died")
+    write_dead_letter(
+        lane.connection,
+        lane.number,
+        entry,
+        read_watermarks(lane.connection, lane.number),
+        reason="57014",
+        detail="came again, and died",
+    )
 
     assert letters(lane) == []
 
@@ -199,7 +206,9 @@ def test_what_was_applied_in_another_delivery_is_not_dead(lane: Lane) -> None:
 def test_a_redelivered_entry_that_passes_now_leaves_no_letter(lane: Lane) -> None:
     entry_id = lane.append({"id": "a", "fields": {"n": 1}})
     entry = Entry(entry_id, lane.connector_id, Meta("items"), 1, b"{}")
-    write_dead_letter(lane.connection, lane.number, entry, reason="r", detail="d")  # and killed before it settled
+    write_dead_letter(
+        lane.connection, lane.number, entry, read_watermarks(lane.connection, lane.number), reason="r", detail="d"
+    )  # and killed before it settled
 
     lane.drain_once()
 

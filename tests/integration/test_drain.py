@@ -15,10 +15,10 @@ from shared.submission import Entry
 from shared.wakeup import wake_queue
 from tests.integration.lane_tools import Lane, batch
 from workers import drain as drain_module
-from workers.fold import fold
+from workers.fold import Slice
 from workers.lease import Lease
 from workers.sweep import Sweeper
-from workers.write import write_slice
+from workers.write import read_watermarks, write_slice
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_lane_is_drained_to_the_last_state_and_left_empty(lane: Lane) -> None:
     assert lane.redis.exists(lane.keys.lease) == 0
 
 
-@pytest.mark.parametrize("phase", ["fold", "write_slice", "_settle", "release"])
+@pytest.mark.parametrize("phase", ["Slice", "write_slice", "_settle", "release"])
 def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
     owner = {"_settle": drain_module.Drain, "release": Lease}.get(phase, drain_module)
@@ -74,7 +74,8 @@ def test_a_repeated_delivery_of_an_older_state_changes_nothing(lane: Lane) -> No
 
     for entries in (newer, read, newer):
         decoded = [Entry.decode(entry_id, fields) for entry_id, fields in entries]
-        write_slice(lane.connection, fold(lane.number, decoded))
+        watermarks = read_watermarks(lane.connection, lane.number)
+        write_slice(lane.connection, Slice(lane.number, decoded), watermarks)
 
     assert lane.counters() == {"a": 2}
     assert len(lane.rows("SELECT FROM receipts")) == 2

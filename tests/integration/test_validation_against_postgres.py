@@ -17,7 +17,7 @@ from ingest_api.validation import validate_items, validate_log_entries, validate
 from shared.limits import MAX_NUMBER_DIGITS
 from shared.submission import Entry, Kind, Meta
 from tests.bodies import ANYTHING, BATCHES, LOGS, damaged
-from workers.fold import Slice, fold
+from tests.folded import Folded, folded
 
 # The connection is shared by a test's examples, on purpose: each of them only selects.
 settings_ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -38,18 +38,18 @@ def accepted(judge: Callable[..., object], *arguments: object) -> bool:
     return True
 
 
-def folded(kind: Kind, body: bytes) -> Slice:
+def what_comes_of(kind: Kind, body: bytes) -> Folded:
     meta = Meta(kind, stream="s", id_field="id")
-    return fold(0, [Entry(entry_id="1700000000000-0", connector_id=1, meta=meta, count=0, body=body)])
+    return folded(0, [Entry(entry_id="1700000000000-0", connector_id=1, meta=meta, count=0, body=body)])
 
 
-def assert_taken(connection: psycopg.Connection[Any], result: Slice) -> None:
+def assert_taken(connection: psycopg.Connection[Any], result: Folded) -> None:
     texts = [text for _, *rest in result.items for text in rest]
-    texts += [row.name for row in result.items.values() if row.name is not None]
-    texts += [text for row in result.logs.values() for text in (row.level, row.message)]
-    objects = [text for row in result.items.values() for text in (row.fields, row.tags)]
-    objects += [row.context for row in result.logs.values()]
-    times = [row.timestamp for row in result.logs.values() if row.timestamp is not None]
+    texts += [item.name for _, item in result.items.values() if item.name is not None]
+    texts += [text for row in result.logs for text in (row.level, row.message)]
+    objects = [text for _, item in result.items.values() for text in (item.fields, item.tags)]
+    objects += [row.context for row in result.logs]
+    times = [row.timestamp for row in result.logs if row.timestamp is not None]
     assert [row[0] for row in connection.execute("SELECT unnest(%s::text[])", [texts])] == texts
     connection.execute("SELECT unnest(%s::text[])::jsonb", [[bytes(text).decode() for text in objects]]).fetchall()
     connection.execute("SELECT unnest(%s::text[])::timestamptz", [times]).fetchall()
@@ -59,21 +59,21 @@ def assert_taken(connection: psycopg.Connection[Any], result: Slice) -> None:
 @given(body=damaged(BATCHES))
 def test_accepted_items_can_be_stored(connection: psycopg.Connection[Any], body: bytes) -> None:
     if accepted(validate_items, body):
-        assert_taken(connection, folded("items", body))
+        assert_taken(connection, what_comes_of("items", body))
 
 
 @settings_
 @given(body=damaged(LOGS))
 def test_accepted_log_entries_can_be_stored(connection: psycopg.Connection[Any], body: bytes) -> None:
     if accepted(validate_log_entries, body):
-        assert_taken(connection, folded("log", body))
+        assert_taken(connection, what_comes_of("log", body))
 
 
 @settings_
 @given(body=damaged(st.builds('{{"a":{},"name":{},"id":"a"}}'.format, ANYTHING, ANYTHING)))
 def test_an_accepted_webhook_can_be_stored(connection: psycopg.Connection[Any], body: bytes) -> None:
     if accepted(validate_webhook, body, "id"):
-        assert_taken(connection, folded("webhook", body))
+        assert_taken(connection, what_comes_of("webhook", body))
 
 
 ZEROS = st.sampled_from(["", "0", "0" * 15, "0" * 990, "0" * 999, "0" * 1000, "0" * 20_000, "0" * 140_000])

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from shared.request_id import position_of_entry
 from shared.submission import Entry, Meta
-from workers.fold import UnreadableEntryError, fold
+from tests.folded import folded
+from workers import fold as fold_module
+from workers.fold import UnreadableEntryError
 
 LANE = 3
 
@@ -22,30 +24,32 @@ def entry(sequence: int, items: list[dict[str, object]], *, stream: str = "agent
 
 
 def states(entries: list[Entry]) -> dict[tuple[int, str, str], tuple[int, bytes]]:
-    return {key: (row.version, bytes(row.fields)) for key, row in fold(LANE, entries).items.items()}
+    return {key: (version, bytes(item.fields)) for key, (version, item) in folded(LANE, entries).items.items()}
 
 
 def test_the_last_of_two_items_with_one_id_counts() -> None:
     batch = entry(1, [{"id": "a", "fields": {"n": 1}}, {"id": "a", "fields": {"n": 2}}])
 
-    result = fold(LANE, [batch])
+    result = folded(LANE, [batch])
 
-    assert [bytes(row.fields) for row in result.items.values()] == [b'{"n": 2}']
-    assert result.receipts[0].received == 2
+    assert [bytes(item.fields) for _, item in result.items.values()] == [b'{"n": 2}']
+    assert (result.receipts[0].received, result.receipts[0].superseded) == (2, 1)
 
 
 def test_missing_members_become_empty_objects() -> None:
-    result = fold(LANE, [entry(1, [{"id": "a"}, {"id": "b", "name": None}])])
+    result = folded(LANE, [entry(1, [{"id": "a"}, {"id": "b", "name": None}])])
 
-    assert {(bytes(row.fields), bytes(row.tags), row.name) for row in result.items.values()} == {(b"{}", b"{}", None)}
+    assert {(bytes(item.fields), bytes(item.tags), item.name) for _, item in result.items.values()} == {
+        (b"{}", b"{}", None)
+    }
 
 
 def test_field_values_stay_the_text_that_came() -> None:
     body = b'{"items":[{"fields":{"n": 12345678901234567890123, "x": 1.10},"id":"a"}],"stream":"s"}'
 
-    result = fold(LANE, [Entry("1-1", 1, Meta("items"), 1, body)])
+    result = folded(LANE, [Entry("1-1", 1, Meta("items"), 1, body)])
 
-    assert bytes(result.items[1, "s", "a"].fields) == b'{"n": 12345678901234567890123, "x": 1.10}'
+    assert bytes(result.items[1, "s", "a"][1].fields) == b'{"n": 12345678901234567890123, "x": 1.10}'
 
 
 def test_connectors_and_streams_do_not_mix() -> None:
@@ -55,7 +59,7 @@ def test_connectors_and_streams_do_not_mix() -> None:
         entry(3, [{"id": "a"}], stream="queues"),
     ]
 
-    result = fold(LANE, entries)
+    result = folded(LANE, entries)
 
     assert set(result.items) == {(1, "agents", "a"), (2, "agents", "a"), (1, "queues", "a")}
     assert result.last_versions == {
@@ -66,8 +70,8 @@ def test_connectors_and_streams_do_not_mix() -> None:
 
 def webhook(body: bytes, id_field: str = "id") -> tuple[str, str | None, bytes]:
     """The one item that a webhook's body becomes: id, name, fields."""
-    result = fold(LANE, [Entry("1-1", 1, Meta("webhook", stream="hooks", id_field=id_field), 1, body)])
-    [((connector, stream, item_id), row)] = result.items.items()
+    result = folded(LANE, [Entry("1-1", 1, Meta("webhook", stream="hooks", id_field=id_field), 1, body)])
+    [((connector, stream, item_id), (_, row))] = result.items.items()
     assert (connector, stream, bytes(row.tags)) == (1, "hooks", b"{}")
     return item_id, row.name, bytes(row.fields)
 
@@ -103,24 +107,24 @@ def test_log_entries_are_keyed_by_their_place_and_levels_are_stored_in_one_spell
     body = b'{"entries":[{"level":"WARNING","message":"m"},{"level":"Critical","message":"n","context":{"x":1.10}}]}'
     entry_id = "1700000000000-1"
 
-    result = fold(LANE, [Entry(entry_id, 1, Meta("log"), 2, body)] * 2)
+    result = folded(LANE, [Entry(entry_id, 1, Meta("log"), 2, body)])
 
     version = position_of_entry(LANE, entry_id).version
-    assert [(key, row.level, bytes(row.context)) for key, row in result.logs.items()] == [
-        ((1, version, 0), "warn", b"{}"),
-        ((1, version, 1), "fatal", b'{"x":1.10}'),
+    assert [(row.connector_id, row.version, row.index, row.level, bytes(row.context)) for row in result.logs] == [
+        (1, version, 0, "warn", b"{}"),
+        (1, version, 1, "fatal", b'{"x":1.10}'),
     ]
 
 
 def test_a_heartbeat_is_a_sign_of_life_and_a_receipt() -> None:
-    result = fold(LANE, [Entry("5-1", 9, Meta("heartbeat"), 0, b"")])
+    result = folded(LANE, [Entry("5-1", 9, Meta("heartbeat"), 0, b"")])
 
-    assert (result.items, result.logs, list(result.last_versions), len(result.receipts)) == ({}, {}, [9], 1)
+    assert (result.items, result.logs, list(result.last_versions), len(result.receipts)) == ({}, [], [9], 1)
 
 
 def test_a_body_that_is_no_batch_can_never_be_applied() -> None:
     with pytest.raises(UnreadableEntryError):
-        fold(LANE, [Entry("1-1", 1, Meta("items"), 1, b'{"stream":')])
+        folded(LANE, [Entry("1-1", 1, Meta("items"), 1, b'{"stream":')])
 
 
 entry_lists = st.lists(
@@ -133,11 +137,28 @@ entry_lists = st.lists(
 
 
 @given(entry_lists, st.randoms(use_true_random=False))
-def test_the_fold_is_the_same_in_any_order_and_for_repeated_deliveries(entries: list[Entry], random: Random) -> None:
-    shuffled = entries + random.choices(entries, k=3)
-    random.shuffle(shuffled)
+def test_the_fold_is_the_same_in_any_order(entries: list[Entry], random: Random) -> None:
+    shuffled = random.sample(entries, k=len(entries))
 
     assert states(shuffled) == states(entries)
+
+
+@given(entry_lists, st.randoms(use_true_random=False))
+def test_what_was_received_is_written_or_superseded(entries: list[Entry], random: Random) -> None:
+    result = folded(LANE, random.sample(entries, k=len(entries)))
+
+    written = [version for version, _ in result.items.values()]
+    for receipt in result.receipts:
+        assert receipt.received == written.count(receipt.version) + receipt.superseded
+
+
+@given(entry_lists, st.integers(1, 5))
+def test_cut_into_parts_a_slice_comes_to_the_same(entries: list[Entry], rows: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold_module, "PART_ROWS", rows)
+        cut = states(entries)
+
+    assert cut == states(entries)
 
 
 @given(entry_lists)

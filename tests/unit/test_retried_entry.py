@@ -6,7 +6,7 @@ import json
 
 from shared.request_id import position_of_entry
 from shared.submission import Entry
-from workers.fold import fold
+from tests.folded import folded
 
 LANE, FIRST, SECOND = 3, "1700000000000-1", "1700000000000-2"
 
@@ -27,9 +27,9 @@ def test_an_entry_stands_where_it_was_first_accepted() -> None:
 
 
 def test_a_retried_entry_does_not_replace_the_newer_state_before_it_in_the_slice() -> None:
-    result = fold(LANE, [entry(SECOND, 2), retried("1800000000000-7", 1)])
+    result = folded(LANE, [entry(SECOND, 2), retried("1800000000000-7", 1)])
 
-    assert json.loads(bytes(result.items[1, "s", "a"].fields)) == {"n": 2}
+    assert json.loads(bytes(result.items[1, "s", "a"][1].fields)) == {"n": 2}
     assert [receipt.version for receipt in result.receipts] == [
         position_of_entry(LANE, SECOND).version,
         position_of_entry(LANE, FIRST).version,
