@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -90,12 +90,13 @@ class Fleet:
             self._add(f"api-{number}", partial(self._api, number))
         self.set_workers(workers)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Starts all of them."""
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._keeper.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Ends all of them, and what stands between."""
         self._stopped.set()
         self._keeper.join()
         for slot in self._slots.values():
@@ -195,9 +196,12 @@ class Fleet:
 
     def _keep(self) -> None:
         while not self._stopped.wait(_LOOK_SECONDS):
-            with self._lock:
-                for slot in self._slots.values():
-                    self._look_after(slot)
+            try:
+                with self._lock:
+                    for slot in self._slots.values():
+                        self._look_after(slot)
+            except OSError as fault:  # no memory for another process, say: tried again
+                self.deserters.append(f"a process could not be started: {fault!r}")
 
     def _look_after(self, slot: Slot) -> None:
         if slot.process is not None and slot.process.runs:

@@ -97,31 +97,36 @@ class Watch(threading.Thread):
             self.went_back.append(f"{account.name} {key}: (version, counter) {before} became {now}")
 
 
-def judge_rows(fleet: Fleet, accounts: Iterable[Account]) -> tuple[Faults, dict[str, Balance]]:
-    """What Postgres holds, of all connectors."""
-    faults = Faults(*_ROW_FAULTS)
-    balances = {}
-    with fleet.database.connect() as connection:
-        for account in accounts:
-            _judge_items(connection, account, faults)
-            _judge_logs(connection, account, faults)
-            balances[account.name] = _judge_submissions(connection, account, faults)
-        known = [account.id for account in accounts]
-        for table in ("items", "connector_logs", "receipts", "dead_letters"):
-            query = f"SELECT count(*) AS rows FROM {table} WHERE connector_id <> ALL (%s)"  # noqa: S608 - ours
-            if rows := connection.execute(query, (known,)).fetchall()[0]["rows"]:
-                faults.add("invented rows", f"{rows} {table} of nobody", rows)
+Connection = psycopg.Connection[dict[str, Any]]
+
+
+def judge_rows(connection: Connection, accounts: Iterable[Account]) -> tuple[Faults, dict[str, Balance]]:
+    """What Postgres holds of these connectors."""
+    faults, balances = Faults(*_ROW_FAULTS), {}
+    for account in accounts:
+        _judge_items(connection, account, faults)
+        _judge_logs(connection, account, faults)
+        balances[account.name] = _judge_submissions(connection, account, faults)
     return faults, balances
 
 
-def _rows(connection: psycopg.Connection[dict[str, Any]], query: str, *values: object) -> Iterator[dict[str, Any]]:
+def judge_strangers(connection: Connection, accounts: Iterable[Account], faults: Faults) -> None:
+    """What it holds of connectors that sent nothing."""
+    known = [account.id for account in accounts]
+    for table in ("items", "connector_logs", "receipts", "dead_letters"):
+        query = f"SELECT count(*) AS rows FROM {table} WHERE connector_id <> ALL (%s)"  # noqa: S608 - ours
+        if rows := connection.execute(query, (known,)).fetchall()[0]["rows"]:
+            faults.add("invented rows", f"{rows} {table} of nobody", rows)
+
+
+def _rows(connection: Connection, query: str, *values: object) -> Iterator[dict[str, Any]]:
     """Some at a time: they may be many, and large."""
     with connection.transaction(), connection.cursor("judge") as cursor:
         cursor.itersize = _ROWS_AT_ONCE
         yield from cursor.execute(query, values)
 
 
-def _judge_items(connection: psycopg.Connection[dict[str, Any]], account: Account, faults: Faults) -> None:
+def _judge_items(connection: Connection, account: Account, faults: Faults) -> None:
     query = "SELECT stream, id, version, name, fields::text, tags::text FROM items WHERE connector_id = %s"
     debts = account.ledger.items
     found = set()
@@ -153,7 +158,7 @@ def _fault_of_item(debt: ItemDebt, version: int, counter: int) -> str:
     return "" if unsure else "regressed"
 
 
-def _judge_logs(connection: psycopg.Connection[dict[str, Any]], account: Account, faults: Faults) -> None:
+def _judge_logs(connection: Connection, account: Account, faults: Faults) -> None:
     query = "SELECT level, message, context::text, index FROM connector_logs WHERE connector_id = %s"
     found: dict[str, Counter[int]] = {}
     for row in _rows(connection, query, account.id):
@@ -179,14 +184,14 @@ def _judge_logs(connection: psycopg.Connection[dict[str, Any]], account: Account
 
 
 def _judge_submissions(
-    connection: psycopg.Connection[dict[str, Any]], account: Account, faults: Faults
+    connection: Connection, account: Account, faults: Faults
 ) -> Balance:  # fmt: skip
     """Accepted = applied + superseded + dead, submission by submission."""
     ledger, balance = account.ledger, Balance(account.ledger.received)
     owed = set(ledger.versions)
     if len(owed) != len(ledger.versions):
         faults.add("unbalanced", f"{account.name}: {len(ledger.versions) - len(owed)} request ids were given twice")
-    query = "SELECT version, kind, received, coalesce((to_jsonb(receipts) ->> 'superseded')::int, 0) AS superseded FROM receipts WHERE connector_id = %s"
+    query = "SELECT version, received, superseded FROM receipts WHERE connector_id = %s"
     for row in _rows(connection, query, account.id):
         if not 0 <= row["superseded"] <= row["received"]:
             faults.add("unbalanced", f"{account.name}: {row}")
@@ -210,7 +215,7 @@ def _judge_submissions(
 
 
 def _judge_dead(
-    connection: psycopg.Connection[dict[str, Any]], account: Account, balance: Balance, faults: Faults
+    connection: Connection, account: Account, balance: Balance, faults: Faults
 ) -> None:  # fmt: skip
     ledger: Ledger = account.ledger
     balance.accepted += len(ledger.poison)

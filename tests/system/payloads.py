@@ -82,7 +82,7 @@ def stored(key: ItemKey, counter: int) -> tuple[str | None, Any, Any]:
     made = state(key, counter)
     nested = key[0] == HOOKS
     fields = {name: json.dumps(text) if nested and text[0] in "{[" else text for name, text in made.fields.items()}
-    return made.name, read_exactly(_object(fields)), read_exactly(_object(made.tags))
+    return made.name, read_exactly(json_object(fields)), read_exactly(json_object(made.tags))
 
 
 def read_exactly(text: str) -> Any:
@@ -101,7 +101,7 @@ def batch_of(stream: str, states: Sequence[tuple[str, int]], *, packed: bool) ->
 def webhook_of(item_id: str, counter: int) -> Submission:
     """The same for one item, by webhook."""
     key = HOOKS, item_id
-    body = _object(state(key, counter).fields).encode()
+    body = json_object(state(key, counter).fields).encode()
     return Submission(f"/api/webhook/{HOOKS}?idField=id", body, JSON, 1, {key: counter})
 
 
@@ -151,10 +151,12 @@ def _log_entry(producer: str, number: int, index: int) -> tuple[str, str, str]:
 def _item(key: ItemKey, counter: int) -> str:
     made = state(key, counter)
     name = json.dumps(made.name, ensure_ascii=False)
-    return f'{{"id":{json.dumps(key[1])},"name":{name},"fields":{_object(made.fields)},"tags":{_object(made.tags)}}}'
+    fields, tags = json_object(made.fields), json_object(made.tags)
+    return json_object({"id": json.dumps(key[1]), "name": name, "fields": fields, "tags": tags})
 
 
-def _object(members: dict[str, str]) -> str:
+def json_object(members: dict[str, str]) -> str:
+    """An object, of its members' JSON texts."""
     return f"{{{','.join(f'{json.dumps(name)}:{text}' for name, text in members.items())}}}"
 
 

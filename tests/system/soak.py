@@ -11,6 +11,7 @@ import argparse
 import random
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ from rich.console import Console
 
 from tests.system.faults import FAULTS, UNAVAILABLE, Fault
 from tests.system.fleet import Fleet
-from tests.system.judge import Watch, judge_redis, judge_rows, memory_of
+from tests.system.judge import Watch, judge_redis, judge_rows, judge_strangers, memory_of
 from tests.system.ledger import version_of_entry
 from tests.system.look import lane_of, until
 from tests.system.processes import wait_until
@@ -93,27 +94,35 @@ class Soak:
     def run(self) -> Report:
         """From the first process to the verdict."""
         plan = self._plan
-        with running(self._folder, WORKERS=0) as stack, Fleet(stack, apis=plan.apis, workers=plan.workers) as fleet:
-            self._fleet = fleet
+        with running(self._folder, WORKERS=0) as stack:
+            self._fleet = fleet = Fleet(stack, apis=plan.apis, workers=plan.workers)
             accounts, quiet, probe = self._make_connectors(stack)
-            self._accounts = accounts
-            self._scene = Scene(fleet, accounts, quiet, self._tally)
-            wait_until("all processes run", fleet.is_up, _START_SECONDS)
-            memory = memory_of(fleet)
-            watch = Watch(stack.database_url, accounts)
-            self._prober = Prober(probe, fleet.urls[0], self._tally, self._is_applied)
-            watch.start()
-            self._prober.start()
-            with self._producing(accounts):
-                self._break_and_mend()
-            self._prober.calm(is_calm=False)
-            self._prober.ask_to_stop()
-            self._settle()
-            watch.ask_to_stop()
-            watch.join()
-            self._prober.join()
-            self._judge([*accounts, quiet, probe], watch, memory)
+            fleet.start()
+            try:
+                self._run(stack.database_url, accounts, quiet, probe)
+            finally:
+                fleet.stop()
         return self._report
+
+    def _run(self, database_url: str, accounts: list[Account], quiet: Account, probe: Account) -> None:
+        fleet = self._fleet
+        self._accounts = accounts
+        self._scene = Scene(fleet, accounts, quiet, self._tally)
+        wait_until("all processes run", fleet.is_up, _START_SECONDS)
+        memory = memory_of(fleet)
+        watch = Watch(database_url, accounts)
+        self._prober = Prober(probe, fleet.urls[0], self._tally, self._is_applied)
+        watch.start()
+        self._prober.start()
+        with self._producing(accounts):
+            self._break_and_mend()
+        self._prober.calm(is_calm=False)
+        self._prober.ask_to_stop()
+        self._settle()
+        watch.ask_to_stop()
+        watch.join()
+        self._prober.join()
+        self._judge([*accounts, quiet, probe], watch, memory)
 
     def _make_connectors(self, stack: Stack) -> tuple[list[Account], Account, Account]:
         """Those that post, the quiet one, which has its lane for itself, and the one that measures."""
@@ -202,7 +211,7 @@ class Soak:
     def _inject(self, fault: Fault, dice: random.Random, seconds: float) -> Callable[[], str]:
         try:
             return fault.inject(self._scene, dice, seconds)
-        except (AssertionError, *UNAVAILABLE) as broken:
+        except (AssertionError, subprocess.TimeoutExpired, *UNAVAILABLE) as broken:
             self._report.failures.append(f"While {fault.name}: {broken!r}")
             return lambda: ""
 
@@ -284,7 +293,9 @@ class Soak:
 
     def _judge(self, accounts: list[Account], watch: Watch, memory: int) -> None:
         report, scene, plan = self._report, self._scene, self._plan
-        rows, report.balances = judge_rows(self._fleet, accounts)
+        with self._fleet.database.connect() as connection:
+            rows, report.balances = judge_rows(connection, accounts)
+            judge_strangers(connection, accounts, rows)
         report.take(rows)
         report.take(judge_redis(self._fleet, memory))
         report.tally, report.moved_again = dict(self._tally.counts()), scene.moved_again
