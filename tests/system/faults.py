@@ -261,7 +261,7 @@ def _swallowed(scene: Scene, swallows: threading.Event, seconds: float, *signs: 
     try:
         time.sleep(seconds)
         with contextlib.suppress(AssertionError):
-            until("it is noticed", grew(scene, before, *signs), 2 * MEET_SECONDS)
+            until("it is noticed", grew(scene, before, *signs), MEET_SECONDS)
     finally:
         swallows.clear()
     return grew(scene, before, *signs, "replayed")

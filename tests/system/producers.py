@@ -23,6 +23,8 @@ _OWN_ITEMS, _SHARED_ITEMS = 12, 3
 #: Whoever gave no key sends again what got no answer, as often as not.
 _REPEATED = 0.5
 _LARGEST_BATCH = 12
+_BETWEEN_MEASUREMENTS_SECONDS = 0.05
+_LONGEST_MEASUREMENT_SECONDS = 30.0
 
 
 @dataclass
@@ -210,15 +212,19 @@ class Prober(threading.Thread):
         self._applied = applied
         self._stop_asked = threading.Event()
         self._calm = threading.Event()
+        self._measuring = threading.Lock()
         #: Seconds of each measurement: bounded, since an hour holds some ten thousand.
         self.seconds: list[float] = []
 
-    def calm(self, *, is_calm: bool) -> None:
-        """Whether anything is broken."""
-        if is_calm:
-            self._calm.set()
-        else:
-            self._calm.clear()
+    def go_on(self) -> None:
+        """Nothing is broken from now on."""
+        self._calm.set()
+
+    def pause(self) -> None:
+        """Something will be broken; returns once the measurement at hand is taken, however long that takes."""
+        self._calm.clear()
+        with self._measuring:
+            pass
 
     def ask_to_stop(self) -> None:
         """No further measurement."""
@@ -227,11 +233,14 @@ class Prober(threading.Thread):
 
     def run(self) -> None:
         """Until told to stop."""
-        counters = count()
-        while not self._stop_asked.is_set():
+        for counter in count():
             self._calm.wait()
-            self._measure(batch_of("probes", [("probe", next(counters))], packed=False))
-            self._stop_asked.wait(0.1)
+            with self._measuring:
+                if self._stop_asked.is_set():
+                    break
+                if self._calm.is_set():
+                    self._measure(batch_of("probes", [("probe", counter)], packed=False))
+            self._stop_asked.wait(_BETWEEN_MEASUREMENTS_SECONDS)
         self._line.close()
 
     def _measure(self, submission: Submission) -> None:
@@ -243,7 +252,7 @@ class Prober(threading.Thread):
             return
         self._account.ledger.accept(submission, answer.request_id)
         version = int(self._account.ledger.versions[-1])
-        while self._calm.is_set() and not self._stop_asked.is_set():
+        while time.monotonic() < accepted + _LONGEST_MEASUREMENT_SECONDS:
             if self._applied(self._account.id, version):
                 self.seconds.append(time.monotonic() - accepted)
                 return

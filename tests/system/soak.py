@@ -116,7 +116,7 @@ class Soak:
         self._prober.start()
         with self._producing(accounts):
             self._break_and_mend()
-        self._prober.calm(is_calm=False)
+        self._prober.pause()
         self._prober.ask_to_stop()
         self._settle()
         watch.ask_to_stop()
@@ -244,9 +244,9 @@ class Soak:
 
     def _rest(self) -> None:
         """An undisturbed stretch, in which it is measured, and an operator tends the dead letters."""
-        self._prober.calm(is_calm=True)
+        self._prober.go_on()
         time.sleep(self._dice.uniform(*self._plan.calm))
-        self._prober.calm(is_calm=False)
+        self._prober.pause()
         self._tend_dead_letters()
 
     # Dead letters

@@ -15,7 +15,7 @@ _SECONDS = 15.0
 
 def test_nothing_accepted_is_lost_doubled_or_put_back_whatever_breaks(tmp_path: Path) -> None:
     seed = int(os.environ.get("SEED") or secrets.randbelow(1_000_000))
-    plan = Plan(*(seed, _SECONDS), apis=2, connectors=3, producers=4, calm=(0.2, 0.6), patience=4.0, is_short=True)
+    plan = Plan(*(seed, _SECONDS), apis=2, connectors=2, producers=4, calm=(0.2, 0.6), patience=4.0, is_short=True)
 
     report = Soak(plan, tmp_path, print).run()
 
