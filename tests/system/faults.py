@@ -25,6 +25,8 @@ from tests.system.scene import BACK_SECONDS, MEET_SECONDS, Scene, grew, in_the_m
 
 #: Seconds in which a rolling restart lets each process go on before it is the next one's turn.
 _BETWEEN_SECONDS = 0.2
+#: Answers that were on their way may arrive for so long.
+_UNDER_WAY_SECONDS = 0.3
 #: A drain renews its lease so often while it writes.
 _LEASE_RENEWED_SECONDS = 1.0
 #: A transaction that is held waits 10 s at most for a lock.
@@ -186,7 +188,7 @@ def _restarted(scene: Scene, names: list[str]) -> Callable[[], str]:
         if what[:1].isdigit() and not what.startswith("503 "):
             scene.surprises[f"{what} during a restart"] += count
     told = grew(scene, before, "503 shutting_down", "503 not_ready", "not connected", "no answer")
-    return lambda: f"{len(names)} restarted; {told()}"
+    return lambda: ", ".join(filter(None, (f"{len(names)} restarted", told())))
 
 
 def _was_started(fleet: Fleet, name: str, before: int) -> bool:
@@ -225,10 +227,14 @@ def redis_hangs(scene: Scene, _dice: random.Random, seconds: float) -> Callable[
     scene.strike()
     send(victim, signal.SIGSTOP)
     try:
-        time.sleep(seconds)
+        time.sleep(_UNDER_WAY_SECONDS)
+        answered = scene.tally.counts()["accepted"]
+        time.sleep(max(0.0, seconds - _UNDER_WAY_SECONDS))
+        nobody = scene.tally.counts()["accepted"] == answered
     finally:
         send(victim, signal.SIGCONT)
-    return grew(scene, before, "503 store_unavailable", "no answer", "append_failed", "redis_lost", "sweep_failed")
+    look = grew(scene, before, "503 store_unavailable", "no answer", "append_failed", "redis_lost", "sweep_failed")
+    return lambda: ", ".join(filter(None, (f"nobody was answered for {seconds:.1f} s" * nobody, look())))
 
 
 def redis_out_of_memory(scene: Scene, _dice: random.Random, seconds: float) -> Callable[[], str]:
