@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
+from redis.exceptions import BusyLoadingError, NoPermissionError, ReadOnlyError, ResponseError
 
 from shared.redis_connection import UNAVAILABLE
 
@@ -49,13 +49,15 @@ def judge_durability(aof_enabled: str | None, policy: str | None, fsync: str | N
 def check_durability(client: Redis) -> Durability:
     """Asks the server. Managed services forbid some questions; what they forbid is reported as unchecked.
 
-    Raises one of UNAVAILABLE; a replica counts as such, and its connections are given up: after a failover, the same
-    address may lead to the new primary.
+    Raises one of UNAVAILABLE. A replica counts as such, and its connections are given up: after a failover, the same
+    address may lead to the new primary. So does a server that still reads its file: it says that it keeps none.
     """
     if _value(_ask(lambda: client.info("replication")), "role") == "slave":
         client.connection_pool.disconnect()
         raise ReadOnlyError("Redis is a replica, which takes no writes.")
     info = _ask(lambda: client.info("persistence"))
+    if _value(info, "loading") == "1":
+        raise BusyLoadingError("Redis is still reading its append-only file.")
     memory = _ask(lambda: client.info("memory"))
     config = _ask(lambda: client.config_get("appendfsync"))
     return judge_durability(
