@@ -351,7 +351,7 @@ def credential_rotated(scene: Scene, dice: random.Random, _seconds: float) -> Ca
     """From the moment that the command returns, nobody takes the old one."""
     account = dice.choice(scene.accounts)
     old = account.credential
-    told = scene.fleet.stack.ingestctl("credential", "rotate", str(account.id))
+    told = scene.fleet.ingestctl("credential", "rotate", str(account.id))
     statuses = []
     for url in scene.fleet.urls:
         with contextlib.suppress(httpx.TransportError), httpx.Client(trust_env=False, timeout=10.0) as client:

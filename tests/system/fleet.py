@@ -8,10 +8,12 @@ through a wire, which can be shut and made to swallow what passes.
 from __future__ import annotations
 
 import contextlib
+import json
 import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,11 +26,12 @@ from redis.retry import Retry
 
 from tests.system.gate import Gate
 from tests.system.look import CALL_SECONDS, Database, Lanes, Logs
-from tests.system.processes import Process, free_port
+from tests.system.processes import Process, environment, free_port
 from tests.system.redis_wire import Wire
 from tests.system.stack import Api, Stack
 
 _LOOK_SECONDS = 0.1
+_COMMAND_SECONDS = 180.0
 _CHUNK_BYTES = 1 << 20
 
 
@@ -190,6 +193,20 @@ class Fleet:
         worker: Any = self.redis.hget(f"rq:job:{lease}", "worker_name")
         pid = int(self.redis.hget(f"rq:worker:{worker.decode()}", "pid") or 0) if worker else 0
         return next((name for name in self.workers if pid and self.pid(name) == pid), None)
+
+    def ingestctl(self, *words: str) -> Any:
+        """What `ingestctl … --json` prints; it may take as long as a machine takes on which all is started anew."""
+        command = [sys.executable, "-m", "shared.cli", *words, "--json"]
+        ended = subprocess.run(
+            command,
+            cwd=self.stack.folder,
+            env=environment(),
+            capture_output=True,
+            check=False,
+            timeout=_COMMAND_SECONDS,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
 
     def _add(self, name: str, start: Callable[[], Process]) -> None:
         self._slots[name] = Slot(name, start)

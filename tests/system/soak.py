@@ -34,7 +34,7 @@ from tests.system.producers import Account, Prober, Producer, Tally
 from tests.system.report import Report, Row, bad_answers, not_exercised
 from tests.system.request_ids import request_id_of
 from tests.system.scene import Scene
-from tests.system.stack import Stack, running
+from tests.system.stack import UNLIMITED, running
 
 #: After the last fault the system has so long.
 _GRACE_SECONDS = 30.0
@@ -96,7 +96,7 @@ class Soak:
         plan = self._plan
         with running(self._folder, WORKERS=0) as stack:
             self._fleet = fleet = Fleet(stack, apis=plan.apis, workers=plan.workers)
-            accounts, quiet, probe = self._make_connectors(stack)
+            accounts, quiet, probe = self._make_connectors()
             fleet.start()
             try:
                 self._run(stack.database_url, accounts, quiet, probe)
@@ -112,25 +112,29 @@ class Soak:
         memory = memory_of(fleet)
         watch = Watch(database_url, accounts)
         self._prober = Prober(probe, fleet.urls[0], self._tally, self._is_applied)
+        self._say("all processes run")
         watch.start()
         self._prober.start()
-        with self._producing(accounts):
-            self._break_and_mend()
-        self._prober.pause()
-        self._prober.ask_to_stop()
-        self._settle()
-        watch.ask_to_stop()
-        watch.join()
-        self._prober.join()
+        try:
+            with self._producing(accounts):
+                self._break_and_mend()
+            self._settle()
+        finally:
+            for thread in (watch, self._prober):
+                thread.ask_to_stop()
+                thread.join()
+        self._say("the lanes are empty, all is read")
         self._judge([*accounts, quiet, probe], watch, memory)
 
-    def _make_connectors(self, stack: Stack) -> tuple[list[Account], Account, Account]:
+    def _make_connectors(self) -> tuple[list[Account], Account, Account]:
         """Those that post, the quiet one, which has its lane for itself, and the one that measures."""
         database = self._fleet.database
 
         def make(name: str) -> Account:
-            made = stack.connector(name)
-            return Account(made.id, name, lane_of(database, made.id), made.credential)
+            limits = ("--rate", str(UNLIMITED), "--burst", str(UNLIMITED))
+            made = self._fleet.ingestctl("connector", "create", name, *limits)
+            connector_id = int(made["connectorId"])
+            return Account(connector_id, name, lane_of(database, connector_id), made["credential"])
 
         with ThreadPoolExecutor(2) as hands:
             *accounts, probe = hands.map(make, (*(f"soak {n}" for n in range(self._plan.connectors)), "probe"))
@@ -264,8 +268,9 @@ class Soak:
         account.ledger.poison.add(version_of_entry(pipe.execute()[0]))
 
     def _tend_dead_letters(self) -> None:
-        """One is retried, to die again, and another one dropped."""
-        for verb in ("retry", "drop"):
+        """One is retried, to die again, and another one dropped; in a short run, one of both is done."""
+        verbs = ("retry", "drop")
+        for verb in self._dice.sample(verbs, 1) if self._plan.is_short else verbs:
             account = self._dice.choice(self._accounts)
             rows = self._fleet.database.rows(
                 "SELECT version FROM dead_letters WHERE connector_id = %s AND version <> ALL (%s) LIMIT 1",
@@ -275,7 +280,7 @@ class Soak:
                 continue
             version = rows[0]["version"]
             entry_id = b"%d-%d" % (version >> 20, version & 0xFFFFF)
-            told = self._fleet.stack.ingestctl("dead", verb, request_id_of(account.lane, entry_id), "--yes")
+            told = self._fleet.ingestctl("dead", verb, request_id_of(account.lane, entry_id), "--yes")
             if verb == "retry":
                 self._retried.add(version)
             else:
