@@ -31,6 +31,8 @@ _UNDER_WAY_SECONDS = 0.3
 _LEASE_RENEWED_SECONDS = 1.0
 #: A transaction that is held waits 10 s at most for a lock.
 _TRIES = 5
+#: What is said of a lane whose worker was not killed: it is given longer.
+HUNG = "worker stopped"
 #: What an engine that is away raises, and an API process that is.
 UNAVAILABLE = (RedisError, psycopg.Error, httpx.TransportError)
 
@@ -95,7 +97,7 @@ def worker_hangs(scene: Scene, _dice: random.Random, seconds: float) -> Callable
         scene.fleet.send(worker, signal.SIGSTOP)
         began = time.monotonic()
     try:
-        seen = moves_again(scene, "worker stopped", version, began)
+        seen = moves_again(scene, HUNG, version, began)
         time.sleep(max(0.0, seconds - (time.monotonic() - began)))
     finally:
         scene.fleet.send(worker, signal.SIGCONT)

@@ -15,7 +15,7 @@ from tests.system.processes import PATIENCE
 from tests.system.producers import Account, Line, Tally
 
 #: How long what was ended may take to be there again; half of it belongs to a machine that others work on.
-BACK_SECONDS = 60.0
+BACK_SECONDS = 120.0
 #: Within so long something is to be met in the middle of its work.
 MEET_SECONDS = 30.0
 
