@@ -2,7 +2,7 @@
 # reach the commands alike.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean
+.PHONY: help run test check bench soak lock clean
 .NOTPARALLEL:
 
 python := .venv/bin/python
@@ -26,6 +26,9 @@ check: $(ready_to_develop) ## Check style, format and types
 
 bench: $(ready_to_develop) ## Measure beside floors and peers into benchmarks/results.md (ONLY='accept drain', QUICK=1)
 	$(python) -m benchmarks $(ONLY)
+
+soak: $(ready_to_develop) ## Post, break, mend, judge for a while (MINUTES, 20 by default; SEED to repeat a run's faults)
+	@$(python) -W error -m tests.system.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
 	$(compile) --extra embedded --output-file requirements.txt

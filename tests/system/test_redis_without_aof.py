@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,32 @@ def test_process_refuses_it_with_a_sentence(stack: Stack, forgetful_redis: str, 
 
     assert "append-only file" in sentence
     assert "ACCEPT_DATA_LOSS" in sentence
+
+
+def test_process_that_meets_a_redis_which_still_reads_its_file_waits_for_it(stack: Stack, tmp_path: Path) -> None:
+    port = free_port()
+    words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--maxmemory-policy", "noeviction"]
+    words += ["--appendonly", "yes", "--appendfsync", "always"]
+    url = f"redis://127.0.0.1:{port}/0"
+    with Redis.from_url(url) as client:
+        with Process([_valkey_server(), *words], folder=tmp_path, name="valkey") as server:
+            wait_until("Valkey answers", lambda: _answers(client))
+            client.eval("for i = 1, 20000 do redis.call('SET', 'key' .. i, i) end", 0)
+            server.kill()
+
+        # While it reads, it says that it keeps no append-only file.
+        slowly = ["--key-load-delay", "300"]
+        with Process([_valkey_server(), *words, *slowly], folder=tmp_path, name="valkey"):
+            wait_until("Valkey reads", lambda: _is_loading(client))
+            with Python("workers.sweep", folder=tmp_path, DATABASE_URL=stack.database_url, REDIS_URL=url) as sweeper:
+                sweeper.says("started")
+                assert not _is_loading(client)
+
+
+def _is_loading(client: Redis) -> bool:
+    with contextlib.suppress(RedisError):
+        return bool(client.info("persistence")["loading"])
+    return False
 
 
 def test_processes_start_and_warn_where_the_loss_is_accepted(
