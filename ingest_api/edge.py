@@ -8,6 +8,7 @@ request-response middleware costs 200 µs a request.)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -22,6 +23,9 @@ from shared.log import log_often
 
 log = structlog.get_logger()
 
+#: A wrong credential is answered after so long: who guesses, or goes on with a rotated key as fast as he can, gets ten
+#: answers a second on a connection, and takes no more of this process than that from those who are right.
+_GUESS_SECONDS = 0.1
 _HTTP_CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}
 
 
@@ -43,6 +47,9 @@ class Edge:
         try:
             await self._router(scope, receive, send)
         except Refusal as refusal:
+            if refusal.code is Code.UNAUTHORIZED:
+                with contextlib.suppress(asyncio.CancelledError):  # the server is stopping
+                    await asyncio.sleep(_GUESS_SECONDS)
             await exchange.refuse(refusal)
         except HTTPException as error:
             await exchange.refuse(_refusal_of(error, scope))

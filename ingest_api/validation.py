@@ -6,7 +6,8 @@ where this can't say it, `explain` decides, which costs time but nothing else.
 
 What a typed decode doesn't see, cheap looks at the bytes make sure of:
 
-- Long numbers: a decimal of 1,001 characters can't hide from ten neighbouring samples, one taken every 100 bytes.
+- Long numbers: a decimal of 1,001 characters can't hide from ten neighbouring samples, one taken every 100 bytes. Where
+  samples fall in step with rows of one length, a search says whether there really is one.
   Exponents reach `_take_number`: msgspec calls it for each literal that is not an integer, shadowed or not. That the
   numbers of a context have too many digits together takes more text than is looked at here (`MAX_CONTEXT_DIGITS`).
 - U+0000: where the source has no `\u0000`, there is none.
@@ -49,6 +50,8 @@ _CHUNK_BYTES: Final = 262_144
 _LONGEST_CHUNK_BYTES: Final = 1_048_576
 _SAMPLED_EVERY: Final = 100
 _SAMPLED_LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (MAX_NUMBER_DIGITS // _SAMPLED_EVERY))
+#: Begins only where a run of digits does, or a body full of long numbers would be searched from each digit anew.
+_LONG_NUMBER: Final = re.compile(rb"(?<![0-9.])[0-9.]{%d}" % (MAX_NUMBER_DIGITS + 1))
 #: Where one object of an array may end and the next begin: a string may hold this too, but then the chunk up to
 #: here does not decode, since a text that does is read the same way by whoever reads on.
 _BETWEEN_OBJECTS: Final = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
@@ -164,6 +167,12 @@ def _take_number(literal: str) -> None:
         raise ValueError("left to the exact path")
 
 
+def _may_hold_long_number(source: bytes) -> bool:
+    if len(source) <= MAX_NUMBER_DIGITS or not _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
+        return False
+    return _LONG_NUMBER.search(source) is not None
+
+
 def _take_timestamp(kind: type, value: object) -> object:
     if kind is Timestamp and isinstance(value, str) and is_timestamp(value):
         return kind()
@@ -210,7 +219,7 @@ class _Yes:
 
     def _count(self, source: bytes, decoders: dict[int, _Decoders], objects_around: int) -> int | None:
         escapes = b"\\" in source
-        if len(source) > MAX_NUMBER_DIGITS and _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
+        if _may_hold_long_number(source):
             return None
         if escapes and b"\\u0000" in source:
             return None

@@ -27,8 +27,8 @@ EMPTY_OBJECT: Final = msgspec.Raw(b"{}")
 class Meta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """How an entry's body is to be read."""
 
-    #: Which route took it.
-    kind: Kind
+    #: Which route took it. An entry that no process of ours has written is unreadable: it can only be put aside.
+    kind: Kind | Literal["unreadable"]
     #: Of a webhook: the stream of its path, and the member that holds the item's id.
     stream: str = ""
     id_field: str = ""
@@ -61,10 +61,17 @@ class Entry:
 
     @classmethod
     def decode(cls, entry_id: bytes, fields: list[bytes]) -> Entry:
-        """From what the stream holds: the fields that the append script wrote, or the one that retries."""
-        values = dict(zip(fields[::2], fields[1::2], strict=True))
-        meta, first_id = decode_meta(values[b"m"]), values.get(b"o", b"").decode()
-        return cls(entry_id.decode(), int(values[b"c"]), meta, int(values[b"n"]), values[b"b"], first_id)
+        """From what the stream holds: the fields that the append script wrote, or the one that retries.
+
+        An entry that somebody put there by hand, with other fields, comes whole as an unreadable body: it must not stop
+        its lane.
+        """
+        try:
+            values = dict(zip(fields[::2], fields[1::2], strict=True))
+            meta, first_id = decode_meta(values[b"m"]), values.get(b"o", b"").decode()
+            return cls(entry_id.decode(), int(values[b"c"]), meta, int(values[b"n"]), values[b"b"], first_id)
+        except (KeyError, ValueError, msgspec.DecodeError):
+            return cls(entry_id.decode(), 0, Meta("unreadable"), 0, b"\n".join(fields))
 
 
 def backlog_cost(body: bytes) -> int:

@@ -185,6 +185,8 @@ def _pieces(entry: Entry) -> Iterator[_Piece]:
         yield from _log_pieces(entry.body)
     elif entry.meta.kind == "webhook":
         yield _Piece(len(entry.body), entry.meta.stream, [_webhook_item(entry)])
+    elif entry.meta.kind == "unreadable":
+        raise UnreadableEntryError("The entry has other fields than an accepted submission's.")
 
 
 def _item_pieces(body: bytes) -> Iterator[_Piece]:

@@ -1,6 +1,6 @@
 """The right to drain a lane: held while a drain works, given back or handed on when it ends.
 
-A lease runs out three seconds after it was last renewed, so that a killed worker's lane moves again soon; a slice may
+A lease runs out two seconds after it was last renewed, so that a killed worker's lane moves again soon; a slice may
 take longer, so a thread renews it meanwhile. The thread stops once the slice has taken so long that its worker must be
 taken for hung: then the lane moves without it.
 """
@@ -19,7 +19,7 @@ from shared.keys import lane_keys
 from shared.lua import Scripts
 from shared.wakeup import LEASE_MS
 
-_RENEW_SECONDS: Final = 1.0
+_RENEW_SECONDS: Final = 0.5
 #: Longer than any one statement may take.
 _HUNG_SECONDS: Final = 45.0
 

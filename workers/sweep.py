@@ -34,7 +34,7 @@ from workers.schedule import Schedule
 log = structlog.get_logger()
 
 _PERIOD_SECONDS: Final = 1.0
-_STANDBY_MS: Final = 3_000
+_STANDBY_MS: Final = 2_500
 _RECONCILE_SECONDS: Final = 60.0
 #: Postgres may hang, and lanes wait for this process to look at them.
 _RECONCILE_AGAIN_SECONDS: Final = 5.0

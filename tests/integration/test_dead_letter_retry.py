@@ -143,7 +143,7 @@ def test_killed_between_append_and_wake_up_the_letter_is_applied_all_the_same(
         patch.setattr(dead_letters, "enqueue_drain", dies)
         with pytest.raises(KilledError):
             hand_back(lane)
-    lane.redis.delete(lane.keys.lease)  # it runs out by itself in three seconds
+    lane.redis.delete(lane.keys.lease)  # it runs out by itself
 
     Sweeper(lane.redis, database_url, wake_queue(lane.redis)).sweep()
 

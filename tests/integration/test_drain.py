@@ -55,7 +55,7 @@ def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pyt
         patch.setattr(owner, phase, dies)
         with pytest.raises(KilledError):
             lane.drain_once()
-    lane.redis.delete(lane.keys.lease)  # it runs out by itself in three seconds
+    lane.redis.delete(lane.keys.lease)  # it runs out by itself
 
     lane.append({"id": "a", "fields": {"n": 2}})
     lane.drain_once()
@@ -95,6 +95,23 @@ def test_an_entry_that_can_never_be_applied_is_put_aside_whole_and_the_lane_goes
     dead = lane.rows("SELECT body, reason FROM dead_letters ORDER BY version")
     assert [(bytes(row["body"]), row["reason"]) for row in dead] == [(poison, "22P05"), (b"not json", "unreadable")]
     lane.assert_empty()
+
+
+@pytest.mark.parametrize("fields", [{"m": "{}", "n": 1}, {"c": 1, "m": "no JSON", "n": 1, "b": "x"}, {"x": "y"}])
+def test_an_entry_that_nobody_of_ours_wrote_is_put_aside_and_the_lane_goes_on(
+    lane: Lane, fields: dict[Any, Any]
+) -> None:
+    lane.append({"id": "a", "fields": {"n": 1}})
+    lane.redis.xadd(lane.keys.stream, fields)
+    lane.append({"id": "a", "fields": {"n": 2}})
+
+    lane.drain_once()
+
+    assert lane.counters() == {"a": 2}
+    (dead,) = lane.rows("SELECT reason, body, meta FROM dead_letters")
+    assert (dead["reason"], dead["meta"]) == ("unreadable", {"kind": "unreadable"})
+    assert all(str(value).encode() in bytes(dead["body"]) for value in fields.values())
+    assert lane.redis.xlen(lane.keys.stream) == 0
 
 
 def test_postgres_away_leaves_the_slice_pending_and_pauses_the_lane(lane: Lane) -> None:

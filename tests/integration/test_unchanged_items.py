@@ -124,7 +124,7 @@ def drain(lane: Lane, model: Model, entries_a_slice: int, *, killed: bool) -> No
         try:
             lane.drain_once()
         except KilledError:
-            lane.redis.delete(lane.keys.lease)  # it runs out by itself in three seconds
+            lane.redis.delete(lane.keys.lease)  # it runs out by itself
 
 
 # Each example has items of its own in the one table.

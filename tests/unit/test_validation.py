@@ -285,6 +285,16 @@ def test_a_bad_log_is_refused_where_it_is_bad(body: bytes, code: Code, path: str
     assert_refused(validate_log_entries, body, code, path)
 
 
+def test_rows_of_one_length_whose_digits_fall_in_step_with_the_samples_go_the_fast_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(explain, "judge_items", None)
+    rows = [f'{{"id":"{number:08}","fields":{{"n":"x"}}}}'.ljust(99) for number in range(100)]  # and a comma
+
+    for length in range(1, 101):
+        assert validate_items(batch(*rows, stream=f'"{"s" * length}"')) == 100
+
+
 def test_logs_are_counted() -> None:
     assert validate_log_entries(b'{"entries":[]}') == 0
     assert validate_log_entries(log('"timestamp":"2026-04-09T11:08:00Z","context":{"rows":"52"}')) == 1
