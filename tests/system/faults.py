@@ -28,9 +28,9 @@ _BETWEEN_SECONDS = 0.2
 #: Answers that were on their way may arrive for so long.
 _UNDER_WAY_SECONDS = 0.3
 #: A drain renews its lease so often while it writes.
-_LEASE_RENEWED_SECONDS = 1.0
+_LEASE_RENEWED_SECONDS = 0.5
 #: A transaction that is held waits 10 s at most for a lock.
-_TRIES = 5
+_TRIES = 12
 #: What is said of a lane whose worker was not killed: it is given longer.
 HUNG = "worker stopped"
 #: What an engine that is away raises, and an API process that is.
