@@ -27,10 +27,6 @@ from tests.system.scene import BACK_SECONDS, MEET_SECONDS, Scene, grew, in_the_m
 _BETWEEN_SECONDS = 0.2
 #: Answers that were on their way may arrive for so long.
 _UNDER_WAY_SECONDS = 0.3
-#: A drain renews its lease so often while it writes.
-_LEASE_RENEWED_SECONDS = 0.5
-#: A transaction that is held waits 10 s at most for a lock.
-_TRIES = 12
 #: What is said of a lane whose worker was not killed: it is given longer.
 HUNG = "worker stopped"
 #: What an engine that is away raises, and an API process that is.
@@ -328,21 +324,19 @@ def two_drains(scene: Scene, _dice: random.Random, _seconds: float) -> Callable[
     fleet, before = scene.fleet, scene.counts()
     look = grew(scene, before, "lane_busy", "lane_paused")
     lease = f"{fleet.lanes.names[scene.quiet.lane]}:lease"
-    with in_the_middle(scene) as (_, version):
+    with in_the_middle(scene) as (worker, version):
         scene.strike()
         first = fleet.redis.get(lease)
-        took_it = False
-        for _ in range(_TRIES):
+        # Stopped for a moment, or it would take the lease back before the other one has it.
+        fleet.send(worker, signal.SIGSTOP)
+        try:
             fleet.redis.delete(lease)
-            # Its append wakes the lane at once, before the first drain renews what it does not have any more.
             scene.submit_quietly()
-            deadline = time.monotonic() + _LEASE_RENEWED_SECONDS
-            while not took_it and time.monotonic() < deadline:
-                took_it = _is_anothers(fleet.redis.get(lease), first)
-            if took_it:
-                break
+            until("another drain comes", lambda: _is_anothers(fleet.redis.get(lease), first) or look(), MEET_SECONDS)
+        finally:
+            fleet.send(worker, signal.SIGCONT)
     until("what was accepted is applied", lambda: scene.is_applied(scene.quiet, version), BACK_SECONDS)
-    return lambda: f"another drain took the lease; {look()}" if took_it else look()
+    return lambda: f"another drain took the lease; {look()}"
 
 
 def _is_anothers(holder: object, first: object) -> bool:
