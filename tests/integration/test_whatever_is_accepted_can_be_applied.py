@@ -30,7 +30,7 @@ from ingest_api.submissions import SubmissionKind
 from shared import database
 from shared.database import Connection
 from shared.request_id import position_of_entry
-from shared.submission import COUNTED, Entry, Kind, encode_meta
+from shared.submission import COUNTED, Entry, Kind
 from tests.bodies import BATCHES, HEARTBEATS, LOGS, altered, damaged, webhooks
 from tests.integration.stored_values import Stored, read
 from workers.fold import Slice
@@ -121,7 +121,7 @@ class Installation:
         except Refusal:
             return None
         assert (counted is None) == (one.kind not in COUNTED)
-        fields = {"c": connector_id, "m": encode_meta(route.meta), "n": counted or 0, "b": one.body}
+        fields = {"c": connector_id, "m": route.meta, "n": counted or 0, "b": one.body}
         parts: list[Any] = [part for pair in fields.items() for part in pair]
         return Entry.decode(
             entry_id.encode(), [part if isinstance(part, bytes) else str(part).encode() for part in parts]

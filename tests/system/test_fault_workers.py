@@ -91,11 +91,19 @@ def test_worker_killed_after_it_settled_and_before_it_gives_its_lane_back_holds_
     with workerless.items_locked():
         names = submit(connector)
         wait_until("the worker is held in its transaction", workerless.held_writers)
+        _has_renewed_its_lease(workerless)  # it has read ahead by then, and has nothing to ask until it settles
         redis.swallows.set()
     wait_until("it has settled what it wrote", lambda: _pending(workerless) == 0)
     victim.kill()
     # The dead one's lease may stand in the way of these wake-ups.
     _another_applies(workerless, connector, names | submit(connector, "later"))
+
+
+def _has_renewed_its_lease(stack: Stack) -> None:
+    (lease,) = stack.redis.scan_iter("{lane-*}:lease")
+    left = int(str(stack.redis.pttl(lease)))
+    wait_until("some time has passed", lambda: int(str(stack.redis.pttl(lease))) < left - 100)
+    wait_until("the lease is renewed", lambda: int(str(stack.redis.pttl(lease))) > left - 100)
 
 
 def test_lane_whose_worker_hangs_for_ever_is_drained_by_another_and_once_where_it_wakes_after_all(
