@@ -136,7 +136,7 @@ def installation(database_url: str) -> Iterator[Installation]:
 
 
 def test_whatever_is_accepted_can_be_applied_and_reads_back_as_it_was_sent(installation: Installation) -> None:
-    @settings(max_examples=max(EXAMPLES // 20, 1))
+    @settings(max_examples=max(EXAMPLES // 18, 1))
     @given(
         st.lists(submissions(), min_size=1, max_size=2 * _DRAWN),
         st.integers(0, 2 * _ALTERED),
