@@ -36,7 +36,7 @@ from tests.integration.stored_values import Stored, read
 from workers.fold import Slice
 from workers.write import prepare, read_watermarks, write_slice
 
-EXAMPLES: Final = int(os.environ.get("EXAMPLES", "1500"))
+EXAMPLES: Final = int(os.environ.get("EXAMPLES", "1000"))
 #: What a slice has, on average: submissions that Hypothesis drew, and for each that is accepted so many that differ a
 #: little.
 _DRAWN: Final = 3
@@ -136,7 +136,7 @@ def installation(database_url: str) -> Iterator[Installation]:
 
 
 def test_whatever_is_accepted_can_be_applied_and_reads_back_as_it_was_sent(installation: Installation) -> None:
-    @settings(max_examples=max(EXAMPLES // 30, 1))
+    @settings(max_examples=max(EXAMPLES // 18, 1))
     @given(
         st.lists(submissions(), min_size=1, max_size=2 * _DRAWN),
         st.integers(0, 2 * _ALTERED),
