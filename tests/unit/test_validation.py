@@ -7,31 +7,17 @@ from collections.abc import Callable
 
 import pytest
 
-from ingest_api import explain
-from ingest_api.refusals import Code, Refusal
+from ingest_api.refusals import Code
 from ingest_api.validation import (
-    _LONGEST_CHUNK_BYTES,
     validate_heartbeat,
     validate_items,
     validate_log_entries,
     validate_stream,
     validate_webhook,
 )
-from shared.limits import MAX_BODY_BYTES, MAX_CONTEXT_DIGITS, MB
+from shared.limits import MAX_BODY_BYTES, MB
 from shared.log_levels import STORED_LEVELS, stored_level
-
-
-def refusal_of(judge: Callable[..., object], *arguments: object) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        judge(*arguments)
-    assert len(caught.value.message) < 250
-    assert len(caught.value.path or "") < 500
-    return caught.value
-
-
-def assert_refused(judge: Callable[..., object], body: bytes, code: Code, path: str | None, *more: object) -> None:
-    refusal = refusal_of(judge, body, *more)
-    assert (refusal.code, refusal.path) == (code, path)
+from tests.refused import assert_refused, refusal_of
 
 
 def batch(*items: str, stream: str = '"s"') -> bytes:
@@ -233,28 +219,6 @@ def test_an_item_is_measured_whole() -> None:
     assert (refusal.code, refusal.path, refusal.observed) == (Code.ITEM_TOO_LARGE, FIELD, 10 * MB + 1)
 
 
-def large_batch(last: str = '{"id":"last"}', between: str = ",") -> bytes:
-    fields = '{"state":"Ready","queue":"},{ ]"}'
-    items = [f'{{"id":"{number}","fields":{fields}}}' for number in range(20_000)]
-    return f'{{"stream":"s","items":[{between.join([*items, last])}]}}'.encode()
-
-
-@pytest.mark.parametrize("between", [",", " ,\r\n  "])
-def test_a_large_batch_is_counted(between: str) -> None:
-    assert validate_items(large_batch(between=between)) == 20_001
-
-
-def test_a_fault_at_the_end_of_a_large_batch_is_found() -> None:
-    assert_refused(validate_items, large_batch("{}"), Code.MISSING_PROPERTY, "$.items[20000].id")
-    assert_refused(validate_items, large_batch('{"id":"a"}],"x":[1'), Code.UNKNOWN_PROPERTY, "$.x")
-    assert refusal_of(validate_items, large_batch()[:-1]).code is Code.INVALID_JSON
-
-
-def test_a_fault_amid_a_large_batch_is_found() -> None:
-    body = large_batch().replace(b'"id":"9999"', b'"id":9999')
-    assert_refused(validate_items, body, Code.WRONG_TYPE, "$.items[9999].id")
-
-
 # --- Log entries ------------------------------------------------------------------------------------------------------
 
 ENTRY = "$.entries[0]"
@@ -283,16 +247,6 @@ BAD_LOGS = [
 @pytest.mark.parametrize(("body", "code", "path"), BAD_LOGS)
 def test_a_bad_log_is_refused_where_it_is_bad(body: bytes, code: Code, path: str) -> None:
     assert_refused(validate_log_entries, body, code, path)
-
-
-def test_rows_of_one_length_whose_digits_fall_in_step_with_the_samples_go_the_fast_way(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(explain, "judge_items", None)
-    rows = [f'{{"id":"{number:08}","fields":{{"n":"x"}}}}'.ljust(99) for number in range(100)]  # and a comma
-
-    for length in range(1, 101):
-        assert validate_items(batch(*rows, stream=f'"{"s" * length}"')) == 100
 
 
 def test_logs_are_counted() -> None:
@@ -391,20 +345,3 @@ def test_streams_in_a_path() -> None:
     validate_stream("a" * 128)
     for stream in ("", "a/b", "a\n", "é", "a" * 129):
         assert refusal_of(validate_stream, stream).code is Code.INVALID_STREAM
-
-
-def test_a_context_of_numbers_whose_text_could_not_be_read_back_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    member = '"a":1e999'
-    assert _LONGEST_CHUNK_BYTES // len(member + ",") * 1000 < MAX_CONTEXT_DIGITS, "no chunk has too many"
-    monkeypatch.setattr(explain, "MAX_CONTEXT_DIGITS", 5000)
-
-    def judge(*counts: int) -> int:
-        entries = (f'{{"level":"info","message":"","context":{{{",".join([member] * count)}}}}}' for count in counts)
-        return explain.judge_log_entries(
-            f'{{"entries":[{",".join(entries)}]}}'.encode(), lambda body, _: (0, len(body))
-        )
-
-    assert judge(5, 5) == 2
-    refusal = refusal_of(judge, 5, 6)
-    assert (refusal.code, refusal.path) == (Code.NUMBER_OUT_OF_RANGE, "$.entries[1].context")
-    assert (refusal.limit, refusal.observed) == (5000, 6000)
