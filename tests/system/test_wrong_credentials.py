@@ -11,8 +11,8 @@ from typing import Any
 from tests.system.client import JSON, Connector, assert_accepted, batch, item
 from tests.system.stack import Stack
 
-_GUESSES = 150
-_GUESSERS = 2
+_GUESSES = 25
+_GUESSERS = 8
 #: What a right key may wait beside them: generous, for a slow machine.
 _SECONDS = 10.0
 
