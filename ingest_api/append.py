@@ -11,6 +11,7 @@ second one would double it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -18,7 +19,7 @@ from typing import Any, Final, Literal
 import msgspec
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from ingest_api.metrics import APPEND_FAILURES
 from shared import lua
@@ -132,9 +133,12 @@ class Appender:
             while group := self._next_group():
                 await self._send(group)
         finally:
-            self._sender = None
+            # Whatever ended this one, what has gathered meanwhile goes on.
+            self._sender = asyncio.create_task(self._send_all()) if self._waiting else None
 
     def _next_group(self) -> list[_Call]:
+        # Whose request is over was told so; nothing of his has been sent, and nothing will be.
+        self._waiting = [call for call in self._waiting if not call.verdict.done()]
         calls, size = 0, 0
         while calls < len(self._waiting) and size < _GROUP_BYTES:
             submission = self._waiting[calls].question.submission
@@ -159,7 +163,8 @@ class Appender:
             batch.settle(self._wake)
         if any(isinstance(batch.reply, ReadOnlyError) for batch in batches):
             # A primary that became a replica keeps its connections; a new one may lead to the new primary.
-            await self._redis.connection_pool.disconnect()
+            with contextlib.suppress(RedisError, OSError):
+                await self._redis.connection_pool.disconnect()
 
     async def _run(self, batches: Sequence[_Batch]) -> None:
         """Runs the script once per lane; where the server does not know the script, it has done nothing: once more."""

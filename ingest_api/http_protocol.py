@@ -39,7 +39,7 @@ _MOST_FRUITLESS_BYTES: Final = 65_536
 _MOST_USELESS_BYTES: Final = 2 * MAX_BODY_BYTES
 _END_OF_HEADERS: Final = b"\r\n\r\n"
 #: Some clients offer `Upgrade: h2c` on every request, which a server may ignore; the parser would drop the body.
-_UPGRADE: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
+_UPGRADE: Final = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 
 
 class Cycle(RequestResponseCycle):
@@ -109,6 +109,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(Code.HEADERS_TOO_LARGE)
         elif self._in_message and not self._in_headers and self.cycle.response_complete:
             self._pass_over(len(data))
+        elif not self._in_message:
+            self._keep_alive_for_a_while()
 
     def _pass_over(self, size: int) -> None:
         """The rest of a body whose request is answered: in its time, and not without end."""
@@ -118,6 +120,16 @@ class HttpProtocol(HttpToolsProtocol):
         elif self.timeout_keep_alive_task is None and not self.transport.is_closing():
             # The byte that came has ended the keep-alive timer, which nothing would start again.
             self.timeout_keep_alive_task = self.loop.call_later(_HEADER_SECONDS, self.timeout_keep_alive_handler)
+
+    def _keep_alive_for_a_while(self) -> None:
+        """What came has ended the keep-alive timer, and may have begun nothing."""
+        cycle = self._cycle()
+        if cycle is None or not cycle.response_complete or self.transport.is_closing():
+            return
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_message_begin(self) -> None:
         """A request's first byte has come. Where its headers have not ended with what came, a timer is set."""
@@ -200,7 +212,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             return
         request_id, cycle = unaccepted_request_id(), self._cycle()
-        if cycle is None or not cycle.response_started or cycle.response_complete:
+        # Where a former request waits for its answer, the next one on the wire must not be this one's.
+        if not self.pipeline and (cycle is None or not cycle.response_started or cycle.response_complete):
             self.transport.write(_answer(code, request_id))
         if cycle is not None:
             cycle.disconnected = True
@@ -223,7 +236,8 @@ def _without_upgrade(data: bytes) -> bytes:
     if data.find(b"pgrade", 0, end_of_head if end_of_head >= 0 else len(data)) < 0:
         return data
     head, end, rest = data.partition(_END_OF_HEADERS)
-    return _UPGRADE.sub(b"\r\nx-ignored-upgrade:", head) + end + rest
+    # As long as what it replaces: where a head is cut in the middle of its end, a body's length must stay.
+    return _UPGRADE.sub(b"\r\nignored", head) + end + rest
 
 
 def _answer(code: Code, request_id: str) -> bytes:

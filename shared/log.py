@@ -26,7 +26,7 @@ class Lines:
     """Lines on their way to stdout, in the order in which they were logged, whoever logged them."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal's handler may log in the middle of this
+        self._lock = threading.RLock()  # a signal's handler that logs in the middle of this must not wait for itself
         self._gathered: list[bytes] = []
         #: Whether the event loop may be counted on to turn once more.
         self.gathering = True

@@ -79,7 +79,6 @@ def backlog_cost(body: bytes) -> int:
     return len(body) + _ENTRY_OVERHEAD_BYTES
 
 
-@lru_cache(maxsize=1024)
 def encode_meta(meta: Meta) -> bytes:
     """Meta as the stream holds it."""
     return msgspec.json.encode(meta)

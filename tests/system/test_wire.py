@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
+import time
 from collections.abc import Callable
 
 from tests.system.client import Connector
@@ -72,6 +74,33 @@ def test_an_offer_to_upgrade_is_passed_over_and_loses_no_body(
 
     with begin(stack.url, _post(_bearer(new_connector(stack)), *offer, length) + BODY) as connection:
         assert _told(connection).startswith(b"HTTP/1.1 202")
+
+
+def test_a_head_that_is_cut_in_the_middle_of_its_end_leaves_the_length_of_its_body(
+    stack: Stack, new_connector: Callable[..., Connector]
+) -> None:
+    body = BODY + b"\r\nupgrade: h2c" * 20
+    head = _post(_bearer(new_connector(stack)), b"Content-Length: %d" % len(body))
+
+    with begin(stack.url, head[:-1]) as connection:
+        time.sleep(0.2)  # so that it is read by itself; nothing tells when it was
+        connection.sendall(head[-1:] + body + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        told = _told(connection)
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", told) == [b"400", b"200"], "a bad body, and what was asked after it"
+
+
+def test_a_fault_of_the_next_request_is_not_taken_for_the_answer_to_the_one_under_way(
+    stack: Stack, new_connector: Callable[..., Connector]
+) -> None:
+    good = _bearer(new_connector(stack))
+    first = _post(good, b"Content-Length: %d" % len(BODY)) + BODY
+    second = _post(good, b"Transfer-Encoding: chunked") + b"no length\r\n"
+
+    with begin(stack.url, first + second) as connection:
+        told = _told(connection)
+
+    assert told == b"" or told.startswith(b"HTTP/1.1 202")
 
 
 def test_garbage_behind_a_request_does_not_take_the_place_of_its_answer(
