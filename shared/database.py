@@ -23,7 +23,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 _CONNECT_TIMEOUT_SECONDS: Final = 5
-#: Longer than a statement may take: until then the server may still be at work.
+#: Longer than a statement may take: until then the server may still be at work. (A slice's transaction has its own.)
 STATEMENT_PATIENCE_SECONDS: Final = 35.0
 #: For what takes milliseconds, where somebody waits for it.
 SHORT_PATIENCE_SECONDS: Final = 5.0

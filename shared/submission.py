@@ -7,6 +7,7 @@ be: field values stay the JSON text that came.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -20,6 +21,9 @@ COUNTED: Final[dict[str, str]] = {"items": "itemsReceived", "log": "entriesRecei
 
 #: What an entry takes in Redis beside its body, roughly: id, field names, meta, listpack and index overhead.
 _ENTRY_OVERHEAD_BYTES: Final = 256
+
+#: A stream entry's id, or nothing.
+_FIRST_ID: Final = re.compile(r"(?:[0-9]{1,13}-[0-9]{1,6})?")
 
 EMPTY_OBJECT: Final = msgspec.Raw(b"{}")
 
@@ -67,11 +71,16 @@ class Entry:
         its lane.
         """
         try:
-            values = dict(zip(fields[::2], fields[1::2], strict=True))
-            meta, first_id = decode_meta(values[b"m"]), values.get(b"o", b"").decode()
-            return cls(entry_id.decode(), int(values[b"c"]), meta, int(values[b"n"]), values[b"b"], first_id)
+            return cls._of_fields(entry_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True)))
         except (KeyError, ValueError, msgspec.DecodeError):
             return cls(entry_id.decode(), 0, Meta("unreadable"), 0, b"\n".join(fields))
+
+    @classmethod
+    def _of_fields(cls, entry_id: str, values: dict[bytes, bytes]) -> Entry:
+        connector_id, count, first_id = int(values[b"c"]), int(values[b"n"]), values.get(b"o", b"").decode()
+        if not (0 < connector_id < 1 << 63 and 0 <= count < 1 << 31 and _FIRST_ID.fullmatch(first_id)):
+            raise ValueError("no process of ours has written this")
+        return cls(entry_id, connector_id, decode_meta(values[b"m"]), count, values[b"b"], first_id)
 
 
 def backlog_cost(body: bytes) -> int:

@@ -68,6 +68,8 @@ _LINGER_STEP_MS: Final = 50
 _PAUSE_MS: Final = 250
 _LONGEST_PAUSE_MS: Final = 5_000
 _FAILURES_REMEMBERED_SECONDS: Final = 600
+#: A slice that failed after so long may have failed for that: its halves take half as long.
+_SLOW_SECONDS: Final = 25.0
 #: Another drain is writing: it will be done by then, or the sweeper wakes the lane again.
 _BUSY_MS: Final = 1_000
 
@@ -112,10 +114,10 @@ class Drain:
         self._last_work = self._started
         #: As this drain knows them; whoever else moves them ends it.
         self._watermarks: Watermarks | None = None
-        #: What was read and prepared while Postgres worked. All that was read before it is settled by its turn.
+        #: What was read and prepared while Postgres worked. All that stood before it is settled by its turn.
         self._ahead: Work | None = None
-        #: Whether nothing is left that a killed drain had read.
-        self._caught_up = False
+        #: The last entry that was read and is not settled; what is new is read only while nothing else is pending.
+        self._last_read = b""
         #: Of the last slice, most rows held the same state already: the next one is probably like it.
         self._mostly_unchanged = False
 
@@ -143,10 +145,11 @@ class Drain:
 
     def _read(self) -> list[Entry]:
         """The next slice: what a killed drain left, else what is new, else what comes within a moment."""
+        self._last_read = b""
         try:
-            found = self._slice("0")
-            self._caught_up = not found
-            found = found or self._slice(">") or self._wait_for_one()
+            found = self._slice("0") or self._slice(">")
+            if not found and self._waited_for_one():
+                found = self._slice("0")
         except ResponseError as fault:
             if "NOGROUP" not in str(fault):
                 raise
@@ -154,14 +157,19 @@ class Drain:
             forget_ready(self._tools.redis, self._lane)
             load_lanes(self._tools.connection(), self._tools.redis, [self._lane])
             return []
+        return self._decoded(found)
+
+    def _decoded(self, found: list[Any]) -> list[Entry]:
+        if found:
+            self._last_read = found[-1][0]
         return [Entry.decode(entry_id, fields) for entry_id, fields in found]
 
     def _read_ahead(self, under_way: Work, watermarks: Watermarks) -> None:
         """Reads and prepares the next slice, unless too much is in memory for that, or this drain has to end."""
-        if self._ahead or not self._caught_up or under_way.bytes > SLICE_BYTES or self._turn_is_over():
-            return
         with contextlib.suppress(RedisError):  # reading at its turn will meet it again
-            work = Work([Entry.decode(entry_id, fields) for entry_id, fields in self._slice(">")])
+            if self._ahead or under_way.bytes > SLICE_BYTES or self._turn_is_over():
+                return
+            work = Work(self._decoded(self._slice(">")))
             self._ahead = self._prepared(work, watermarks) if work.entries else None
 
     def _prepared(self, work: Work, watermarks: Watermarks) -> Work:
@@ -177,20 +185,15 @@ class Drain:
     def _slice(self, after: str) -> list[Any]:
         part = _SMALLER_WHEN_OTHERS_WAIT if self._others_wait() else 1
         bounds = [max(1, bound // part) for bound in (SLICE_ENTRIES, SLICE_ROWS, SLICE_BYTES)]
-        arguments = [GROUP, CONSUMER, after, *bounds]
+        arguments = [GROUP, CONSUMER, after, *bounds, self._last_read]
         return list(self._tools.scripts("read_slice", [self._keys.stream], arguments))
 
-    def _wait_for_one(self) -> list[Any]:
+    def _waited_for_one(self) -> bool:
+        """Whether one came within a moment; it is pending then, behind whatever else is."""
         if self._others_wait() or self._tools.stopping():
-            return []
-        reply: Any = self._tools.redis.xreadgroup(
-            GROUP, CONSUMER, {self._keys.stream: ">"}, count=1, block=_LINGER_STEP_MS
-        )
-        return [
-            (entry_id, [part for pair in fields.items() for part in pair])
-            for _, found in reply
-            for entry_id, fields in found
-        ]
+            return False
+        redis, stream = self._tools.redis, self._keys.stream
+        return bool(redis.xreadgroup(GROUP, CONSUMER, {stream: ">"}, count=1, block=_LINGER_STEP_MS))
 
     def _apply(self, work: Work) -> None:
         """Applies what was not applied before; settles all of it."""
@@ -221,6 +224,7 @@ class Drain:
 
     def _write(self, work: Work, watermarks: Watermarks) -> None:
         """Writes entries, in one transaction where that works, else in halves; settles what was written."""
+        began = time.monotonic()
         try:
             with doubted(self._tools.connection(), self._lane) as connection:
                 written = write_slice(
@@ -234,8 +238,8 @@ class Drain:
         except UnreadableEntryError as fault:
             self._split(work.entries, "unreadable", str(fault))
         except psycopg.Error as fault:
-            too_slow = isinstance(fault, errors.QueryCanceled) and len(work.entries) > 1
-            if is_not_now(fault) and not too_slow:
+            slow = isinstance(fault, errors.QueryCanceled) or time.monotonic() - began > _SLOW_SECONDS
+            if is_not_now(fault) and not (slow and len(work.entries) > 1):
                 raise
             self._split(work.entries, fault.sqlstate or type(fault).__name__, str(fault))
         else:

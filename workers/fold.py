@@ -3,7 +3,7 @@
 Entries come in the order in which they were accepted; of each item the newest version stays, and the last one within a
 batch. What a slice comes to is handed out in parts of some twenty thousand rows, each folded only when it is asked for,
 so that a body of millions of items takes no more memory than its text. Parts come in order too: what a later part says
-of an item is newer.
+of an item is newer, but for the retry of a dead letter, which the version guard of the write stops.
 """
 
 from __future__ import annotations

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Ready, Wait
 
 from shared import sql
 from shared.database import Connection
@@ -29,6 +32,8 @@ LIVENESS_STEP: Final = "5 seconds"
 _TRANSACTION_SECONDS: Final = 60
 #: One submission may hold two million rows: this many have that time, more have more, so that the largest ends too.
 _ROWS_IN_THAT_TIME: Final = 200_000
+#: How much longer than a transaction may take its answer may.
+_ANSWER_SECONDS: Final = 5
 _FIRST_WITH_TRANSACTION_TIMEOUT: Final = 170_000
 
 #: Parameters of a statement over one part: of items, or of log entries.
@@ -90,18 +95,21 @@ def columns_of(part: Part) -> PartColumns:
 
 @contextlib.contextmanager
 def _time_for(connection: Connection, result: Slice) -> Iterator[None]:
-    """The time that a transaction with so many rows may take."""
+    """The time that a transaction with so many rows may take, on both sides: we wait once for the whole of it."""
     rows = sum(receipt.received for receipt in result.receipts.values())
-    if rows <= _ROWS_IN_THAT_TIME:
-        yield
-        return
-    # Before the transaction: once it has begun, its time is set.
-    _limit_transactions(connection, _TRANSACTION_SECONDS * rows // _ROWS_IN_THAT_TIME)
+    seconds = _TRANSACTION_SECONDS * max(1, rows // _ROWS_IN_THAT_TIME)
+    patience = connection.patience
+    if seconds > _TRANSACTION_SECONDS:
+        # Before the transaction: once it has begun, its time is set.
+        _limit_transactions(connection, seconds)
+    connection.patience = patience and seconds + _ANSWER_SECONDS
     try:
         yield
     finally:
-        with contextlib.suppress(psycopg.Error):
-            _limit_transactions(connection, _TRANSACTION_SECONDS)
+        connection.patience = patience
+        if seconds > _TRANSACTION_SECONDS:
+            with contextlib.suppress(psycopg.Error):
+                _limit_transactions(connection, _TRANSACTION_SECONDS)
 
 
 def _limit_transactions(connection: Connection, seconds: int) -> None:
@@ -121,11 +129,19 @@ def _in_one_flight(connection: Connection, meanwhile: Callable[[], None]) -> Ite
             connection.execute("BEGIN")
             yield
             connection.execute("COMMIT")
+            connection.wait(_sent(connection.pgconn))
             meanwhile()
     except BaseException:
         with contextlib.suppress(psycopg.Error):  # a lost connection has rolled back by itself
             connection.rollback()
         raise
+
+
+def _sent(pgconn: PGconn) -> PQGen[None]:
+    """Until the kernel has all of it: psycopg tries once, and keeps the rest until it is next asked for something."""
+    while pgconn.flush():
+        if (yield Wait.RW) & Ready.R:
+            pgconn.consume_input()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +184,7 @@ def write_slice(
         connection.execute(sql.query("insert_receipts"), _receipt_columns(result))
         if late:
             for columns in late_parts:
-                connection.execute(sql.query("count_superseded"), columns)
+                connection.execute(sql.query("count_superseded"), {**columns, "applied": watermarks.applied})
             connection.execute(sql.query("delete_applied_dead_letters"), _receipt_keys(result))
         connection.execute(sql.query("upsert_liveness"), _liveness_columns(result))
         connection.execute(sql.query("move_watermarks"), after.values(result.lane))

@@ -78,7 +78,8 @@ end
 
 -- The state expires once the bucket would be full again: a missing bucket is a full one.
 local function write_bucket(asker)
-  local full_in = math.ceil((asker.burst - asker.tokens) / asker.rate * 1000) + 1000
+  -- At most thirty years: a larger number is none to Redis, and would fail what is appended already.
+  local full_in = math.min(1e12, math.ceil((asker.burst - asker.tokens) / asker.rate * 1000) + 1000)
   local state = string.format('%.17g %.0f', asker.tokens, now)
   redis.call('SET', asker.bucket, state, 'PX', string.format('%.0f', full_in))
 end

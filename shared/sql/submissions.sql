@@ -26,7 +26,7 @@ FROM (
     FROM unnest(%(connector_ids)b::bigint[], %(streams)b::text[], %(ids)b::text[], %(versions)b::bigint[])
         AS part (connector_id, stream, id, version)
     JOIN items USING (connector_id, stream, id)
-    WHERE items.version > part.version
+    WHERE items.version > part.version AND part.version <= %(applied)s
     GROUP BY part.connector_id, part.version
 ) AS lost
 WHERE receipts.connector_id = lost.connector_id AND receipts.version = lost.version AND receipts.applied_at = now();

@@ -18,7 +18,7 @@ from workers import drain as drain_module
 from workers.fold import Slice
 from workers.lease import Lease
 from workers.sweep import Sweeper
-from workers.write import read_watermarks, write_slice
+from workers.write import Written, read_watermarks, write_slice
 
 
 @pytest.fixture
@@ -67,10 +67,10 @@ def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pyt
 
 def test_a_repeated_delivery_of_an_older_state_changes_nothing(lane: Lane) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
-    read = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000])
+    read = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000, ""])
     lane.append({"id": "a", "fields": {"n": 2}})
     lane.connection.execute("SELECT 1")
-    newer = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000])
+    newer = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000, read[-1][0]])
 
     for entries in (newer, read, newer):
         decoded = [Entry.decode(entry_id, fields) for entry_id, fields in entries]
@@ -97,7 +97,50 @@ def test_an_entry_that_can_never_be_applied_is_put_aside_whole_and_the_lane_goes
     lane.assert_empty()
 
 
-@pytest.mark.parametrize("fields", [{"m": "{}", "n": 1}, {"c": 1, "m": "no JSON", "n": 1, "b": "x"}, {"x": "y"}])
+@pytest.mark.parametrize("in_hand", ["", "1-1"])
+def test_nothing_new_is_read_while_something_is_pending_that_is_not_in_hand(lane: Lane, in_hand: str) -> None:
+    lane.append({"id": "a"})
+    lane.redis.xreadgroup("drain", "lane", {lane.keys.stream: ">"}, count=1)
+    lane.append({"id": "b"})
+
+    found = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000, in_hand])
+
+    assert found == []
+
+
+def test_what_another_drain_has_read_meanwhile_is_applied_before_what_is_newer(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane.append({"id": "x", "fields": {"n": 1}})
+    lane.drain_once()
+    lane.append({"id": "y", "fields": {"n": 1}})
+    lane.append({"id": "x", "fields": {"n": 2}})
+    lane.append({"id": "x", "fields": {"n": 1}})
+    taken: list[Any] = []
+
+    def another_reads(*arguments: Any, **options: Any) -> Written:
+        if not taken:
+            taken.append(lane.redis.xreadgroup("drain", "lane", {lane.keys.stream: ">"}, count=1))
+        return write_slice(*arguments, **options)
+
+    monkeypatch.setattr(drain_module, "SLICE_ENTRIES", 1)
+    monkeypatch.setattr(drain_module, "write_slice", another_reads)
+    lane.drain_once()
+
+    assert lane.counters() == {"x": 1, "y": 1}
+    lane.assert_empty()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"m": "{}", "n": 1},
+        {"c": 1, "m": "no JSON", "n": 1, "b": "x"},
+        {"x": "y"},
+        {"n": "many"},
+        {"c": 1 << 70, "m": "{}", "n": 1, "b": "x"},
+    ],
+)
 def test_an_entry_that_nobody_of_ours_wrote_is_put_aside_and_the_lane_goes_on(
     lane: Lane, fields: dict[Any, Any]
 ) -> None:
@@ -139,9 +182,12 @@ def test_a_slice_stops_at_its_bytes_whatever_the_sizes_of_entries(lane: Lane) ->
         lane.append(raw=b"x" * 10)
     read = Scripts(lane.redis)
 
-    slices = [len(read("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 100])) for _ in range(3)]
+    slices: list[list[Any]] = [[[b""]]]
+    for _ in range(3):
+        in_hand = slices[-1][-1][0]
+        slices.append(read("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 100, in_hand]))
 
-    assert slices == [1, 3, 0]
+    assert [len(found) for found in slices[1:]] == [1, 3, 0]
 
 
 def test_the_sweeper_wakes_a_lane_that_has_work_and_no_lease(lane: Lane, database_url: str) -> None:

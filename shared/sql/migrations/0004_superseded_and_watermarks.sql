@@ -1,4 +1,5 @@
--- Counts what a submission did not write, and lets an item that is sent again without a change keep its row.
+-- Counts what a submission did not write, and lets an item that is sent again without a change keep its row. Workers of
+-- the version before have to be stopped first: they put letters aside without saying so in the lane's row.
 
 -- Of what was received: how many were not written, because a newer state was there already. Together with the dead
 -- letters the receipts balance: accepted = applied + superseded + dead.
