@@ -268,7 +268,7 @@ class Drain:
         settled = [value for entry in entries for value in (entry.entry_id, entry.connector_id, entry.cost)]
         self._tools.scripts("settle", [self._keys.stream, self._keys.backlog], [GROUP, *settled])
         if self._tools.redis.delete(self._keys.failures):
-            forget_failed_drains(self._tools.queue, self._lane)
+            forget_failed_drains(self._tools.queue, lambda lane: lane == self._lane)
 
     def _others_wait(self) -> bool:
         return self._tools.queue.count > 0

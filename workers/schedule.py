@@ -8,7 +8,7 @@ up are one run, not one for each hour.
 Of RQ's own ways, this is the one that fits. `CronScheduler` is a process of its own of which there may be one, keeps
 its clock in its memory alone, and writes its jobs with pickle, which our workers refuse to read. `Repeat` ends after a
 number of times, or with a job that fails. `work(with_scheduler=True)` forks beside a worker a process that outlives
-it when it is killed. So the scheduler is called by the one sweeper that acts, once a second, under RQ's own lock,
+it when it is killed. So the scheduler is called by the one sweeper that acts, twice a second, under RQ's own lock,
 which keeps out any other.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m workers.sweep`: looks at every lane once a second and wakes those that would wait for ever.
+"""`python -m workers.sweep`: looks at every lane twice a second and wakes those that would wait for ever.
 
 The append claims a lane's wake-up and the API enqueues it; the API may die in between. A worker may be killed in the
 middle of a lane. In both cases the lease runs out; this process sees entries without a lease and claims the wake-up
@@ -28,12 +28,12 @@ from shared.loading import LoadingError, NotMigratedError, count_lanes, load_lan
 from shared.lua import Scripts
 from shared.startup import durable_redis, logging_settings
 from shared.submission import backlog_cost
-from shared.wakeup import LEASE_MS, enqueue_drain, new_job_id, queued_lanes, wake_queue
+from shared.wakeup import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, queued_lanes, wake_queue
 from workers.schedule import Schedule
 
 log = structlog.get_logger()
 
-_PERIOD_SECONDS: Final = 1.0
+_PERIOD_SECONDS: Final = 0.5
 _STANDBY_MS: Final = 2_500
 _RECONCILE_SECONDS: Final = 60.0
 #: Postgres may hang, and lanes wait for this process to look at them.
@@ -86,6 +86,8 @@ class Sweeper:
                 load_lanes(connection, self._redis, unready)
             log.warning("lanes_reloaded", lanes=len(unready))
         self._schedule.keep()
+        # Of a worker that was killed RQ says so minutes later, when its lane has long been drained by another.
+        forget_failed_drains(self._queue, lambda lane: not self._redis.exists(lane_keys(lane).failures))
 
     def _acts(self) -> bool:
         if self._redis.set(SWEEPER, self._name, nx=True, px=_STANDBY_MS):
@@ -136,7 +138,7 @@ class Sweeper:
 
 
 def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:
-    """Sweeps once a second until told to stop; an engine that is away is logged and tried again."""
+    """Sweeps twice a second until told to stop; an engine that is away is logged and tried again."""
     while not stop.wait(_PERIOD_SECONDS):
         try:
             sweep()

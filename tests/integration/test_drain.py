@@ -12,7 +12,7 @@ from redis import Redis
 from shared import database
 from shared.lua import Scripts
 from shared.submission import Entry
-from shared.wakeup import wake_queue
+from shared.wakeup import enqueue_drain, new_job_id, wake_queue
 from tests.integration.lane_tools import Lane, batch
 from workers import drain as drain_module
 from workers.fold import Slice
@@ -206,6 +206,26 @@ def test_the_sweeper_wakes_a_lane_that_has_work_and_no_lease(lane: Lane, databas
     assert while_claimed == 0, "the append's own claim is younger than its lease"
     assert (after_expiry, len(queue)) == (1, 1), "a job that still stands in the queue is not doubled"
     assert lane.redis.exists(lane.keys.lease) == 1
+
+
+def test_the_sweeper_forgets_the_failed_job_of_a_lane_that_works_again(lane: Lane, database_url: str) -> None:
+    queue = wake_queue(lane.redis)
+    sweeper = Sweeper(lane.redis, database_url, queue)
+    job_id = new_job_id(lane.number)
+    enqueue_drain(queue, lane.number, job_id)
+    job = queue.fetch_job(job_id)
+    assert job
+    queue.failed_job_registry.add(job, ttl=600)
+    lane.redis.delete(f"rq:job:{job_id}", "rq:queue:drain")  # a job's hash has a time to live
+    lane.redis.set(lane.keys.failures, 1)
+
+    sweeper.sweep()
+    while_it_fails = queue.failed_job_registry.get_job_ids(cleanup=False)
+    lane.redis.delete(lane.keys.failures)
+    sweeper.sweep()
+
+    assert while_it_fails == [job_id]
+    assert queue.failed_job_registry.get_job_ids(cleanup=False) == []
 
 
 def test_only_one_sweeper_acts(lane: Lane, database_url: str) -> None:
