@@ -74,7 +74,7 @@ class Course:
 
     def refused(self) -> int:
         """Answers that were no 202."""
-        return sum(count for status, count in self.outcome.statuses.items() if status != 202)  # noqa: PLR2004
+        return sum(count for status, count in self.outcome.statuses.items() if status != 202)  # noqa: PLR2004 - accepted
 
 
 class Load:
