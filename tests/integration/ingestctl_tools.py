@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.database import Connection
+from tests.preloaded import run_ingestctl
 
 ROOT = Path(__file__).parents[2]
 #: Nothing listens on port 1.
@@ -22,11 +23,12 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @dataclass
 class Ingestctl:
-    """Runs `python -m shared.cli` with an environment of its own."""
+    """Runs commands with an environment of their own."""
 
     environ: dict[str, str]
 
     def start(self, *words: str, stdout: Any = subprocess.PIPE, **changed: str) -> subprocess.Popen[str]:
+        """`python -m shared.cli`, under way."""
         return subprocess.Popen(
             [sys.executable, "-m", "shared.cli", *words],
             cwd=ROOT,
@@ -37,9 +39,8 @@ class Ingestctl:
         )
 
     def run(self, *words: str, **changed: str) -> tuple[int, str, str]:
-        with self.start(*words, **changed) as process:
-            out, err = process.communicate(timeout=60)
-            return process.returncode, out, err
+        ended = run_ingestctl(words, folder=ROOT, environ={**self.environ, **changed}, seconds=60)
+        return ended.returncode, ended.stdout, ended.stderr
 
     def says(self, *words: str, **changed: str) -> str:
         code, out, err = self.run(*words, **changed)

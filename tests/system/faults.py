@@ -19,7 +19,6 @@ import httpx
 import psycopg
 from redis.exceptions import RedisError
 
-from tests.system.fleet import Fleet
 from tests.system.look import send, until
 from tests.system.scene import BACK_SECONDS, MEET_SECONDS, Scene, grew, in_the_middle, moves_again
 
@@ -27,6 +26,8 @@ from tests.system.scene import BACK_SECONDS, MEET_SECONDS, Scene, grew, in_the_m
 _BETWEEN_SECONDS = 0.2
 #: Answers that were on their way may arrive for so long.
 _UNDER_WAY_SECONDS = 0.3
+#: Who is killed at random moments until that is felt, is killed so often.
+_MOST_KILLS = 100
 #: What is said of a lane whose worker was not killed: it is given longer.
 HUNG = "worker stopped"
 #: What an engine that is away raises, and an API process that is.
@@ -69,7 +70,7 @@ def worker_killed(scene: Scene, _dice: random.Random, _seconds: float) -> Callab
 def worker_killed_anywhere(scene: Scene, dice: random.Random, _seconds: float) -> Callable[[], str]:
     """At a moment that chance chooses, again and again until it left something pending."""
     fleet = scene.fleet
-    for kills in range(1, 100):
+    for kills in range(1, _MOST_KILLS):
         time.sleep(dice.uniform(0.0, 0.3))
         # Somebody at work, to be met somewhere between its read and its settling.
         with contextlib.suppress(AssertionError):
@@ -101,15 +102,19 @@ def worker_hangs(scene: Scene, _dice: random.Random, seconds: float) -> Callable
 
 
 def api_killed(scene: Scene, dice: random.Random, _seconds: float) -> Callable[[], str]:
-    """At any moment, under load."""
-    before, fleet = scene.counts(), scene.fleet
-    victim = dice.choice(fleet.apis)
-    time.sleep(dice.uniform(0.0, 0.5))
-    scene.strike()
-    fleet.send(victim, signal.SIGKILL)
-    until("it is down", lambda: not fleet.is_ready(victim), MEET_SECONDS)
-    until("it is back", lambda: fleet.is_ready(victim), BACK_SECONDS)
-    return grew(scene, before, "no answer", "not connected")
+    """At any moment, under load, until somebody felt it."""
+    fleet = scene.fleet
+    seen = grew(scene, scene.counts(), "no answer", "not connected")
+    for _ in range(_MOST_KILLS):
+        victim = dice.choice(fleet.apis)
+        time.sleep(dice.uniform(0.0, 0.5))
+        scene.strike()
+        fleet.send(victim, signal.SIGKILL)
+        until("it is down", partial(fleet.is_not_ready, victim), MEET_SECONDS)
+        until("it is back", partial(fleet.is_ready, victim), BACK_SECONDS)
+        if seen():
+            break
+    return seen
 
 
 def sweeper_killed(scene: Scene, _dice: random.Random, _seconds: float) -> Callable[[], str]:
@@ -179,7 +184,7 @@ def _restarted(scene: Scene, names: list[str]) -> Callable[[], str]:
     scene.strike()
     for name in names:
         fleet.send(name, signal.SIGTERM)
-        until(f"{name} is started again", partial(_was_started, fleet, name, starts[name]), BACK_SECONDS)
+        until(f"{name} is started again", partial(fleet.was_started, name, starts[name]), BACK_SECONDS)
         until("all run", fleet.is_up, BACK_SECONDS)
         time.sleep(_BETWEEN_SECONDS)
     for what, count in (scene.tally.counts() - answered).items():
@@ -187,10 +192,6 @@ def _restarted(scene: Scene, names: list[str]) -> Callable[[], str]:
             scene.surprises[f"{what} during a restart"] += count
     told = grew(scene, before, "503 shutting_down", "503 not_ready", "not connected", "no answer")
     return lambda: ", ".join(filter(None, (f"{len(names)} restarted", told())))
-
-
-def _was_started(fleet: Fleet, name: str, before: int) -> bool:
-    return fleet.starts(name) > before
 
 
 def no_workers(scene: Scene, _dice: random.Random, seconds: float) -> Callable[[], str]:

@@ -163,9 +163,17 @@ class Fleet:
         process = self._slots[name].process
         return bool(self.pid(name)) and isinstance(process, Api) and _answers(process)
 
+    def is_not_ready(self, name: str) -> bool:
+        """Whether this API process takes none."""
+        return not self.is_ready(name)
+
     def starts(self, name: str) -> int:
         """How often it was started."""
         return self._slots[name].starts
+
+    def was_started(self, name: str, before: int) -> bool:
+        """Whether it was started once more since `before` was read."""
+        return self.starts(name) > before
 
     def engine(self, name: str) -> int:
         """The process of an engine."""

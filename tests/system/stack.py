@@ -21,8 +21,9 @@ import psycopg
 from psycopg.rows import dict_row
 from redis import Redis
 
+from tests.preloaded import run_ingestctl
 from tests.system.client import Connector, get
-from tests.system.processes import PATIENCE, Process, Python, free_port, run, wait_until
+from tests.system.processes import PATIENCE, Process, Python, environment, free_port, run, wait_until
 
 #: The first start makes a database.
 _START_SECONDS = 120.0
@@ -89,7 +90,7 @@ class Stack:
 
     def ingestctl(self, *words: str) -> Any:
         """What `ingestctl … --json` prints, in the folder, without variables."""
-        ended = run([sys.executable, "-m", "shared.cli", *words, "--json"], folder=self.folder)
+        ended = run_ingestctl([*words, "--json"], folder=self.folder, environ=environment(), seconds=PATIENCE)
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)
 
