@@ -25,6 +25,8 @@ _JOB_TIMEOUT_SECONDS: Final = 900
 #: A failed drain stays visible in RQ's registry until its lane works again, and never for longer: an outage of hours
 #: fails thousands.
 _FAILURE_TTL_SECONDS: Final = 600
+#: Jobs at the head of the queue among which one of another lane is looked for.
+_LOOKED_AT: Final = 64
 _JOB_ID: Final = re.compile(r"drain-(\d+)-[0-9a-f]+")
 
 #: A lease that waits for its job, or that its drain renews while it works. After a kill it runs out, the sweeper sees
@@ -59,8 +61,8 @@ def forget_failed_drains(queue: Queue, is_mended: Callable[[int], bool]) -> None
     """Takes the failed jobs of lanes that work again out of the registry."""
     registry = queue.failed_job_registry
     for job_id in registry.get_job_ids(cleanup=False):
-        match = _JOB_ID.fullmatch(job_id)
-        if match and is_mended(int(match[1])):
+        lane = _lane_of(job_id)
+        if lane is not None and is_mended(lane):
             try:
                 registry.remove(job_id, delete_job=True)
             except NoSuchJobError:  # it has expired, its place in the registry has not
@@ -69,5 +71,17 @@ def forget_failed_drains(queue: Queue, is_mended: Callable[[int], bool]) -> None
 
 def queued_lanes(queue: Queue) -> set[int]:
     """Lanes of which a job stands in the queue."""
-    matches = (_JOB_ID.fullmatch(job_id) for job_id in queue.get_job_ids())
-    return {int(match[1]) for match in matches if match}
+    return {lane for job_id in queue.get_job_ids() if (lane := _lane_of(job_id)) is not None}
+
+
+def others_wait(queue: Queue, lane: int) -> bool:
+    """Whether a job that is not this lane's stands near the head of the queue.
+
+    A lane's own jobs are many where nobody swept for a while: each time its lease runs out, an append claims it anew.
+    """
+    return any(_lane_of(job_id) != lane for job_id in queue.get_job_ids(0, _LOOKED_AT))
+
+
+def _lane_of(job_id: str) -> int | None:
+    match = _JOB_ID.fullmatch(job_id)
+    return int(match[1]) if match else None

@@ -35,7 +35,7 @@ from shared.keys import CONSUMER, GROUP, lane_keys
 from shared.loading import forget_ready, load_lanes
 from shared.lua import Scripts
 from shared.submission import Entry
-from shared.wakeup import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id
+from shared.wakeup import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, others_wait
 from workers.fold import Slice, UnreadableEntryError, version_of
 from workers.lease import Lease
 from workers.silence import doubted
@@ -271,7 +271,7 @@ class Drain:
             forget_failed_drains(self._tools.queue, lambda lane: lane == self._lane)
 
     def _others_wait(self) -> bool:
-        return self._tools.queue.count > 0
+        return others_wait(self._tools.queue, self._lane)
 
     def _turn_is_over(self) -> bool:
         seconds = time.monotonic() - self._started

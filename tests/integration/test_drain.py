@@ -131,6 +131,29 @@ def test_what_another_drain_has_read_meanwhile_is_applied_before_what_is_newer(
     lane.assert_empty()
 
 
+@pytest.mark.parametrize(("whose", "slices"), [(0, [8]), (1, [2, 2, 2, 2])])
+def test_slices_are_smaller_while_another_lane_waits_and_not_for_jobs_of_its_own(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, whose: int, slices: list[int]
+) -> None:
+    other = (lane.number + whose) % lane.lanes
+    for _ in range(3):  # as many as claims ran out while nobody swept
+        enqueue_drain(wake_queue(lane.redis), other, new_job_id(other))
+    for number in range(8):
+        lane.append({"id": f"a{number}"})
+    written: list[int] = []
+
+    def write(connection: Any, result: Slice, *arguments: Any, **options: Any) -> Written:
+        written.append(len(result.receipts))
+        return write_slice(connection, result, *arguments, **options)
+
+    monkeypatch.setattr(drain_module, "SLICE_ENTRIES", 8)
+    monkeypatch.setattr(drain_module, "write_slice", write)
+    lane.drain()
+
+    assert written == slices
+    lane.assert_empty()
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -18,7 +18,7 @@ from tests.system.stack import Stack
 
 _HERE = Path(__file__).parent
 #: Requests of each kind that are drawn for each operation, beside those at the bounds of each rule.
-_DRAWN = 25
+_DRAWN = 15
 #: It takes a third of this on two slow cores.
 _LONGEST_SECONDS = 300.0
 

@@ -30,7 +30,7 @@ from tests.system.request_ids import lane_of, request_id_of
 from tests.system.stack import Api, Stack
 
 #: 100,000 take about half a minute on two cores: set the variable to see that too.
-_IDS = int(os.environ.get("REQUEST_IDS", "20000"))
+_IDS = int(os.environ.get("REQUEST_IDS", "5000"))
 _CONNECTIONS = 16
 _ROUNDS = 100
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
