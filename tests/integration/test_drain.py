@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Timer
 from typing import Any
 
 import psycopg
@@ -128,6 +129,27 @@ def test_what_another_drain_has_read_meanwhile_is_applied_before_what_is_newer(
     lane.drain_once()
 
     assert lane.counters() == {"x": 1, "y": 1}
+    lane.assert_empty()
+
+
+def test_little_is_followed_by_what_comes_within_a_moment_in_one_slice(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane.append({"id": "a"})
+    written: list[int] = []
+
+    def write(connection: Any, result: Slice, *arguments: Any, **options: Any) -> Written:
+        written.append(len(result.receipts))
+        if len(written) == 1:
+            lane.append({"id": "b"})
+            Timer(0.1, lane.append, [{"id": "c"}]).start()
+        return write_slice(connection, result, *arguments, **options)
+
+    monkeypatch.setattr(drain_module, "_GATHER_SECONDS", 2.0)
+    monkeypatch.setattr(drain_module, "write_slice", write)
+    lane.drain()
+
+    assert written == [1, 2]
     lane.assert_empty()
 
 
