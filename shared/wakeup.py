@@ -75,11 +75,12 @@ def queued_lanes(queue: Queue) -> set[int]:
 
 
 def others_wait(queue: Queue, lane: int) -> bool:
-    """Whether a job that is not this lane's stands near the head of the queue.
+    """Whether a job that is not this lane's stands in the queue; so many that not all are looked at are taken for that.
 
     A lane's own jobs are many where nobody swept for a while: each time its lease runs out, an append claims it anew.
     """
-    return any(_lane_of(job_id) != lane for job_id in queue.get_job_ids(0, _LOOKED_AT))
+    first = queue.get_job_ids(0, _LOOKED_AT)
+    return len(first) == _LOOKED_AT or any(_lane_of(job_id) != lane for job_id in first)
 
 
 def _lane_of(job_id: str) -> int | None:

@@ -1,19 +1,22 @@
 """`ingestctl` in processes forked from one that has imported it: what a command does is the same, its start is quicker.
 
-Importing takes 0.7 s of CPU, and the suite runs five hundred commands: 350 of its 900 seconds. Where the start is the
-subject, or a process is signalled or its pipes are closed, tests start `python -m shared.cli` itself.
+Importing takes 0.7 s of CPU, and the suite runs five hundred commands: 350 of its 900 seconds. Where the start or the
+end is the subject, or a process is signalled or its pipes are closed, tests start `python -m shared.cli` itself.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
+import signal
 import socket
 import socketserver
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -22,21 +25,24 @@ from typing import Final
 
 _ROOT: Final = Path(__file__).parents[1]
 _MODULE: Final = "shared.cli"
-_START_SECONDS: Final = 60.0
+#: Longer than a command may take: it is ended by its own alarm.
+_REPLY_SECONDS: Final = 10.0
+_starting = threading.Lock()
 
 
 def run_ingestctl(
-    words: Sequence[str], *, folder: Path, environ: Mapping[str, str], seconds: float
+    words: Sequence[str], *, folder: Path, environ: Mapping[str, str], seconds: int
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, in a folder, with these variables alone."""
+    """Runs a command to its end, in a folder, with these variables alone; its status is -1 where a signal ended it."""
+    with _starting:
+        _, address = _parent()
     with tempfile.TemporaryDirectory(prefix="ingestctl-") as printed, socket.socket(socket.AF_UNIX) as call:
         out, err = Path(printed, "out"), Path(printed, "err")
-        call.settimeout(seconds)
-        _, address = _parent()
+        call.settimeout(seconds + _REPLY_SECONDS)
         call.connect(str(address))
-        call.sendall(json.dumps([list(words), str(folder), dict(environ), str(out), str(err)]).encode() + b"\n")
+        told = [list(words), str(folder), dict(environ), str(out), str(err), seconds]
+        call.sendall(json.dumps(told).encode() + b"\n")
         status = call.makefile().read()
-        # A command that was ended by a signal has said nothing.
         return subprocess.CompletedProcess(words, int(status or -1), out.read_text(), err.read_text())
 
 
@@ -44,29 +50,43 @@ def run_ingestctl(
 def _parent() -> tuple[subprocess.Popen[bytes], Path]:
     """The process that has imported everything, and where it listens: one of each process of tests, ending with it."""
     address = Path(tempfile.mkdtemp(prefix="preloaded-"), "socket")
-    environ = {**os.environ, "PYTHONPATH": str(_ROOT)}
-    words: list[str | Path] = [sys.executable, "-m", "tests.preloaded", address]
-    process = subprocess.Popen(words, env=environ, stdin=subprocess.DEVNULL)
-    deadline = time.monotonic() + _START_SECONDS
-    while not address.exists():
-        assert time.monotonic() < deadline, f"{_MODULE} could not be imported."
-        time.sleep(0.02)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        listener.listen()
+        words = [sys.executable, "-m", "tests.preloaded", str(listener.fileno()), str(os.getpid()), str(address)]
+        process = subprocess.Popen(
+            words,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,  # Ctrl-C is for the tests
+        )
+    atexit.register(_end, process, address)
     return process, address
+
+
+def _end(process: subprocess.Popen[bytes], address: Path) -> None:
+    process.terminate()
+    process.wait()
+    shutil.rmtree(address.parent, ignore_errors=True)
 
 
 class _Parent(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     """Forks a process for each command."""
 
-    def __init__(self, address: Path) -> None:
+    block_on_close = False
+
+    def __init__(self, listener: int, tests: int, address: Path) -> None:
+        super().__init__(str(address), _Command, bind_and_activate=False)
+        self.socket.close()
+        self.socket = socket.socket(fileno=listener)
+        self._tests = tests
         self._address = address
-        self._tests = os.getppid()
-        super().__init__(str(address), _Command)
 
     def service_actions(self) -> None:
         super().service_actions()
         if os.getppid() != self._tests:
-            self._address.unlink()
-            self._address.parent.rmdir()
+            shutil.rmtree(self._address.parent, ignore_errors=True)
             sys.exit()
 
 
@@ -74,7 +94,8 @@ class _Command(socketserver.StreamRequestHandler):
     """One command, in a process of its own."""
 
     def handle(self) -> None:
-        words, folder, environ, out, err = json.loads(self.rfile.readline())
+        words, folder, environ, out, err, seconds = json.loads(self.rfile.readline())
+        signal.alarm(seconds)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environ)
@@ -97,5 +118,5 @@ class _Command(socketserver.StreamRequestHandler):
 
 if __name__ == "__main__":
     import_module(_MODULE)
-    with _Parent(Path(sys.argv[1])) as parent:
+    with _Parent(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])) as parent:
         parent.serve_forever(poll_interval=0.2)

@@ -1,7 +1,7 @@
 """Drains a lane: read → fold → write → settle, until the lane is empty or another lane's turn has come.
 
 What arrives is a wake-up; what leaves is rows in Postgres and an empty lane. While Postgres works on one slice, the
-next one is read and folded. What can go wrong, and who repairs it:
+next one is read and folded; behind a small one more is let gather instead. What can go wrong, and who repairs it:
 
 - we are killed: what we read stays pending in the consumer group; the lease runs out; the sweeper wakes the lane and
   the next drain reads the pending entries first. What was committed and not settled has a receipt, and is only settled.
@@ -107,8 +107,9 @@ class Work:
 
     @property
     def is_small(self) -> bool:
-        """Whether so little is written that it is worth while to wait for more."""
-        return self.bytes < _SMALL_BYTES and sum(entry.count for entry in self.entries) < _SMALL_ROWS
+        """Whether it is so little, by all measures, that the lane can't have held much more."""
+        entries = len(self.entries) < SLICE_ENTRIES // _SMALLER_WHEN_OTHERS_WAIT
+        return entries and self.bytes < _SMALL_BYTES and sum(entry.count for entry in self.entries) < _SMALL_ROWS
 
 
 class Drain:
@@ -159,7 +160,7 @@ class Drain:
         """Lets more come where little came last."""
         seconds = self._last_work + _GATHER_SECONDS - time.monotonic()
         if self._last_was_small and seconds > 0 and not self._others_wait() and not self._tools.stopping():
-            time.sleep(seconds)  # nothing that comes meanwhile is to be met sooner
+            time.sleep(seconds)  # so short that a lane or a signal that comes meanwhile can wait
 
     def _read(self) -> list[Entry]:
         """The next slice: what a killed drain left, else what is new, else what comes within a moment."""
@@ -183,7 +184,7 @@ class Drain:
         return [Entry.decode(entry_id, fields) for entry_id, fields in found]
 
     def _read_ahead(self, under_way: Work, watermarks: Watermarks) -> None:
-        """Reads and prepares the next slice, unless too much is in memory for that, or this drain has to end."""
+        """Reads and prepares the next slice where one may wait, memory allows it, and this drain need not end."""
         with contextlib.suppress(RedisError):  # reading at its turn will meet it again
             if self._ahead or under_way.is_small or under_way.bytes > SLICE_BYTES or self._turn_is_over():
                 return
@@ -298,7 +299,7 @@ class Drain:
         return seconds > _TURN_SECONDS_WHEN_OTHERS_WAIT and self._others_wait()
 
     def _may_leave(self) -> bool:
-        return self._others_wait() or time.monotonic() - self._last_work > _LINGER_SECONDS
+        return self._tools.queue.count > 0 or time.monotonic() - self._last_work > _LINGER_SECONDS
 
     def _pass_on(self) -> None:
         """Ends this turn; a lane that still has work goes to the end of the queue."""

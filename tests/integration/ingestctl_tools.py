@@ -1,4 +1,4 @@
-"""`ingestctl` as a process of its own, and rows for it to show."""
+"""`ingestctl` as a process of its own, forked or started, and rows for it to show."""
 
 from __future__ import annotations
 

@@ -169,6 +169,7 @@ def test_slices_are_smaller_while_another_lane_waits_and_not_for_jobs_of_its_own
         return write_slice(connection, result, *arguments, **options)
 
     monkeypatch.setattr(drain_module, "SLICE_ENTRIES", 8)
+    monkeypatch.setattr(drain_module, "_TURN_SECONDS_WHEN_OTHERS_WAIT", 30.0)
     monkeypatch.setattr(drain_module, "write_slice", write)
     lane.drain()
 

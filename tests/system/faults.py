@@ -26,7 +26,7 @@ from tests.system.scene import BACK_SECONDS, MEET_SECONDS, Scene, grew, in_the_m
 _BETWEEN_SECONDS = 0.2
 #: Answers that were on their way may arrive for so long.
 _UNDER_WAY_SECONDS = 0.3
-#: Who is killed at random moments until that is felt, is killed so often.
+#: A victim is killed at random moments until somebody feels it, at most so often.
 _MOST_KILLS = 100
 #: What is said of a lane whose worker was not killed: it is given longer.
 HUNG = "worker stopped"
@@ -70,7 +70,7 @@ def worker_killed(scene: Scene, _dice: random.Random, _seconds: float) -> Callab
 def worker_killed_anywhere(scene: Scene, dice: random.Random, _seconds: float) -> Callable[[], str]:
     """At a moment that chance chooses, again and again until it left something pending."""
     fleet = scene.fleet
-    for kills in range(1, _MOST_KILLS):
+    for kills in range(1, _MOST_KILLS + 1):
         time.sleep(dice.uniform(0.0, 0.3))
         # Somebody at work, to be met somewhere between its read and its settling.
         with contextlib.suppress(AssertionError):

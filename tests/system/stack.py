@@ -90,7 +90,7 @@ class Stack:
 
     def ingestctl(self, *words: str) -> Any:
         """What `ingestctl … --json` prints, in the folder, without variables."""
-        ended = run_ingestctl([*words, "--json"], folder=self.folder, environ=environment(), seconds=PATIENCE)
+        ended = run_ingestctl([*words, "--json"], folder=self.folder, environ=environment(), seconds=int(PATIENCE))
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)
 

@@ -91,7 +91,7 @@ def test_worker_killed_after_it_settled_and_before_it_gives_its_lane_back_holds_
     with workerless.items_locked():
         names = submit(connector)
         wait_until("the worker is held in its transaction", workerless.held_writers)
-        _has_renewed_its_lease(workerless)  # it has read ahead by then, and has nothing to ask until it settles
+        _has_renewed_its_lease(workerless)  # it has nothing more to ask until it settles
         read = _pending(workerless)
         redis.swallows.set()
     wait_until("it has settled what it wrote", lambda: _pending(workerless) < read)
