@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -62,9 +62,7 @@ def test_worker_killed_in_its_transaction_loses_its_lane_to_another(
 ) -> None:
     connector = new_connector(workerless)
     with workerless.worker() as victim:
-        with workerless.items_locked():
-            names = submit(connector)
-            wait_until("the worker is held in its transaction", workerless.held_writers)
+        with _held_in_its_transaction(workerless, connector) as names:
             assert _pending(workerless) > 0
             victim.kill()
         _another_applies(workerless, connector, names)
@@ -74,9 +72,7 @@ def test_worker_killed_after_its_commit_and_before_it_settles_leaves_what_is_wri
     workerless: Stack, redis: Wire, victim: Process, new_connector: Callable[..., Connector]
 ) -> None:
     connector = new_connector(workerless)
-    with workerless.items_locked():
-        names = submit(connector)
-        wait_until("the worker is held in its transaction", workerless.held_writers)
+    with _held_in_its_transaction(workerless, connector) as names:
         redis.loses = b""
     wait_until("its transaction is over", lambda: stored(workerless, connector))
     assert _pending(workerless) > 0
@@ -88,9 +84,7 @@ def test_worker_killed_after_it_settled_and_before_it_gives_its_lane_back_holds_
     workerless: Stack, redis: Wire, victim: Process, new_connector: Callable[..., Connector]
 ) -> None:
     connector = new_connector(workerless)
-    with workerless.items_locked():
-        names = submit(connector)
-        wait_until("the worker is held in its transaction", workerless.held_writers)
+    with _held_in_its_transaction(workerless, connector) as names:
         _has_renewed_its_lease(workerless)  # it has nothing more to ask until it settles
         read = _pending(workerless)
         redis.swallows.set()
@@ -98,6 +92,15 @@ def test_worker_killed_after_it_settled_and_before_it_gives_its_lane_back_holds_
     victim.kill()
     # The dead one's lease may stand in the way of these wake-ups.
     _another_applies(workerless, connector, names | submit(connector, "later"))
+
+
+@contextmanager
+def _held_in_its_transaction(stack: Stack, connector: Connector) -> Iterator[set[str]]:
+    """A worker stands in the middle of what was submitted, whose items these are, until the block ends."""
+    with stack.items_locked():
+        names = submit(connector)
+        wait_until("the worker is held in its transaction", stack.held_writers)
+        yield names
 
 
 def _has_renewed_its_lease(stack: Stack) -> None:
@@ -132,9 +135,7 @@ def test_lane_that_a_worker_gives_back_on_sigterm_is_taken_up_at_once(
 ) -> None:
     connector = new_connector(workerless)
     with workerless.worker() as first:
-        with workerless.items_locked():
-            names = submit(connector)
-            wait_until("the worker is held in its transaction", workerless.held_writers)
+        with _held_in_its_transaction(workerless, connector) as names:
             first.send(signal.SIGTERM)
         assert first.ends() == 0
     with workerless.worker():
