@@ -14,7 +14,7 @@ help: ## Show this list
 	while IFS='|' read -r name line; do printf '  make %-7s %s\n' "$$name" "$$line"; done
 
 run: $(ready_to_run) ## Start everything on this machine: engines, API, workers (PORT, DATA_DIR, WORKERS, WEB_CONCURRENCY)
-	@exec $(python) -m shared.local.run --end-with-parent
+	@exec $(python) -m operations.local.run --end-with-parent
 
 test: $(ready_to_develop) ## Run the whole test suite (ARGS='-k name' for a part of it)
 	$(python) -m pytest $(ARGS)

@@ -24,7 +24,7 @@ from benchmarks.load import Job
 from benchmarks.measure import BenchmarkError, Effort, Say, in_turn
 from benchmarks.report import Section, Table
 from benchmarks.stack import Installation, installation, running_engines
-from shared.local.binaries import find_postgres_bin
+from operations.local.binaries import find_postgres_bin
 
 _ITEMS: Final = 1_000_000
 _DISTINCT: Final = 200_000

@@ -23,7 +23,7 @@ from benchmarks.measure import Effort, Figure, Say, in_turn
 from benchmarks.processes import memory_mb, memory_of_all_mb, tree
 from benchmarks.report import Section, Table
 from benchmarks.stack import Installation, installation, running_engines
-from shared.local.engines import Engines
+from operations.local.engines import Engines
 
 _ROWS: Final = (100_000, 1_000_000, 10_000_000)
 _CONNECTORS: Final = (10, 1_000, 10_000)

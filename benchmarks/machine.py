@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from shared.local.binaries import find_postgres_bin, find_valkey_server
+from operations.local.binaries import find_postgres_bin, find_valkey_server
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _PACKAGES: Final = ("uvicorn", "starlette", "redis", "rq", "psycopg", "orjson", "msgspec")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import BenchmarkError
-from shared.local.child import Child, spawn
+from operations.local.child import Child, spawn
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _PROC: Final = Path("/proc")

@@ -20,11 +20,14 @@ from rq import Worker
 
 from benchmarks.measure import BenchmarkError
 from benchmarks.processes import Process, free_port, python, running, wait_until_answers
-from shared import database, migrations, redis_connection, sql
-from shared.credentials import new_credential
-from shared.keys import SWEEPER, lane_keys
-from shared.loading import load_lanes
-from shared.local.engines import Engines, engines
+from operations.local.engines import Engines, engines
+from shared.credentials.credential import new_credential
+from shared.credentials.sync import load_lanes
+from shared.postgres import migrations
+from shared.postgres.connections import connect_postgres
+from shared.postgres.queries import sql
+from shared.redis.connections import connect_redis
+from shared.redis.names import SWEEPER, lane_keys
 from shared.request_id import position_of_request
 
 LANES: Final = 16
@@ -65,8 +68,8 @@ class Installation:
             maintenance.execute(f"CREATE DATABASE {database_name}")
         self.database_url: str = self.engines.database_url.replace("/ingest?", f"/{database_name}?")
         self.redis_url: str = f"{self.engines.redis_url}?db={self.number}"
-        self.redis: Redis = redis_connection.connect(self.redis_url)
-        self.connection = database.connect(self.database_url, application="benchmark")
+        self.redis: Redis = connect_redis(self.redis_url)
+        self.connection = connect_postgres(self.database_url, application="benchmark")
         self.connection.execute("SET statement_timeout = 0")
         migrations.migrate(self.connection, lanes=self.lanes)
         self.credentials = self._make_connectors()
@@ -84,10 +87,10 @@ class Installation:
             for number in range(self.connectors):
                 lane = number % self.lanes
                 values: dict[str, Any] = {"name": f"benchmark {number}", "rate": _RATE, "burst": _RATE, "lane": lane}
-                row = self.connection.execute(sql.query("insert_connector"), values).fetchall()[0]
+                row = self.connection.execute(sql("insert_connector"), values).fetchall()[0]
                 credential = new_credential(lane=lane, lanes=self.lanes)
                 values = {"key_id": credential.key_id, "digest": credential.digest, **row}
-                self.connection.execute(sql.query("upsert_credential"), values)
+                self.connection.execute(sql("upsert_credential"), values)
                 made.append((int(row["connector_id"]), credential.text))
         return made
 

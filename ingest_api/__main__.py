@@ -12,13 +12,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ingest_api.app import create_app
-from ingest_api.http_protocol import HttpProtocol
+from ingest_api.http.protocol import HttpProtocol
 from ingest_api.metrics import SHARED_FOLDER
-from shared.die_with_parent import die_with_parent
-from shared.durability import check_durability
-from shared.redis_connection import UNAVAILABLE, connect
-from shared.settings import Settings
-from shared.startup import exit_unless_durable, log_start, logging_settings
+from shared.process.parent_death import die_with_parent
+from shared.process.settings import Settings
+from shared.process.startup import exit_unless_durable, log_start, logging_settings
+from shared.redis.connections import UNAVAILABLE, connect_redis
+from shared.redis.durability import check_durability
 
 #: An idle connection is kept for longer than load balancers keep theirs, so that they close first.
 _KEEP_ALIVE_SECONDS = 75
@@ -50,7 +50,7 @@ def main() -> None:
     settings = logging_settings("api")
     allow_connections()
     with contextlib.suppress(*UNAVAILABLE):  # one that is away is answered 503, checked when it is back
-        exit_unless_durable(check_durability(connect(settings.redis_url)), settings)
+        exit_unless_durable(check_durability(connect_redis(settings.redis_url)), settings)
     with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:
         if settings.web_concurrency > 1:
             os.environ[SHARED_FOLDER] = folder

@@ -11,54 +11,55 @@ from starlette.types import ASGIApp
 
 from ingest_api import kinds
 from ingest_api.append import Appender, BacklogLimits
-from ingest_api.body import MemoryBudget
-from ingest_api.configurations import Configurations
-from ingest_api.edge import Edge
-from ingest_api.gate import Gate
+from ingest_api.authentication import Authenticator
+from ingest_api.configuration import Configurations
 from ingest_api.health import Healthz, Readyz
+from ingest_api.http.body import MemoryBudget
 from ingest_api.metrics import Metrics
-from ingest_api.openapi import OpenApi
+from ingest_api.middleware import ErrorMiddleware
+from ingest_api.openapi.endpoint import OpenApi
 from ingest_api.readiness import Readiness
+from ingest_api.request_status import RequestStatus
 from ingest_api.routing import Routing
-from ingest_api.status import RequestStatus
 from ingest_api.submissions import SubmissionEndpoint, Submissions
-from ingest_api.wake import Waker
-from shared import database, redis_connection
-from shared.log import stop_gathering_lines
-from shared.settings import Settings
+from ingest_api.waker import Waker
+from shared.postgres.connections import postgres_pool
+from shared.process.log import stop_gathering_lines
+from shared.process.settings import Settings
+from shared.redis.connections import connect_redis, connect_redis_async
 
 
 def create_app(settings: Settings) -> ASGIApp:
     """The ASGI application of one process. `settings` must name both engines."""
     # Appends have a connection to themselves: however many ask for a status, they wait for nobody.
-    append_redis = redis_connection.connect_async(settings.redis_url, connections=1)
-    status_redis = redis_connection.connect_async(settings.redis_url, connections=8)
-    blocking_redis = redis_connection.connect(settings.redis_url)
-    postgres = database.pool(settings.database_url, application="ingest api")
+    append_redis = connect_redis_async(settings.redis_url, connections=1)
+    status_redis = connect_redis_async(settings.redis_url, connections=8)
+    blocking_redis = connect_redis(settings.redis_url)
+    postgres = postgres_pool(settings.database_url, application="ingest api")
 
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     waker = Waker(blocking_redis)
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
     appender = Appender(append_redis, limits=limits, wake=waker.wake)
-    gate = Gate(readiness, appender)
+    authenticator = Authenticator(readiness, appender)
     memory = MemoryBudget(settings.max_inflight_bytes)
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
-        submissions = Submissions(gate, memory, body_timeout_seconds=settings.body_timeout_seconds)
+        submissions = Submissions(authenticator, memory, body_timeout_seconds=settings.body_timeout_seconds)
         routes += [
             Route("/api/ingest", SubmissionEndpoint(submissions, kinds.items), methods=["POST"]),
             Route("/api/ingest/log", SubmissionEndpoint(submissions, kinds.log), methods=["POST"]),
             Route("/api/ingest/heartbeat", SubmissionEndpoint(submissions, kinds.heartbeat), methods=["POST"]),
             Route("/api/webhook/{stream:path}", SubmissionEndpoint(submissions, kinds.webhook), methods=["POST"]),
-            Route("/api/requests/{request_id}", RequestStatus(gate, status_redis, postgres), methods=["GET"]),
+            Route("/api/requests/{request_id}", RequestStatus(authenticator, status_redis, postgres), methods=["GET"]),
         ]
     if "management" in settings.surfaces:
         routes.append(
             Route(
                 "/api/connector/config",
                 Configurations(
-                    gate,
+                    authenticator,
                     postgres,
                     memory,
                     datapool_address=settings.datapool_address,
@@ -85,4 +86,4 @@ def create_app(settings: Settings) -> ASGIApp:
         await status_redis.aclose()
         stop_gathering_lines()
 
-    return Edge(Routing(routes, lifespan))
+    return ErrorMiddleware(Routing(routes, lifespan))

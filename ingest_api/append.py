@@ -22,12 +22,12 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from ingest_api.metrics import APPEND_FAILURES
-from shared import lua
-from shared.credentials import Presented
-from shared.keys import lane_keys
+from shared.credentials.credential import Presented
+from shared.entry import backlog_cost
+from shared.redis import scripts
+from shared.redis.names import lane_keys
+from shared.redis.wakeups import LEASE_MS, new_job_id
 from shared.request_id import MAX_SEQUENCE
-from shared.submission import backlog_cost
-from shared.wakeup import LEASE_MS, new_job_id
 
 log = structlog.get_logger()
 
@@ -78,7 +78,7 @@ class Submission(msgspec.Struct, frozen=True):
     idempotency: Idempotency | None = None
 
 
-class Question(msgspec.Struct, frozen=True):
+class AppendCall(msgspec.Struct, frozen=True):
     """One call of the append script."""
 
     lane: int
@@ -90,8 +90,8 @@ class Question(msgspec.Struct, frozen=True):
     asking: bool = False
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """What the append script decided on one call. See `shared/lua/append.lua`."""
+class AppendResult(msgspec.Struct, frozen=True):
+    """What the append script decided on one call. See `shared/redis/scripts/append.lua`."""
 
     word: Word
     connector_id: int = 0
@@ -106,8 +106,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class _Call(msgspec.Struct, eq=False):
-    question: Question
-    verdict: asyncio.Future[Verdict]
+    question: AppendCall
+    verdict: asyncio.Future[AppendResult]
 
 
 class Appender:
@@ -120,9 +120,9 @@ class Appender:
         self._waiting: list[_Call] = []
         self._sender: asyncio.Task[None] | None = None
 
-    def call(self, question: Question) -> asyncio.Future[Verdict]:
+    def call(self, question: AppendCall) -> asyncio.Future[AppendResult]:
         """The script's verdict, or StoreUnavailableError."""
-        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        verdict: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Call(question, verdict))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
@@ -171,7 +171,7 @@ class Appender:
         await self._execute(batches)
         unknown = [batch for batch in batches if isinstance(batch.reply, NoScriptError)]
         if unknown:
-            await self._redis.script_load(lua.source("append"))
+            await self._redis.script_load(scripts.source("append"))
             await self._execute(unknown)
 
     async def _execute(self, batches: Sequence[_Batch]) -> None:
@@ -273,7 +273,7 @@ def _bulk(value: str | int) -> bytes:
 
 @lru_cache
 def _evalsha() -> bytes:
-    return _bulk("EVALSHA") + _bulk(lua.digest("append"))
+    return _bulk("EVALSHA") + _bulk(scripts.digest("append"))
 
 
 @lru_cache
@@ -312,11 +312,11 @@ def _fail(call: _Call, fault: Exception) -> None:
     call.verdict.set_exception(error)
 
 
-def _verdict(answer: list[Any]) -> Verdict:
+def _verdict(answer: list[Any]) -> AppendResult:
     word: Word = answer[0].decode()
     if len(answer) == 1:
-        return Verdict(word)
+        return AppendResult(word)
     _, connector, burst, remaining, reset, last = answer
     if word == "limited":
-        return Verdict(word, int(connector), burst, remaining, reset, last)
-    return Verdict(word, int(connector), burst, remaining, reset, 0, last)
+        return AppendResult(word, int(connector), burst, remaining, reset, last)
+    return AppendResult(word, int(connector), burst, remaining, reset, 0, last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.exchange import Exchange
+from ingest_api.context import RequestContext
 from ingest_api.readiness import Readiness
 
 
@@ -13,8 +13,8 @@ class Healthz:
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Serves one request."""
-        exchange: Exchange = scope["exchange"]
-        await exchange.answer(200, {"status": "ok"})
+        context: RequestContext = scope["context"]
+        await context.answer(200, {"status": "ok"})
 
 
 class Readyz:
@@ -25,9 +25,9 @@ class Readyz:
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Serves one request."""
-        exchange: Exchange = scope["exchange"]
+        context: RequestContext = scope["context"]
         missing = await self._readiness.missing()
         if missing:
-            await exchange.answer(503, {"status": "unavailable", "missing": missing}, {"Retry-After": "1"})
+            await context.answer(503, {"status": "unavailable", "missing": missing}, {"Retry-After": "1"})
         else:
-            await exchange.answer(200, {"status": "ok"})
+            await context.answer(200, {"status": "ok"})

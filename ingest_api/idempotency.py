@@ -11,18 +11,18 @@ import re
 from typing import Final
 
 from ingest_api.append import Idempotency
-from ingest_api.exchange import Exchange
-from ingest_api.refusals import Code, Refusal
-from shared.keys import lane_keys
+from ingest_api.context import RequestContext
+from ingest_api.errors import ApiError, ErrorCode
+from shared.redis.names import lane_keys
 
 FORM: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
-def require_form(exchange: Exchange) -> bytes | None:
-    """The request's key, if it has one. Raises Refusal where it has another form than a key's."""
-    key = exchange.header(b"idempotency-key")
+def require_form(context: RequestContext) -> bytes | None:
+    """The request's key, if it has one. Raises ApiError where it has another form than a key's."""
+    key = context.header(b"idempotency-key")
     if key is not None and not FORM.fullmatch(key):
-        raise Refusal(Code.INVALID_IDEMPOTENCY_KEY)
+        raise ApiError(ErrorCode.INVALID_IDEMPOTENCY_KEY)
     return key
 
 

@@ -7,16 +7,16 @@ from functools import partial
 
 from starlette.types import Scope
 
-from ingest_api.exchange import query_parameter
+from ingest_api.context import query_parameter
 from ingest_api.submissions import SubmissionKind
-from ingest_api.validation import (
+from ingest_api.validation.fast import (
     validate_heartbeat,
     validate_items,
     validate_log_entries,
     validate_stream,
     validate_webhook,
 )
-from shared.submission import COUNTED, Meta, encode_meta
+from shared.entry import COUNTED, Meta, encode_meta
 
 
 def _kind(meta: Meta, validate: Callable[[bytes], int | None], *, body_optional: bool = False) -> SubmissionKind:

@@ -20,8 +20,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.exchange import Exchange
-from shared.lanes import RedisState, look_at_redis
+from ingest_api.context import RequestContext
+from shared.redis.lane_status import RedisState, look_at_redis
 
 #: Names the folder in which the processes of one port share their counts; prometheus-client looks when it is imported.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -86,17 +86,17 @@ class Metrics:
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Serves one scrape."""
-        exchange: Exchange = scope["exchange"]
-        accept = (exchange.header(b"accept") or b"").decode("latin-1")
+        context: RequestContext = scope["context"]
+        accept = (context.header(b"accept") or b"").decode("latin-1")
         if "text/plain" in accept or "openmetrics" in accept:
             encode, content_type = prometheus_client.exposition.choose_encoder(accept)
             async with self._scraping:
                 text = await asyncio.to_thread(encode, self._registry)
-            await exchange.answer_text(text, content_type)
+            await context.answer_text(text, content_type)
         else:
             async with self._scraping:
                 samples = await asyncio.to_thread(self._samples)
-            await exchange.answer(200, {"status": "ok", "requestId": "", "metrics": samples})
+            await context.answer(200, {"status": "ok", "requestId": "", "metrics": samples})
 
     def _samples(self) -> list[dict[str, Any]]:
         return [
@@ -106,13 +106,13 @@ class Metrics:
         ]
 
 
-def count_request(exchange: Exchange, seconds: float) -> None:
+def count_request(context: RequestContext, seconds: float) -> None:
     """Counts one answered request."""
-    route = getattr(exchange.scope.get("route"), "path", "none")
-    requests, request_seconds = _labelled(route, exchange.status, exchange.code or "")
+    route = getattr(context.scope.get("route"), "path", "none")
+    requests, request_seconds = _labelled(route, context.status, context.code or "")
     requests.inc()
     request_seconds.observe(seconds)
-    BODY_BYTES.inc(exchange.received_bytes)
+    BODY_BYTES.inc(context.received_bytes)
 
 
 @lru_cache(maxsize=1024)  # the library's own look-up of labels takes twenty times as long

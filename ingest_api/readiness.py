@@ -15,11 +15,12 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ingest_api.refusals import Code, Refusal
-from shared import database, sql
-from shared.durability import check_durability, fault_that_counts
-from shared.keys import LANES
-from shared.loading import count_lanes, load_lanes, unready_lanes
+from ingest_api.errors import ApiError, ErrorCode
+from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
+from shared.postgres.connections import SHORT_PATIENCE_SECONDS, Connection, connect_postgres
+from shared.postgres.queries import sql
+from shared.redis.durability import check_durability, fault_that_counts
+from shared.redis.names import LANES
 
 log = structlog.get_logger()
 
@@ -47,9 +48,9 @@ class Readiness:
         self._missing: list[str] = []
 
     def lanes(self) -> int:
-        """How many lanes there are. Raises Refusal while that is unknown."""
+        """How many lanes there are. Raises ApiError while that is unknown."""
         if self._lanes is None:
-            raise Refusal(Code.NOT_READY)
+            raise ApiError(ErrorCode.NOT_READY)
         return self._lanes
 
     def reload(self) -> None:
@@ -111,12 +112,12 @@ class Readiness:
     def _missing_in_postgres(self) -> list[str]:
         try:
             with self._connect("readiness") as connection:
-                row = connection.execute(sql.query("select_read_only")).fetchall()[0]
+                row = connection.execute(sql("select_read_only")).fetchall()[0]
         except psycopg.Error:
             return ["Postgres does not answer."]
         return ["Postgres takes no writes now."] if row["read_only"] else []
 
-    def _connect(self, purpose: str) -> database.Connection:
-        return database.connect(
-            self._database_url, application=f"ingest_api {purpose}", patience=database.SHORT_PATIENCE_SECONDS
+    def _connect(self, purpose: str) -> Connection:
+        return connect_postgres(
+            self._database_url, application=f"ingest_api {purpose}", patience=SHORT_PATIENCE_SECONDS
         )

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Sequence
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from ingest_api.refusals import Code, Refusal
+from ingest_api.errors import ApiError, ErrorCode
 
 #: Where the routes answer besides the root.
 MOUNTED_AT = "/datapool"
@@ -34,5 +34,5 @@ class Routing:
                 scope["route"] = route
                 return route.app(scope, receive, send)
             if "\n" in scope["path"]:
-                raise Refusal(Code.NOT_FOUND)  # a route's pattern passes over one at the end
+                raise ApiError(ErrorCode.NOT_FOUND)  # a route's pattern passes over one at the end
         return self._router(scope, receive, send)

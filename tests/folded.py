@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shared.submission import Entry, Item
+from shared.entry import Entry, Item
 from workers.fold import LogRow, Receipt, Slice
 
 

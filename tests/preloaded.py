@@ -1,7 +1,7 @@
 """`ingestctl` in processes forked from one that has imported it: what a command does is the same, its start is quicker.
 
 Importing takes 0.7 s of CPU, and the suite runs five hundred commands: 350 of its 900 seconds. Where the start or the
-end is the subject, or a process is signalled or its pipes are closed, tests start `python -m shared.cli` itself.
+end is the subject, or a process is signalled or its pipes are closed, tests start `python -m operations.cli` itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 _ROOT: Final = Path(__file__).parents[1]
-_MODULE: Final = "shared.cli"
+_MODULE: Final = "operations.cli"
 #: Longer than a command may take: it is ended by its own alarm.
 _REPLY_SECONDS: Final = 10.0
 _starting = threading.Lock()

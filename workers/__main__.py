@@ -21,17 +21,16 @@ from redis.exceptions import RedisError
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
-from shared import database
-from shared.database import Connection
-from shared.lua import Scripts
-from shared.partitions import keep_days
-from shared.redis_connection import connect
-from shared.settings import Settings
-from shared.startup import durable_redis, logging_settings
-from shared.wakeup import wake_queue
+from shared.postgres.connections import STATEMENT_PATIENCE_SECONDS, Connection, connect_postgres
+from shared.postgres.partitions import keep_days
+from shared.process.settings import Settings
+from shared.process.startup import durable_redis, logging_settings
+from shared.redis.connections import connect_redis
+from shared.redis.scripts import Scripts
+from shared.redis.wakeups import wake_queue
 from workers import tasks
-from workers.drain import Tools
-from workers.relief import relieve
+from workers.drain import DrainContext
+from workers.oom_drain import relieve
 from workers.write import prepare
 
 log = structlog.get_logger()
@@ -42,7 +41,7 @@ _WORKER_TTL_SECONDS: Final = 20
 _AGAIN_SECONDS: Final = 0.5
 
 
-class Stop:
+class ShutdownFlag:
     """Whether this process was told to stop."""
 
     told = False
@@ -59,7 +58,7 @@ class Stop:
 class Worker(SimpleWorker):
     """RQ's in-process worker, whose jobs can see that it was told to stop."""
 
-    stop: Stop
+    stop: ShutdownFlag
     #: RQ doubles the time until it tries Redis again, up to a minute: an outage would last longer for us than it did.
     max_connection_wait_time = 1.0
 
@@ -85,14 +84,14 @@ class DatabaseConnection:
         """A connection that was usable when last seen. Raises psycopg.OperationalError."""
         if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = prepare(
-                database.connect(self._url, application="ingest worker", patience=database.STATEMENT_PATIENCE_SECONDS)
+                connect_postgres(self._url, application="ingest worker", patience=STATEMENT_PATIENCE_SECONDS)
             )
         return self._connection
 
 
-def build_tools(settings: Settings, redis: Redis, stop: Stop) -> Tools:
+def build_tools(settings: Settings, redis: Redis, stop: ShutdownFlag) -> DrainContext:
     """What drains work with."""
-    return Tools(
+    return DrainContext(
         redis=redis,
         scripts=Scripts(redis),
         queue=wake_queue(redis),
@@ -101,7 +100,7 @@ def build_tools(settings: Settings, redis: Redis, stop: Stop) -> Tools:
     )
 
 
-def build_worker(redis: Redis, stop: Stop) -> Worker:
+def build_worker(redis: Redis, stop: ShutdownFlag) -> Worker:
     """RQ's worker. It makes the timeout of its client longer, so that must not be the drains' one."""
     worker = Worker(
         [wake_queue(redis)],
@@ -119,7 +118,7 @@ def main() -> None:
     """Works until told to stop."""
     settings = logging_settings("worker")
     redis = durable_redis(settings)
-    stop = Stop()
+    stop = ShutdownFlag()
     tools = build_tools(settings, redis, stop)
     tasks.use(tools, keep_days(settings))
     while not stop.told:
@@ -131,10 +130,10 @@ def main() -> None:
             relieve(tools)
 
 
-def work(settings: Settings, stop: Stop) -> None:
+def work(settings: Settings, stop: ShutdownFlag) -> None:
     """Works with RQ until told to stop, or until it ends for a reason of its own."""
     try:
-        with connect(settings.redis_url) as redis:
+        with connect_redis(settings.redis_url) as redis:
             build_worker(redis, stop).work(logging_level="WARNING")
     except RedisError as fault:
         log.warning("redis_lost", error=str(fault))

@@ -30,15 +30,15 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from rq import Queue
 
-from shared.database import Connection, is_not_now
-from shared.keys import CONSUMER, GROUP, lane_keys
-from shared.loading import forget_ready, load_lanes
-from shared.lua import Scripts
-from shared.submission import Entry
-from shared.wakeup import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, others_wait
+from shared.credentials.sync import forget_ready, load_lanes
+from shared.entry import Entry
+from shared.postgres.connections import Connection, is_not_now
+from shared.redis.names import CONSUMER, GROUP, lane_keys
+from shared.redis.scripts import Scripts
+from shared.redis.wakeups import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, others_wait
 from workers.fold import Slice, UnreadableEntryError, version_of
 from workers.lease import Lease
-from workers.silence import doubted
+from workers.stalled_connection import doubted
 from workers.write import (
     PartColumns,
     Watermarks,
@@ -80,7 +80,7 @@ _BUSY_MS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class DrainContext:
     """What a drain works with; one set per worker process."""
 
     redis: Redis
@@ -115,7 +115,7 @@ class Work:
 class Drain:
     """One job's work on one lane."""
 
-    def __init__(self, tools: Tools, lane: int, job_id: str) -> None:
+    def __init__(self, tools: DrainContext, lane: int, job_id: str) -> None:
         self._tools = tools
         self._lane = lane
         self._job_id = job_id

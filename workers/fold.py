@@ -14,10 +14,10 @@ from typing import Final
 
 import msgspec
 
+from shared.entry import Entry, Item, ItemsBody, LogEntry
 from shared.log_levels import STORED_LEVELS
 from shared.request_id import position_of_entry
-from shared.submission import Entry, Item, ItemsBody, LogEntry
-from workers.elements import PIECE_BYTES, pieces
+from workers.json_chunks import PIECE_BYTES, pieces
 
 #: A part ends at so many rows, or so many bytes of bodies: what one statement holds.
 PART_ROWS: Final = 20_000

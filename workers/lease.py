@@ -15,9 +15,9 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from shared.keys import lane_keys
-from shared.lua import Scripts
-from shared.wakeup import LEASE_MS
+from shared.redis.names import lane_keys
+from shared.redis.scripts import Scripts
+from shared.redis.wakeups import LEASE_MS
 
 _RENEW_SECONDS: Final = 0.5
 #: Longer than any one statement may take.

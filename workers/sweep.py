@@ -22,13 +22,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue
 
-from shared import database
-from shared.keys import SWEEPER, lane_keys
-from shared.loading import LoadingError, NotMigratedError, count_lanes, load_lanes, reconcile_lane
-from shared.lua import Scripts
-from shared.startup import durable_redis, logging_settings
-from shared.submission import backlog_cost
-from shared.wakeup import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, queued_lanes, wake_queue
+from shared.credentials.sync import LoadingError, NotMigratedError, count_lanes, load_lanes, reconcile_lane
+from shared.entry import backlog_cost
+from shared.postgres.connections import SHORT_PATIENCE_SECONDS, Connection, connect_postgres
+from shared.process.startup import durable_redis, logging_settings
+from shared.redis.names import SWEEPER, lane_keys
+from shared.redis.scripts import Scripts
+from shared.redis.wakeups import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, queued_lanes, wake_queue
 from workers.schedule import Schedule
 
 log = structlog.get_logger()
@@ -131,10 +131,8 @@ class Sweeper:
         if off:
             log.error("backlog_corrected", lane=self._recounted, bytes=off)
 
-    def _connect(self) -> database.Connection:
-        return database.connect(
-            self._database_url, application="ingest sweeper", patience=database.SHORT_PATIENCE_SECONDS
-        )
+    def _connect(self) -> Connection:
+        return connect_postgres(self._database_url, application="ingest sweeper", patience=SHORT_PATIENCE_SECONDS)
 
 
 def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 from rq import get_current_job
 from rq.job import Job
 
-from shared.partitions import KeepDays
-from shared.wakeup import DRAIN_TASK
-from workers import aging
-from workers.drain import Drain, Tools
+from shared.postgres.partitions import KeepDays
+from shared.redis.wakeups import DRAIN_TASK
+from workers import retention as aging
+from workers.drain import Drain, DrainContext
 from workers.schedule import AGING_TASK
 
 ALLOWED = frozenset({DRAIN_TASK, AGING_TASK})
 
-_tools: Tools | None = None
+_tools: DrainContext | None = None
 _keep: KeepDays = {}
 
 
@@ -39,7 +39,7 @@ class AllowedJob(Job):
         self._success_callback_name = self._failure_callback_name = self._stopped_callback_name = None
 
 
-def use(tools: Tools, keep: KeepDays) -> None:
+def use(tools: DrainContext, keep: KeepDays) -> None:
     """Gives the tasks of this process what they work with. RQ passes only what is in the job."""
     # RQ calls functions by name, so this is the one place to hand something over.
     global _tools, _keep

@@ -17,10 +17,10 @@ from psycopg.abc import PQGen
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import Ready, Wait
 
-from shared import sql
-from shared.database import Connection
+from shared.entry import Entry, encode_meta
+from shared.postgres.connections import Connection
+from shared.postgres.queries import sql
 from shared.request_id import position_of_version
-from shared.submission import Entry, encode_meta
 from workers import binary_arrays
 from workers.binary_arrays import bigint, bigint_array, jsonb_array, text, text_array
 from workers.fingerprint import fingerprint
@@ -74,7 +74,7 @@ def prepare(connection: Connection) -> Connection:
 
 def read_watermarks(connection: Connection, lane: int) -> Watermarks:
     """How far a lane has come."""
-    (row,) = connection.execute(sql.query("select_watermarks"), {"lane": lane}).fetchall()
+    (row,) = connection.execute(sql("select_watermarks"), {"lane": lane}).fetchall()
     return Watermarks(**row)
 
 
@@ -84,7 +84,7 @@ def applied_versions(connection: Connection, lane: int, entries: Sequence[Entry]
         "connector_ids": [entry.connector_id for entry in entries],
         "versions": [version_of(lane, entry) for entry in entries],
     }
-    return {row["version"] for row in connection.execute(sql.query("select_applied"), values).fetchall()}
+    return {row["version"] for row in connection.execute(sql("select_applied"), values).fetchall()}
 
 
 def columns_of(part: Part) -> PartColumns:
@@ -114,7 +114,7 @@ def _time_for(connection: Connection, result: Slice) -> Iterator[None]:
 
 def _limit_transactions(connection: Connection, seconds: int) -> None:
     if connection.info.server_version >= _FIRST_WITH_TRANSACTION_TIMEOUT:
-        connection.execute(sql.query("limit_transactions"), {"milliseconds": str(seconds * 1000)})
+        connection.execute(sql("limit_transactions"), {"milliseconds": str(seconds * 1000)})
 
 
 @contextlib.contextmanager
@@ -168,26 +168,26 @@ def write_slice(
     `parts`: its parts, where they are packed already. Raises psycopg.Error or UnreadableEntryError, with nothing
     written; LockNotAvailable where the lane is another drain's, or its watermarks have moved.
     """
-    upsert = sql.query("upsert_changed_items" if mostly_unchanged else "upsert_items")
+    upsert = sql("upsert_changed_items" if mostly_unchanged else "upsert_items")
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
     items, upserts, late_parts = 0, [], []
     with _time_for(connection, result), _in_one_flight(connection, meanwhile):
-        connection.execute(sql.query("claim_lane"), watermarks.values(result.lane))
+        connection.execute(sql("claim_lane"), watermarks.values(result.lane))
         for part in map(columns_of, result.parts()) if parts is None else parts:
             if part.items:
                 items += part.rows
                 upserts.append(connection.execute(upsert, {**part.items, "dead_version": watermarks.dead}))
                 late_parts += [part.items] if late else []
             if part.logs:
-                connection.execute(sql.query("insert_logs"), part.logs)
-        connection.execute(sql.query("insert_receipts"), _receipt_columns(result))
+                connection.execute(sql("insert_logs"), part.logs)
+        connection.execute(sql("insert_receipts"), _receipt_columns(result))
         if late:
             for columns in late_parts:
-                connection.execute(sql.query("count_superseded"), {**columns, "applied": watermarks.applied})
-            connection.execute(sql.query("delete_applied_dead_letters"), _receipt_keys(result))
-        connection.execute(sql.query("upsert_liveness"), _liveness_columns(result))
-        connection.execute(sql.query("move_watermarks"), after.values(result.lane))
+                connection.execute(sql("count_superseded"), {**columns, "applied": watermarks.applied})
+            connection.execute(sql("delete_applied_dead_letters"), _receipt_keys(result))
+        connection.execute(sql("upsert_liveness"), _liveness_columns(result))
+        connection.execute(sql("move_watermarks"), after.values(result.lane))
     return Written(after, items, sum(cursor.rowcount for cursor in upserts))
 
 
@@ -209,9 +209,9 @@ def write_dead_letter(
         "fingerprint": fingerprint(reason, detail),
     }
     with connection.transaction():
-        connection.execute(sql.query("claim_lane"), watermarks.values(lane))
-        connection.execute(sql.query("insert_dead_letter"), values)
-        connection.execute(sql.query("move_watermarks"), after.values(lane))
+        connection.execute(sql("claim_lane"), watermarks.values(lane))
+        connection.execute(sql("insert_dead_letter"), values)
+        connection.execute(sql("move_watermarks"), after.values(lane))
     return after
 
 

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 from redis import Redis
 
-from shared import database, redis_connection
-from shared.connectors import Connectors, CreatedConnector
-from shared.database import Connection
-from shared.local.engines import Engines, engines
-from shared.migrations import migrate
-from shared.settings import SecretUrl, Settings
+from operations.connectors import Connectors, CreatedConnector
+from operations.local.engines import Engines, engines
+from shared.postgres.connections import Connection, connect_postgres
+from shared.postgres.migrations import migrate
+from shared.process.settings import SecretUrl, Settings
+from shared.redis.connections import connect_redis
 from tests.integration.ingestctl_tools import Ingestctl, bare_environ
 from tests.integration.partition_tools import names
 
@@ -51,7 +51,7 @@ def redis_url(running_engines: Engines) -> str:
 def migrated_template(postgres_url: str) -> str:
     """Name of a migrated database that nobody connects to."""
     create_database(postgres_url, TEMPLATE)
-    with database.connect(url_of(postgres_url, TEMPLATE), application="tests") as connection:
+    with connect_postgres(url_of(postgres_url, TEMPLATE), application="tests") as connection:
         migrate(connection, lanes=LANES)
     return TEMPLATE
 
@@ -71,7 +71,7 @@ def empty_database_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def redis_flushed_url(redis_url: str) -> str:
     """Redis, emptied."""
-    with redis_connection.connect(redis_url) as client:
+    with connect_redis(redis_url) as client:
         client.flushall()
     return redis_url
 
@@ -79,14 +79,14 @@ def redis_flushed_url(redis_url: str) -> str:
 @pytest.fixture
 def redis(redis_flushed_url: str) -> Iterator[Redis]:
     """A client of the emptied Redis."""
-    with redis_connection.connect(redis_flushed_url) as client:
+    with connect_redis(redis_flushed_url) as client:
         yield client
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[database.Connection]:
+def connection(database_url: str) -> Iterator[Connection]:
     """A connection to the test's own database."""
-    with database.connect(database_url, application="tests") as opened:
+    with connect_postgres(database_url, application="tests") as opened:
         yield opened
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared import dead_letters
-from shared.dead_letters import Choice, Room, Step
+from operations import dead_letters
+from operations.dead_letters import Choice, Room, Step
 from shared.request_id import position_of_entry
 from tests.integration.ingestctl_tools import Ingestctl
 from tests.integration.lane_tools import NO_LIMIT, Lane

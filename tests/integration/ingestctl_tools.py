@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.database import Connection
+from shared.postgres.connections import Connection
 from tests.preloaded import run_ingestctl
 
 ROOT = Path(__file__).parents[2]
@@ -28,9 +28,9 @@ class Ingestctl:
     environ: dict[str, str]
 
     def start(self, *words: str, stdout: Any = subprocess.PIPE, **changed: str) -> subprocess.Popen[str]:
-        """`python -m shared.cli`, under way."""
+        """`python -m operations.cli`, under way."""
         return subprocess.Popen(
-            [sys.executable, "-m", "shared.cli", *words],
+            [sys.executable, "-m", "operations.cli", *words],
             cwd=ROOT,
             env={**self.environ, **changed},
             stdout=stdout,

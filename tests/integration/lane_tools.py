@@ -9,16 +9,17 @@ from typing import Any, Self
 
 from redis import Redis
 
-from shared import database, lua
-from shared.connectors import Connectors
-from shared.credentials import Presented, parse_credential
-from shared.keys import LaneKeys, lane_keys, lane_of
-from shared.loading import count_lanes, load_lanes
-from shared.lua import Scripts
+from operations.connectors import Connectors
+from shared.credentials.credential import Presented, parse_credential
+from shared.credentials.sync import count_lanes, load_lanes
+from shared.entry import Meta, backlog_cost, encode_meta
+from shared.postgres.connections import Connection, connect_postgres
+from shared.redis import scripts
+from shared.redis.names import LaneKeys, lane_keys, lane_of
+from shared.redis.scripts import Scripts
+from shared.redis.wakeups import LEASE_MS, new_job_id, wake_queue
 from shared.request_id import MAX_SEQUENCE
-from shared.submission import Meta, backlog_cost, encode_meta
-from shared.wakeup import LEASE_MS, new_job_id, wake_queue
-from workers.drain import Drain, Tools
+from workers.drain import Drain, DrainContext
 from workers.write import prepare
 
 NO_LIMIT = 1 << 40
@@ -42,7 +43,7 @@ class Lane:
     """One connector's lane, on real engines."""
 
     redis: Redis
-    connection: database.Connection
+    connection: Connection
     connector_id: int
     credential: str
     lanes: int
@@ -53,7 +54,7 @@ class Lane:
     @classmethod
     def of_new_connector(cls, redis: Redis, database_url: str, name: str = "demo", **limits: Any) -> Lane:
         """A connector, its credential loaded, its lane ready."""
-        connection = prepare(database.connect(database_url, application="test"))
+        connection = prepare(connect_postgres(database_url, application="test"))
         made = Connectors(connection, redis).create(name, **limits)
         lanes = count_lanes(connection, redis)
         load_lanes(connection, redis, range(lanes))
@@ -87,7 +88,7 @@ class Lane:
         """One call of the append script: whether it claimed the wake-up, and its answer."""
         who = presented(self.credential)
         entry: list[Any] = [encode_meta(meta), count, body] if mode == "append" else []
-        woken, answer = self.redis.register_script(lua.source("append"))(
+        woken, answer = self.redis.register_script(scripts.source("append"))(
             keys=[
                 self.keys.stream,
                 self.keys.lease,
@@ -123,9 +124,9 @@ class Lane:
         assert answer[0] == "ok", answer
         return str(answer[-1])
 
-    def drain(self, connection: Callable[[], database.Connection] | None = None) -> None:
+    def drain(self, connection: Callable[[], Connection] | None = None) -> None:
         """One job's work on the lane, by a worker of its own."""
-        tools = Tools(
+        tools = DrainContext(
             redis=self.redis,
             scripts=Scripts(self.redis),
             queue=wake_queue(self.redis),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from shared import sql
-from shared.database import Connection
+from shared.postgres.connections import Connection
+from shared.postgres.queries import sql
 
 NOON = datetime(2031, 5, 15, 12, tzinfo=UTC)  # a Thursday
 DAY = timedelta(days=1)
@@ -30,7 +30,7 @@ def put(connection: Connection, *moments: datetime, sequence: int = 0) -> None:
     rows = len(versions)
     receipts: dict[str, object] = {"lane": 1, "versions": versions, "connector_ids": [1] * rows}
     receipts |= {"kinds": ["items"] * rows, "received": [1] * rows, "superseded": [0] * rows}
-    connection.execute(sql.query("insert_receipts"), receipts)
+    connection.execute(sql("insert_receipts"), receipts)
     for one in versions:
         log = b"INSERT INTO connector_logs VALUES (1, %s, 0, now(), 'info', 'x', '{}') ON CONFLICT DO NOTHING"
         connection.execute(log, (one,))

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from shared.database import Connection
-from shared.submission import Kind
+from shared.entry import Kind
+from shared.postgres.connections import Connection
 
 #: A JSON value whose numbers are exact and never taken for booleans.
 Value = Any

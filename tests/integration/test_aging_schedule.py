@@ -14,16 +14,16 @@ import pytest
 from redis import Redis
 from rq.job import Retry
 
-from shared import database, partitions
-from shared.database import Connection
-from shared.lua import Scripts
-from shared.partitions import TABLES, Tally, keep_days, make_ahead
-from shared.settings import SecretUrl, Settings
-from shared.wakeup import queued_lanes, wake_queue
+from shared.postgres import partitions
+from shared.postgres.connections import Connection, connect_postgres
+from shared.postgres.partitions import TABLES, Tally, keep_days, make_ahead
+from shared.process.settings import SecretUrl, Settings
+from shared.redis.scripts import Scripts
+from shared.redis.wakeups import queued_lanes, wake_queue
 from tests.integration.partition_tools import DAY, KEEP, NOON, names, places, put
 from workers import tasks
-from workers.__main__ import Stop, build_worker
-from workers.drain import Tools
+from workers.__main__ import ShutdownFlag, build_worker
+from workers.drain import DrainContext
 from workers.schedule import AGING_TASK, Schedule, enqueue_rest, next_run
 
 LONG_AGO = NOON - 18_000 * DAY
@@ -40,14 +40,14 @@ def _handlers_of_signals_as_before() -> Iterator[None]:
 
 def work(settings: Settings, redis: Redis) -> None:
     """All that waits in the queue, by a worker as `python -m workers` builds it; but it closes its connection."""
-    worker = build_worker(redis, Stop())
+    worker = build_worker(redis, ShutdownFlag())
     with ExitStack() as stack:
         tasks.use(
-            Tools(
+            DrainContext(
                 redis=redis,
                 scripts=Scripts(redis),
                 queue=wake_queue(redis),
-                connection=lambda: stack.enter_context(database.connect(settings.database_url, application="worker")),
+                connection=lambda: stack.enter_context(connect_postgres(settings.database_url, application="worker")),
                 stopping=lambda: False,
             ),
             keep_days(settings),

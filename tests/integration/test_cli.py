@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared.connectors import Connectors, select_connectors
-from shared.credentials import parse_credential
-from shared.database import Connection
-from shared.loading import load_lanes
-from shared.local.data_dir import Endpoints, announce, claim
-from shared.settings import Settings
+from operations.connectors import Connectors, select_connectors
+from operations.local.data_dir import announce, claim
+from shared.credentials.credential import parse_credential
+from shared.credentials.sync import load_lanes
+from shared.postgres.connections import Connection
+from shared.process.endpoints import Endpoints
+from shared.process.settings import Settings
 from tests.integration.ingestctl_tools import AWAY_POSTGRES, AWAY_REDIS, RFC3339, Ingestctl, bare_environ
 
 

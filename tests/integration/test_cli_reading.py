@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared.database import Connection
-from shared.keys import SWEEPER, lane_keys
-from shared.loading import load_lanes
-from shared.wakeup import enqueue_drain, wake_queue
+from shared.credentials.sync import load_lanes
+from shared.postgres.connections import Connection
+from shared.redis.names import SWEEPER, lane_keys
+from shared.redis.wakeups import enqueue_drain, wake_queue
 from tests.integration.ingestctl_tools import (
     AWAY_POSTGRES,
     AWAY_REDIS,
@@ -96,7 +96,7 @@ def test_a_long_stream_is_one_document_and_takes_no_more_memory(ingestctl: Inges
     insert_many(connection, 200, 1_000_000)
     # Linux' own figure for the peak begins with the parent's; that of /proc is the process's.
     measured = (
-        "import pathlib, re, resource, sys; from shared.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "import pathlib, re, resource, sys; from operations.cli import app; app(sys.argv[1:], standalone_mode=False); "
         "status = pathlib.Path('/proc/self/status'); "
         "peak = re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1] if status.exists() "
         "else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024; "

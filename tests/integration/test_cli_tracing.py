@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from shared.entry import Meta
 from shared.request_id import position_of_entry
-from shared.submission import Meta
 from tests.integration.ingestctl_tools import RFC3339, Ingestctl
 from tests.integration.lane_tools import Lane
 

@@ -7,12 +7,11 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from shared import database
-from shared.connectors import Connectors
-from shared.credentials import NewCredential
-from shared.database import Connection
-from shared.keys import lane_keys
-from shared.loading import load_lanes
+from operations.connectors import Connectors
+from shared.credentials.credential import NewCredential
+from shared.credentials.sync import load_lanes
+from shared.postgres.connections import Connection, connect_postgres
+from shared.redis.names import lane_keys
 
 
 @pytest.mark.parametrize("change", [Connectors.rotate, Connectors.disable])
@@ -31,7 +30,7 @@ def test_a_redis_that_is_emptied_and_loaded_amid_a_change_does_not_let_the_old_c
             super()._strike(row, generation)
             if not redis.exists(lane_keys(0).ready):
                 redis.flushall()
-                with database.connect(database_url, application="tests") as other:
+                with connect_postgres(database_url, application="tests") as other:
                     load_lanes(other, redis, [0])
 
     made = change(Interrupted(connection, redis), created.connector_id)

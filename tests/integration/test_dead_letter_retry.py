@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared import dead_letters
-from shared.database import Connection
-from shared.dead_letters import Choice, RetryError, Room, Step
-from shared.lua import Scripts
+from operations import dead_letters
+from operations.dead_letters import Choice, RetryError, Room, Step
+from shared.entry import Entry, Meta, backlog_cost
+from shared.postgres.connections import Connection
+from shared.redis.scripts import Scripts
+from shared.redis.wakeups import wake_queue
 from shared.request_id import MAX_SEQUENCE
-from shared.submission import Entry, Meta, backlog_cost
-from shared.wakeup import wake_queue
 from tests.integration.dead_letter_tools import (
     AMPLE,
     dead_item,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from shared.submission import Meta
+from shared.entry import Meta
 from tests.integration.dead_letter_tools import dead_text, letters, request_id
 from tests.integration.ingestctl_tools import AWAY_REDIS, RFC3339, ROOT, Ingestctl
 from tests.integration.lane_tools import Lane
@@ -175,7 +175,7 @@ def test_on_a_terminal_the_count_is_told_and_the_answer_counts(
 def answered(ingestctl: Ingestctl, stdin: int, *words: str) -> tuple[int, bytes, str]:
     """Exit code, stdout, stderr of a run that finds this at its stdin."""
     ended = subprocess.run(
-        [sys.executable, "-m", "shared.cli", *words],
+        [sys.executable, "-m", "operations.cli", *words],
         cwd=ROOT,
         env=ingestctl.environ,
         stdin=stdin,

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from redis import Redis
 
-from shared import database
-from shared.lua import Scripts
-from shared.submission import Entry
-from shared.wakeup import enqueue_drain, new_job_id, wake_queue
+from shared.entry import Entry
+from shared.postgres.connections import Connection, connect_postgres
+from shared.redis.scripts import Scripts
+from shared.redis.wakeups import enqueue_drain, new_job_id, wake_queue
 from tests.integration.lane_tools import Lane, batch
 from workers import drain as drain_module
 from workers.fold import Slice
@@ -206,7 +206,7 @@ def test_an_entry_that_nobody_of_ours_wrote_is_put_aside_and_the_lane_goes_on(
 def test_postgres_away_leaves_the_slice_pending_and_pauses_the_lane(lane: Lane) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
 
-    def no_connection() -> database.Connection:
+    def no_connection() -> Connection:
         raise psycopg.OperationalError("connection refused")
 
     for _ in range(3):
@@ -347,7 +347,7 @@ def test_the_sweeper_corrects_counters_that_somebody_put_off(lane: Lane, databas
 
 def test_a_drain_that_finds_another_one_writing_leaves_and_pauses_the_lane(lane: Lane, database_url: str) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
-    with database.connect(database_url, application="another drain") as other, other.transaction():
+    with connect_postgres(database_url, application="another drain") as other, other.transaction():
         other.execute("SELECT FROM lanes WHERE lane = %s FOR UPDATE", (lane.number,))
 
         lane.drain_once()

@@ -19,14 +19,15 @@ import psycopg
 import pytest
 import redis
 
-from shared.local import postgres, unprivileged
-from shared.local.child import NEEDS_GUARD, RunAs
-from shared.local.data_dir import claim, find_endpoints
-from shared.local.engines import Engines, engines
-from shared.local.faults import LocalError
-from shared.local.locks import is_locked, take_lock
-from shared.local.postgres import Postgres
-from shared.local.valkey import Valkey
+from operations.local import postgres, unprivileged
+from operations.local.child import NEEDS_GUARD, RunAs
+from operations.local.data_dir import claim
+from operations.local.engines import Engines, engines
+from operations.local.faults import LocalError
+from operations.local.locks import take_lock
+from operations.local.postgres import Postgres
+from operations.local.valkey import Valkey
+from shared.process.endpoints import find_endpoints, is_locked
 
 ROOT = Path(__file__).parents[2]
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become someone else")
@@ -38,7 +39,7 @@ BOTH_LEASHES = pytest.mark.parametrize(
 PARENT = """
 import sys, time
 from pathlib import Path
-from shared.local.engines import engines
+from operations.local.engines import engines
 with engines(Path(sys.argv[1]), guard=sys.argv[2] == "True") as found:
     print(found.postgres.pid, found.valkey.pid, flush=True)
     time.sleep(600)

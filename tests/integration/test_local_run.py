@@ -19,8 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.local.data_dir import Endpoints, find_endpoints
-from shared.local.locks import is_locked
+from shared.process.endpoints import Endpoints, find_endpoints, is_locked
 
 ROOT = Path(__file__).parents[2]
 #: Engines that are said to be elsewhere: nobody asks them anything here.
@@ -28,7 +27,7 @@ ELSEWHERE = {"DATABASE_URL": "postgresql://db.invalid/x", "REDIS_URL": "redis://
 
 STAND_IN = """
 import http.server, json, multiprocessing, os, pathlib, signal, sys, time
-from shared.die_with_parent import die_with_parent
+from shared.process.parent_death import die_with_parent
 
 folder = pathlib.Path(os.environ["DATA_DIR"])
 
@@ -72,7 +71,7 @@ if __name__ == "__main__":
 
 RUN = """
 import os, sys
-from shared.local.run import Commands, main
+from operations.local.run import Commands, main
 stand_in, worker = sys.argv[1:]
 words = {name: (sys.executable, stand_in, name) for name in ("api", "sweeper", "cli")}
 sys.exit(main([], os.environ, Commands(**words, worker=(sys.executable, stand_in, worker))))
@@ -306,7 +305,7 @@ def test_setting_that_cannot_be_used_is_refused(folder: Path, port: int) -> None
 def assert_refused(folder: Path, port: int, sentence: str, **environ: str) -> None:
     """One line on stderr, a non-zero exit."""
     ended = subprocess.run(
-        [sys.executable, "-m", "shared.local.run"],
+        [sys.executable, "-m", "operations.local.run"],
         env={**os.environ, "DATA_DIR": str(folder), "PORT": str(port), **environ},
         cwd=ROOT,
         capture_output=True,

@@ -26,12 +26,12 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from ingest_api.app import create_app
-from shared.connectors import Connectors
-from shared.database import Connection
-from shared.keys import lane_keys
+from operations.connectors import Connectors
+from shared.entry import Entry
+from shared.postgres.connections import Connection
+from shared.process.settings import Settings
+from shared.redis.names import lane_keys
 from shared.request_id import position_of_request
-from shared.settings import Settings
-from shared.submission import Entry
 from tests.bodies import BATCHES, HEARTBEATS, LOGS, altered, damaged, webhooks
 
 _EXAMPLES: Final = 60

@@ -12,10 +12,10 @@ from typing import Self
 import psycopg
 import pytest
 
-from shared import database, partitions
-from shared.database import Connection
-from shared.migrations import migrate
-from shared.partitions import DAYS_AHEAD, TABLES, Tally, delete_old, drop_old, make_ahead
+from shared.postgres import partitions
+from shared.postgres.connections import Connection, connect_postgres
+from shared.postgres.migrations import migrate
+from shared.postgres.partitions import DAYS_AHEAD, TABLES, Tally, delete_old, drop_old, make_ahead
 from tests.integration.partition_tools import DAY, KEEP, NOON, names, places, put, version
 
 #: A writer may wait for one lock that is given up (1 s), and a slow machine.
@@ -60,7 +60,7 @@ class Writer:
             time.sleep(0.001)
 
     def _write(self) -> None:
-        with database.connect(self.url, application="writer") as connection:
+        with connect_postgres(self.url, application="writer") as connection:
             while not self._stop.is_set():
                 started = time.monotonic()
                 put(connection, self.moment, sequence=self.written)
@@ -261,7 +261,7 @@ def test_a_long_writer_hinders_no_other_and_its_rows_move_when_it_has_ended(
     bare: Connection, database_url: str
 ) -> None:
     make_ahead(bare, Tally(), now=NOON - 20 * DAY)
-    with database.connect(database_url, application="long writer") as long, Writer(database_url, NOON) as writer:
+    with connect_postgres(database_url, application="long writer") as long, Writer(database_url, NOON) as writer:
         with long.transaction():
             put(long, NOON + DAY)  # no partition is there for it yet
             hindered = age_out(bare, NOON)
@@ -280,7 +280,7 @@ def test_two_runs_at_once_share_the_work(bare: Connection, database_url: str) ->
     put(bare, NOON, NOON - 100 * DAY)
 
     def run(_: int) -> Tally:
-        with database.connect(database_url, application="chore") as own:
+        with connect_postgres(database_url, application="chore") as own:
             return age_out(own, NOON)
 
     with ThreadPoolExecutor(4) as pool:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared import database, loading
-from shared.connectors import Connectors
-from shared.keys import lane_of
-from shared.loading import count_lanes, load_lanes, reconcile_lane, unready_lanes
+from operations.connectors import Connectors
+from shared.credentials import sync
+from shared.credentials.sync import count_lanes, load_lanes, reconcile_lane, unready_lanes
+from shared.postgres.connections import Connection, connect_postgres
+from shared.redis.names import lane_of
 from tests.integration.lane_tools import Lane
 
 
@@ -69,7 +70,7 @@ def test_a_redis_that_lost_its_memory_gets_the_current_keys_only(lane: Lane, con
 class PausedAfterReading:
     """A connection that lets something happen between a loader's reading and its writing."""
 
-    def __init__(self, connection: database.Connection, meanwhile: Any) -> None:
+    def __init__(self, connection: Connection, meanwhile: Any) -> None:
         self._connection = connection
         self._meanwhile = meanwhile
 
@@ -94,7 +95,7 @@ def test_a_loader_that_read_before_a_rotation_does_not_bring_the_old_key_back(
     old, rotated = lane.credential, []
 
     def rotate() -> None:
-        with database.connect(database_url, application="rotation") as other:
+        with connect_postgres(database_url, application="rotation") as other:
             rotated.append(Connectors(other, redis).rotate(lane.connector_id).text)
 
     load_lanes(PausedAfterReading(lane.connection, rotate), redis, [lane.number])  # type: ignore[arg-type] # a stand-in
@@ -108,7 +109,7 @@ def test_what_was_read_before_redis_lost_its_memory_is_not_written_after_it(
     old, rotated = lane.credential, []
 
     def rotate_and_lose_memory() -> None:
-        with database.connect(database_url, application="rotation") as other:
+        with connect_postgres(database_url, application="rotation") as other:
             rotated.append(Connectors(other, redis).rotate(lane.connector_id).text)
         redis.flushall()
 
@@ -128,7 +129,7 @@ def test_a_lane_made_anew_starts_above_what_was_applied(lane: Lane) -> None:
 
 
 def test_ten_thousand_credentials_load_in_parts(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_CREDENTIALS_A_CALL", 3)
+    monkeypatch.setattr(sync, "_CREDENTIALS_A_CALL", 3)
     connectors = Connectors(lane.connection, lane.redis)
     made = [connectors.create(f"c{number}").credential.text for number in range(40)]
     lane.redis.flushall()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from psycopg import errors
 from redis import Redis
 
-from shared.database import Connection
+from shared.postgres.connections import Connection
 from shared.request_id import position_of_entry
 from tests.integration.dead_letter_tools import hand_back
 from tests.integration.lane_tools import Lane

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest_api.json_text import digits_in_plain_form
-from ingest_api.timestamps import is_timestamp
+from ingest_api.validation.json_text import digits_in_plain_form
+from ingest_api.validation.timestamps import is_timestamp
 from shared.limits import MAX_NUMBER_DIGITS
 from tests.bodies import TIMESTAMPS
 

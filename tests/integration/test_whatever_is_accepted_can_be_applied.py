@@ -25,12 +25,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest_api import kinds
-from ingest_api.refusals import Refusal
+from ingest_api.errors import ApiError
 from ingest_api.submissions import SubmissionKind
-from shared import database
-from shared.database import Connection
+from shared.entry import COUNTED, Entry, Kind
+from shared.postgres.connections import Connection, connect_postgres
 from shared.request_id import position_of_entry
-from shared.submission import COUNTED, Entry, Kind
 from tests.bodies import BATCHES, HEARTBEATS, LOGS, altered, damaged, webhooks
 from tests.integration.stored_values import Stored, read
 from workers.fold import Slice
@@ -118,7 +117,7 @@ class Installation:
         route = one.route()
         try:
             counted = route.validate(one.body)
-        except Refusal:
+        except ApiError:
             return None
         assert (counted is None) == (one.kind not in COUNTED)
         fields = {"c": connector_id, "m": route.meta, "n": counted or 0, "b": one.body}
@@ -130,7 +129,7 @@ class Installation:
 
 @pytest.fixture
 def installation(database_url: str) -> Iterator[Installation]:
-    with database.connect(database_url, application="tests") as connection:
+    with connect_postgres(database_url, application="tests") as connection:
         connection.execute(b"SET synchronous_commit = off")  # what is tested is not whether it survives
         yield Installation(prepare(connection))
 

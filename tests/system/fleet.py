@@ -204,7 +204,7 @@ class Fleet:
 
     def ingestctl(self, *words: str) -> Any:
         """What `ingestctl … --json` prints; it may take as long as a machine takes on which all is started anew."""
-        command = [sys.executable, "-m", "shared.cli", *words, "--json"]
+        command = [sys.executable, "-m", "operations.cli", *words, "--json"]
         ended = subprocess.run(
             command,
             cwd=self.stack.folder,

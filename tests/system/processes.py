@@ -139,7 +139,7 @@ class Python(Process):
         super().__init__(
             [sys.executable, "-m", module, *words],
             folder=folder,
-            name=module.replace("shared.local.run", "run"),
+            name=module.replace("operations.local.run", "run"),
             **settings,
         )
 

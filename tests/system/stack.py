@@ -37,7 +37,7 @@ class MakeRun(Python):
     def __init__(self, folder: Path, **settings: object) -> None:
         self.port = int(str(settings.setdefault("PORT", free_port())))
         self.folder = folder
-        super().__init__("shared.local.run", "--end-with-parent", folder=folder, **settings)
+        super().__init__("operations.local.run", "--end-with-parent", folder=folder, **settings)
 
     def is_up(self) -> MakeRun:
         """Waits until everything answers and it has printed what can be pasted."""
@@ -65,7 +65,7 @@ class MakeRun(Python):
         """The other line to paste; where the project is not installed, `ingestctl` goes by its other name."""
         line = self.says(r"^.*ingestctl items \d+ agents$")[0]
         program = Path(sys.executable).parent / "ingestctl"
-        return line if program.exists() else line.replace(str(program), f"{sys.executable} -m shared.cli")
+        return line if program.exists() else line.replace(str(program), f"{sys.executable} -m operations.cli")
 
 
 class Stack:

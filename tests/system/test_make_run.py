@@ -132,6 +132,6 @@ def test_process_without_engines_says_where_to_find_some(tmp_path: Path, module:
 
 @pytest.mark.parametrize("words", [("items", "1", "agents"), ("status",), ("connector", "create", "demo")])
 def test_ingestctl_without_engines_says_where_to_find_some(tmp_path: Path, words: tuple[str, ...]) -> None:
-    sentence = refuses_to_start(Python("shared.cli", *words, folder=tmp_path))
+    sentence = refuses_to_start(Python("operations.cli", *words, folder=tmp_path))
 
     assert "make run" in sentence

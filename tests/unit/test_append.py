@@ -11,15 +11,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from ingest_api.append import (
+    AppendCall,
     Appender,
+    AppendResult,
     BacklogLimits,
     Idempotency,
-    Question,
     StoreUnavailableError,
     Submission,
-    Verdict,
 )
-from shared.credentials import Presented
+from shared.credentials.credential import Presented
 
 Command = list[bytes]
 Answer = Callable[[Command], Any]
@@ -40,7 +40,7 @@ class FakeConnection:
         self._server.sent.append(pieces)
         commands = list(commands_in(b"".join(pieces)))
         self._server.groups.append(commands)
-        await self._server.gate()
+        await self._server.authenticator()
         self._replies = [self._server.answer(command) for command in commands]
 
     async def read_response(self) -> Any:
@@ -58,9 +58,9 @@ class FakeConnection:
 class FakeRedis:
     """As much of a client and its pool as the gatherer uses."""
 
-    def __init__(self, answer: Answer, gate: Callable[[], Awaitable[object]] | None = None) -> None:
+    def __init__(self, answer: Answer, authenticator: Callable[[], Awaitable[object]] | None = None) -> None:
         self.answer = answer
-        self.gate = gate or (lambda: asyncio.sleep(0))
+        self.authenticator = authenticator or (lambda: asyncio.sleep(0))
         self.sent: list[list[bytes]] = []
         self.groups: list[list[Command]] = []
         self.loaded: list[str] = []
@@ -125,8 +125,8 @@ def accept(command: Command) -> list[Any]:
     return [1, *([b"ok", b"7", 200, 199, 1, b"5-" + body] for body in bodies(command))]
 
 
-def question(body: bytes = b"1", lane: int = 0) -> Question:
-    return Question(lane, Presented("0123456789ab", "digest"), "append", Submission(b"{}", 1, body))
+def question(body: bytes = b"1", lane: int = 0) -> AppendCall:
+    return AppendCall(lane, Presented("0123456789ab", "digest"), "append", Submission(b"{}", 1, body))
 
 
 def appender(redis: FakeRedis, woken: list[tuple[int, str]] | None = None) -> Appender:
@@ -137,7 +137,7 @@ def appender(redis: FakeRedis, woken: list[tuple[int, str]] | None = None) -> Ap
 def test_calls_that_come_while_one_is_under_way_travel_together() -> None:
     async def scenario() -> None:
         under_way = asyncio.Event()
-        redis = FakeRedis(accept, gate=under_way.wait)
+        redis = FakeRedis(accept, authenticator=under_way.wait)
         gatherer = appender(redis)
         first = gatherer.call(question(b"0"))
         await asyncio.sleep(0.01)
@@ -166,15 +166,17 @@ def test_a_group_is_bounded_by_its_bytes() -> None:
 def test_what_is_sent_is_what_the_script_expects_and_an_asker_is_named_once() -> None:
     async def scenario() -> None:
         under_way = asyncio.Event()
-        redis = FakeRedis(lambda command: [0, *([b"unauthorized"] for _ in calls_in(command)[1])], gate=under_way.wait)
+        redis = FakeRedis(
+            lambda command: [0, *([b"unauthorized"] for _ in calls_in(command)[1])], authenticator=under_way.wait
+        )
         gatherer = appender(redis)
         one, other = Presented("0123456789ab", "d1"), Presented("ba9876543210", "d2")
         once = Submission(b"{}", 2, b"two", Idempotency("{lane-00}:idempotency:7:k", "print"))
         questions = [
-            Question(0, one, "append", Submission(b"{}", 1, b"one")),
-            Question(0, other, "append", once),
-            Question(0, one, "charge", asking=True),
-            Question(0, one, "check"),
+            AppendCall(0, one, "append", Submission(b"{}", 1, b"one")),
+            AppendCall(0, other, "append", once),
+            AppendCall(0, one, "charge", asking=True),
+            AppendCall(0, one, "check"),
         ]
         under_way.set()
         await asyncio.gather(*map(gatherer.call, questions))
@@ -219,7 +221,7 @@ def test_answers_that_came_before_the_connection_broke_count() -> None:
         calls = [gatherer.call(question(b"%d" % n, lane=n)) for n in range(3)]
         results = await asyncio.gather(*calls, return_exceptions=True)
 
-        assert isinstance(results[0], Verdict)
+        assert isinstance(results[0], AppendResult)
         assert [type(result) for result in results[1:]] == [StoreUnavailableError] * 2
         assert redis.disconnected == 1, "what nobody read is not taken for the next group's"
         redis.answer = accept
@@ -234,7 +236,7 @@ def test_a_lost_answer_fails_the_group_and_is_not_asked_for_again(fault: Excepti
         raise fault
 
     async def scenario() -> None:
-        redis = FakeRedis(accept, gate=lose)
+        redis = FakeRedis(accept, authenticator=lose)
         gatherer = appender(redis)
         results = await asyncio.gather(*(gatherer.call(question()) for _ in range(3)), return_exceptions=True)
 
@@ -281,7 +283,7 @@ def test_a_claimed_wake_up_is_passed_on_with_its_lane() -> None:
 def test_a_caller_that_has_gone_away_disturbs_nobody() -> None:
     async def scenario() -> None:
         under_way = asyncio.Event()
-        gatherer = appender(FakeRedis(accept, gate=under_way.wait))
+        gatherer = appender(FakeRedis(accept, authenticator=under_way.wait))
         gone, stays = (gatherer.call(question()) for _ in range(2))
         await asyncio.sleep(0.01)
         gone.cancel()
@@ -293,11 +295,11 @@ def test_a_caller_that_has_gone_away_disturbs_nobody() -> None:
 
 
 def test_each_word_of_the_script_becomes_a_verdict() -> None:
-    async def scenario(answer: list[Any]) -> Verdict:
+    async def scenario(answer: list[Any]) -> AppendResult:
         return await appender(FakeRedis(lambda _command: [0, answer])).call(question())
 
-    assert asyncio.run(scenario([b"unauthorized"])) == Verdict("unauthorized")
+    assert asyncio.run(scenario([b"unauthorized"])) == AppendResult("unauthorized")
     limited = asyncio.run(scenario([b"limited", b"7", 20, 0, 2, 3]))
-    assert limited == Verdict("limited", 7, 20, 0, 2, retry_after=3)
+    assert limited == AppendResult("limited", 7, 20, 0, 2, retry_after=3)
     replayed = asyncio.run(scenario([b"replayed", b"7", 20, 5, 2, b"1-2"]))
-    assert replayed == Verdict("replayed", 7, 20, 5, 2, entry_id=b"1-2")
+    assert replayed == AppendResult("replayed", 7, 20, 5, 2, entry_id=b"1-2")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SIDES = ("ingest_api", "workers", "shared")
+SIDES = ("ingest_api", "workers", "operations", "shared")
 
 
 def sources(package: str) -> list[Path]:
@@ -29,12 +29,28 @@ def imports(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("package", "strangers"),
-    [("ingest_api", {"workers"}), ("workers", {"ingest_api"}), ("shared", {"ingest_api", "workers"})],
+    [
+        ("ingest_api", {"workers", "operations"}),
+        ("workers", {"ingest_api", "operations"}),
+        ("operations", {"ingest_api", "workers"}),
+        ("shared", {"ingest_api", "workers", "operations"}),
+    ],
 )
 def test_the_two_sides_meet_only_in_shared(package: str, strangers: set[str]) -> None:
     met = {(path.name, name) for path in sources(package) for name in imports(path) if name.split(".")[0] in strangers}
 
     assert met == set()
+
+
+def test_only_make_run_imports_the_local_installation() -> None:
+    users = {
+        str(path.relative_to(ROOT))
+        for package in SIDES
+        for path in sources(package)
+        if any(name.startswith("operations.local") for name in imports(path))
+    }
+
+    assert {path for path in users if not path.startswith("operations/local/")} == set()
 
 
 def test_the_fold_touches_neither_redis_nor_postgres_nor_the_clock() -> None:
@@ -51,12 +67,12 @@ def test_only_the_settings_module_and_entry_points_see_the_environment() -> None
         if "os.environ" in path.read_text()
     }
 
-    assert {path for path in readers if not path.startswith("shared/local/")} <= {
-        "shared/settings.py",
-        "shared/startup.py",
+    assert {path for path in readers if not path.startswith("operations/local/")} <= {
+        "shared/process/settings.py",
+        "shared/process/startup.py",
         "ingest_api/__main__.py",  # hands a folder to the processes that it starts
-        "shared/cli/session.py",
-        "shared/cli/output.py",  # the width of a terminal
+        "operations/cli/session.py",
+        "operations/cli/output.py",  # the width of a terminal
     }
 
 
@@ -64,15 +80,20 @@ def test_redis_names_are_built_in_one_module() -> None:
     literal = re.compile(r"\{lane-|[\"']ingest:")
     builders = {path.name for package in SIDES for path in sources(package) if literal.search(path.read_text())}
 
-    assert builders == {"keys.py"}
+    assert builders == {"names.py"}
 
 
 def test_sql_stands_in_sql_files() -> None:
     statement = re.compile(r"[\"'](SELECT|INSERT INTO|UPDATE|DELETE FROM)\s+\w", re.IGNORECASE)
-    writers = {path.name for package in SIDES for path in sources(package) if statement.search(path.read_text("utf-8"))}
+    writers = {
+        str(path.relative_to(ROOT))
+        for package in SIDES
+        for path in sources(package)
+        if statement.search(path.read_text("utf-8"))
+    }
 
     # The ledger of migrations comes before any file can be applied; local/ asks a bare server whether it is up.
-    assert writers <= {"migrations.py", "readiness.py", "postgres.py"}
+    assert writers <= {"shared/postgres/migrations/__init__.py", "operations/local/postgres.py"}
 
 
 def test_system_tests_import_nothing_of_ours() -> None:

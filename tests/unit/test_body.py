@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_api.body import MemoryBudget, read_body
-from ingest_api.exchange import BODY_AT_HAND, Exchange
-from ingest_api.refusals import Code, Refusal
+from ingest_api.context import BODY_AT_HAND, RequestContext
+from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.http.body import MemoryBudget, read_body
 from shared.limits import MAX_BODY_BYTES, MB
 
 
-def exchange(**headers: str) -> Exchange:
+def exchange(**headers: str) -> RequestContext:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
 
     async def send(_message: Any) -> None:
         raise AssertionError("nothing is answered while a body is read")
 
-    return Exchange({"type": "http", "method": "POST", "headers": raw}, send)
+    return RequestContext({"type": "http", "method": "POST", "headers": raw}, send)
 
 
 def read(
@@ -48,9 +48,9 @@ def read(
         return asyncio.run(read_body(exchange(**headers), receive, reservation, patience=patience))
 
 
-def code_of(chunks: Iterable[bytes | None], **options: Any) -> Code:
+def code_of(chunks: Iterable[bytes | None], **options: Any) -> ErrorCode:
     budget = options.setdefault("budget", MemoryBudget(256 * MB))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         read(chunks, **options)
     assert budget.used == 0, "a refused body holds no memory"
     return caught.value.code
@@ -73,15 +73,15 @@ def test_the_largest_body_passes_and_one_byte_more_does_not() -> None:
     largest = b"x" * MAX_BODY_BYTES
 
     assert len(read([largest])) == MAX_BODY_BYTES
-    assert code_of([largest, b"x"]) is Code.BODY_TOO_LARGE
-    assert code_of([], content_length=str(MAX_BODY_BYTES + 1)) is Code.BODY_TOO_LARGE
+    assert code_of([largest, b"x"]) is ErrorCode.BODY_TOO_LARGE
+    assert code_of([], content_length=str(MAX_BODY_BYTES + 1)) is ErrorCode.BODY_TOO_LARGE
 
 
 def test_a_bomb_is_refused_once_it_passes_the_limit() -> None:
     bomb = gzip.compress(bytes(200 * MB), compresslevel=1)
 
     assert len(bomb) < MB
-    assert code_of([bomb], content_encoding="gzip") is Code.BODY_TOO_LARGE
+    assert code_of([bomb], content_encoding="gzip") is ErrorCode.BODY_TOO_LARGE
 
 
 def test_the_largest_inflated_body_passes() -> None:
@@ -94,26 +94,26 @@ _TEXT = gzip.compress(b"text", mtime=0)
 
 @pytest.mark.parametrize("damaged", [b"not gzip", _TEXT[:-6], _TEXT + b"rest"])
 def test_damaged_gzip_is_refused(damaged: bytes) -> None:
-    assert code_of([damaged], content_encoding="gzip") is Code.INVALID_COMPRESSION
+    assert code_of([damaged], content_encoding="gzip") is ErrorCode.INVALID_COMPRESSION
 
 
 def test_another_encoding_is_refused_before_anything_is_read() -> None:
-    assert code_of([], content_encoding="br") is Code.UNSUPPORTED_ENCODING
+    assert code_of([], content_encoding="br") is ErrorCode.UNSUPPORTED_ENCODING
 
 
 def test_a_body_that_stops_is_refused_after_a_while() -> None:
-    assert code_of([b"{"], patience=0.05) is Code.BODY_TIMEOUT
+    assert code_of([b"{"], patience=0.05) is ErrorCode.BODY_TIMEOUT
 
 
 def test_a_connection_that_ends_early_is_refused() -> None:
-    assert code_of([b"{", None]) is Code.INCOMPLETE_BODY
+    assert code_of([b"{", None]) is ErrorCode.INCOMPLETE_BODY
 
 
 def test_memory_beyond_the_setting_is_refused_by_what_came_and_by_what_is_announced() -> None:
     budget = MemoryBudget(10)
 
-    assert code_of([b"12345", b"67890", b"1"], budget=budget) is Code.OVERLOADED
-    assert code_of([], budget=budget, content_length="11") is Code.OVERLOADED
+    assert code_of([b"12345", b"67890", b"1"], budget=budget) is ErrorCode.OVERLOADED
+    assert code_of([], budget=budget, content_length="11") is ErrorCode.OVERLOADED
     assert read([b"1234567890"], budget=budget) == b"1234567890"
 
 
@@ -121,7 +121,7 @@ def test_gzip_of_very_many_members_is_refused_before_it_takes_long() -> None:
     member = gzip.compress(b"")
 
     assert read([member * 1000 + gzip.compress(b"text")], content_encoding="gzip") == b"text"
-    assert code_of([member * 200_000], content_encoding="gzip") is Code.INVALID_COMPRESSION
+    assert code_of([member * 200_000], content_encoding="gzip") is ErrorCode.INVALID_COMPRESSION
 
 
 def test_a_body_that_is_at_hand_is_taken_without_waiting_under_the_same_limits() -> None:
@@ -138,6 +138,6 @@ def test_a_body_that_is_at_hand_is_taken_without_waiting_under_the_same_limits()
 
     budget = MemoryBudget(10)
     assert take(b"1234567890", budget) == b"1234567890"
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         take(b"12345678901", budget)
-    assert (caught.value.code, budget.used) == (Code.OVERLOADED, 0)
+    assert (caught.value.code, budget.used) == (ErrorCode.OVERLOADED, 0)

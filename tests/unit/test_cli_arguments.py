@@ -7,7 +7,7 @@ import math
 import pytest
 import typer
 
-from shared.cli.arguments import connector_name, plain_text, request_rate
+from operations.cli.arguments import connector_name, plain_text, request_rate
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.cli import output
+from operations.cli import output
 from shared.rfc3339 import rfc3339
 
 

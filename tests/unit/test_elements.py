@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.elements import pieces
+from workers.json_chunks import pieces
 
 _DECODER = msgspec.json.Decoder(list[dict[str, Any]])
 _VALUES = st.text(alphabet='}{,[]":\\ a', max_size=30)

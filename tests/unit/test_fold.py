@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.entry import Entry, Meta
 from shared.request_id import position_of_entry
-from shared.submission import Entry, Meta
 from tests.folded import folded
 from workers import fold as fold_module
 from workers.fold import UnreadableEntryError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest_api.json_text import digits_in_plain_form
-from ingest_api.timestamps import is_timestamp
+from ingest_api.validation.json_text import digits_in_plain_form
+from ingest_api.validation.timestamps import is_timestamp
 
 
 @pytest.mark.parametrize(

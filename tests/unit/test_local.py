@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.local.binaries import find_postgres_bin, find_valkey_server
-from shared.local.data_dir import Endpoints, announce, claim, find_endpoints, write_private
-from shared.local.engine import EngineLog
-from shared.local.faults import LocalError
-from shared.local.run import base_url
-from shared.local.sockets import remove_socket_folder, socket_folder
-from shared.local.terminal import Terminal
-from shared.settings import SecretUrl
+from operations.local.binaries import find_postgres_bin, find_valkey_server
+from operations.local.data_dir import announce, claim, write_private
+from operations.local.engine import EngineLog
+from operations.local.faults import LocalError
+from operations.local.run import base_url
+from operations.local.sockets import remove_socket_folder, socket_folder
+from operations.local.terminal import Terminal
+from shared.process.endpoints import Endpoints, find_endpoints
+from shared.process.settings import SecretUrl
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
-from ingest_api.edge import Edge
-from shared.log import Lines, configure_logging, log_often, stop_gathering_lines
+from ingest_api.middleware import ErrorMiddleware
+from shared.process.log import Lines, configure_logging, log_often, stop_gathering_lines
 
 SECRET = "ik_0123456789ab_" + "s" * 40
 
@@ -19,9 +19,9 @@ SECRET = "ik_0123456789ab_" + "s" * 40
 @pytest.fixture(autouse=True)
 def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Any:
     # A module's logger keeps the set-up that it was first used with.
-    monkeypatch.setattr("ingest_api.edge.log", structlog.get_logger())
-    monkeypatch.setattr("shared.log._always", None)
-    monkeypatch.setattr("shared.log._LINES", Lines())
+    monkeypatch.setattr("ingest_api.middleware.log", structlog.get_logger())
+    monkeypatch.setattr("shared.process.log._always", None)
+    monkeypatch.setattr("shared.process.log._LINES", Lines())
     yield
     structlog.reset_defaults()
 
@@ -42,7 +42,7 @@ def request(path: str = "/crash") -> tuple[list[dict[str, Any]], dict[str, Any]]
         raise AssertionError("nothing is read")
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"authorization", SECRET.encode())]}
-    asyncio.run(Edge(crash)(scope, receive, send))
+    asyncio.run(ErrorMiddleware(crash)(scope, receive, send))
     return sent, scope
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from shared import lua
+from shared.redis import scripts
 
-FOLDER = Path(lua.__file__).parent
+FOLDER = Path(scripts.__file__).parent
 
 
 def test_every_file_is_listed_and_every_listed_script_is_a_file() -> None:
-    assert sorted(path.stem for path in FOLDER.glob("*.lua")) == sorted(lua.NAMES)
+    assert sorted(path.stem for path in FOLDER.glob("*.lua")) == sorted(scripts.NAMES)
 
 
-@pytest.mark.parametrize("name", lua.NAMES)
+@pytest.mark.parametrize("name", scripts.NAMES)
 def test_a_header_names_each_key_and_argument_that_the_script_uses(name: str) -> None:
-    text = lua.source(name)
+    text = scripts.source(name)
     header = "\n".join(line for line in text.splitlines() if line.startswith("--"))
     code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
 

@@ -14,15 +14,15 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ingest_api.app import create_app
-from ingest_api.openapi import document
-from ingest_api.openapi_operations import OPERATIONS
-from ingest_api.refusals import Code, Refusal
-from ingest_api.status import LONGEST_WAIT_SECONDS
-from ingest_api.validation import validate_items, validate_log_entries, validate_webhook
+from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.openapi.endpoint import document
+from ingest_api.openapi.operations import OPERATIONS
+from ingest_api.request_status import LONGEST_WAIT_SECONDS
+from ingest_api.validation.fast import validate_items, validate_log_entries, validate_webhook
 from shared import limits
 from shared.log_levels import STORED_LEVELS
+from shared.process.settings import SecretUrl, Settings
 from shared.request_id import unaccepted_request_id
-from shared.settings import SecretUrl, Settings
 from tests.bodies import ANYTHING, BATCHES, LOGS, damaged, records
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(OPERATIONS)))
@@ -96,7 +96,7 @@ def test_every_code_is_answered_somewhere_with_its_status() -> None:
         for code in codes_of(answer)
     }
 
-    assert found == {(code.text, code.value.status) for code in Code}
+    assert found == {(code.text, code.value.status) for code in ErrorCode}
 
 
 def codes_of(answer: dict[str, Any]) -> list[str]:
@@ -173,7 +173,7 @@ def test_ids_of_requests_have_the_form_that_it_tells() -> None:
 def is_taken(judge: Callable[[bytes], object], body: bytes) -> bool:
     try:
         judge(body)
-    except Refusal:
+    except ApiError:
         return False
     return True
 

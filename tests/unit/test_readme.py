@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ingest_api.refusals import Code
-from shared.settings import REGISTER
+from ingest_api.errors import ErrorCode
+from shared.process.settings import REGISTER
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 
@@ -28,7 +28,7 @@ def test_the_codes_are_those_of_the_register() -> None:
             "yes" if code.value.retry else "no",
             code.value.advice,
         ]
-        for code in Code
+        for code in ErrorCode
     ]
 
     assert rows("Codes") == expected

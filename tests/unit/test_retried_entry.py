@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from shared.entry import Entry
 from shared.request_id import position_of_entry
-from shared.submission import Entry
 from tests.folded import folded
 
 LANE, FIRST, SECOND = 3, "1700000000000-1", "1700000000000-2"

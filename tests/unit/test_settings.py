@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.settings import REGISTER, SettingError, read_settings
-from shared.startup import changed_settings
+from shared.process.settings import REGISTER, SettingError, read_settings
+from shared.process.startup import changed_settings
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ingest_api.refusals import Code
-from ingest_api.validation import (
+from ingest_api.errors import ErrorCode
+from ingest_api.validation.fast import (
     validate_heartbeat,
     validate_items,
     validate_log_entries,
@@ -44,47 +44,47 @@ def nested(levels: int) -> str:
 # --- The text as a whole ------------------------------------------------------------------------------------------
 
 NOT_JSON = [
-    (b"", Code.EMPTY_BODY),
-    (b" \r\n\t", Code.EMPTY_BODY),
-    (b"\xef\xbb\xbf{}", Code.INVALID_ENCODING),
-    (b'{"\xff":1}', Code.INVALID_ENCODING),
-    (b'{"a":"\xed\xa0\x80"}', Code.INVALID_ENCODING),
-    (b'{"a":"\xf0\x9f\x98"}', Code.INVALID_ENCODING),
-    (b'{"a":"\xc0\x80"}', Code.INVALID_ENCODING),
-    (rb'{"a":"\ud800"}', Code.INVALID_ENCODING),
-    (rb'{"a":"\ud800 and more text"}', Code.INVALID_ENCODING),
-    (rb'{"a":"\ud800\ud800"}', Code.INVALID_ENCODING),
-    (rb'{"a":"\udc00"}', Code.INVALID_ENCODING),
-    (rb'{"\uDFFF":"a"}', Code.INVALID_ENCODING),
-    (rb'{"a":"\ud83d\ude00"', Code.INVALID_JSON),
-    ('{"a":1}'.encode("utf-16"), Code.INVALID_ENCODING),
-    ('{"a":1}'.encode("utf-16-le"), Code.INVALID_JSON),
-    (b'{"a":"\x00"}', Code.INVALID_JSON),
-    (b'{"a":"\n"}', Code.INVALID_JSON),
-    (b"{'a':1}", Code.INVALID_JSON),
-    (b'{"a":1,}', Code.INVALID_JSON),
-    (b'{"a":01}', Code.INVALID_JSON),
-    (b'{"a":+1}', Code.INVALID_JSON),
-    (b'{"a":1.}', Code.INVALID_JSON),
-    (b'{"a":.5}', Code.INVALID_JSON),
-    (b'{"a":NaN}', Code.INVALID_JSON),
-    (b'{"a":-Infinity}', Code.INVALID_JSON),
-    (b'{"a":1}{}', Code.INVALID_JSON),
-    (b'{"a":1} // comment', Code.INVALID_JSON),
-    (b'{"a" 1}', Code.INVALID_JSON),
-    (rb'{"a":"\x41"}', Code.INVALID_JSON),
-    (rb'{"a":"\u12"}', Code.INVALID_JSON),
-    (b'{"a":"', Code.INVALID_JSON),
-    (b"tru", Code.INVALID_JSON),
+    (b"", ErrorCode.EMPTY_BODY),
+    (b" \r\n\t", ErrorCode.EMPTY_BODY),
+    (b"\xef\xbb\xbf{}", ErrorCode.INVALID_ENCODING),
+    (b'{"\xff":1}', ErrorCode.INVALID_ENCODING),
+    (b'{"a":"\xed\xa0\x80"}', ErrorCode.INVALID_ENCODING),
+    (b'{"a":"\xf0\x9f\x98"}', ErrorCode.INVALID_ENCODING),
+    (b'{"a":"\xc0\x80"}', ErrorCode.INVALID_ENCODING),
+    (rb'{"a":"\ud800"}', ErrorCode.INVALID_ENCODING),
+    (rb'{"a":"\ud800 and more text"}', ErrorCode.INVALID_ENCODING),
+    (rb'{"a":"\ud800\ud800"}', ErrorCode.INVALID_ENCODING),
+    (rb'{"a":"\udc00"}', ErrorCode.INVALID_ENCODING),
+    (rb'{"\uDFFF":"a"}', ErrorCode.INVALID_ENCODING),
+    (rb'{"a":"\ud83d\ude00"', ErrorCode.INVALID_JSON),
+    ('{"a":1}'.encode("utf-16"), ErrorCode.INVALID_ENCODING),
+    ('{"a":1}'.encode("utf-16-le"), ErrorCode.INVALID_JSON),
+    (b'{"a":"\x00"}', ErrorCode.INVALID_JSON),
+    (b'{"a":"\n"}', ErrorCode.INVALID_JSON),
+    (b"{'a':1}", ErrorCode.INVALID_JSON),
+    (b'{"a":1,}', ErrorCode.INVALID_JSON),
+    (b'{"a":01}', ErrorCode.INVALID_JSON),
+    (b'{"a":+1}', ErrorCode.INVALID_JSON),
+    (b'{"a":1.}', ErrorCode.INVALID_JSON),
+    (b'{"a":.5}', ErrorCode.INVALID_JSON),
+    (b'{"a":NaN}', ErrorCode.INVALID_JSON),
+    (b'{"a":-Infinity}', ErrorCode.INVALID_JSON),
+    (b'{"a":1}{}', ErrorCode.INVALID_JSON),
+    (b'{"a":1} // comment', ErrorCode.INVALID_JSON),
+    (b'{"a" 1}', ErrorCode.INVALID_JSON),
+    (rb'{"a":"\x41"}', ErrorCode.INVALID_JSON),
+    (rb'{"a":"\u12"}', ErrorCode.INVALID_JSON),
+    (b'{"a":"', ErrorCode.INVALID_JSON),
+    (b"tru", ErrorCode.INVALID_JSON),
     # The text comes first, whatever else is wrong.
-    (b'{"unknown":1,"items":[}', Code.INVALID_JSON),
+    (b'{"unknown":1,"items":[}', ErrorCode.INVALID_JSON),
 ]
 
 
 @pytest.mark.parametrize(("body", "code"), NOT_JSON)
 @pytest.mark.parametrize("judge", [validate_items, validate_log_entries, validate_heartbeat, validate_webhook])
-def test_what_is_not_json_is_refused_by_every_route(judge: Callable[..., object], body: bytes, code: Code) -> None:
-    if judge is validate_heartbeat and code is Code.EMPTY_BODY:
+def test_what_is_not_json_is_refused_by_every_route(judge: Callable[..., object], body: bytes, code: ErrorCode) -> None:
+    if judge is validate_heartbeat and code is ErrorCode.EMPTY_BODY:
         judge(body)
         return
     assert_refused(judge, body, code, None, *(["id"] if judge is validate_webhook else []))
@@ -94,72 +94,72 @@ def test_what_is_not_json_is_refused_by_every_route(judge: Callable[..., object]
 @pytest.mark.parametrize("closed", [True, False])
 def test_the_deepest_nesting_is_refused_at_once(*, levels: int, closed: bool) -> None:
     body = b"[" * levels + b"]" * levels * closed
-    assert refusal_of(validate_items, body).code is Code.NESTING_TOO_DEEP
+    assert refusal_of(validate_items, body).code is ErrorCode.NESTING_TOO_DEEP
 
 
 # --- Batches --------------------------------------------------------------------------------------------------------
 
 FIELD = "$.items[0].fields"
 BAD_BATCHES = [
-    (b"[]", Code.WRONG_TYPE, "$"),
-    (b"null", Code.WRONG_TYPE, "$"),
-    (nested(101).encode(), Code.NESTING_TOO_DEEP, "$"),
-    (b"{}", Code.MISSING_PROPERTY, "$.stream"),
-    (b'{"stream":"s"}', Code.MISSING_PROPERTY, "$.items"),
-    (b'{"items":[]}', Code.MISSING_PROPERTY, "$.stream"),
-    (b'{"stream":"s","items":[],"x":1}', Code.UNKNOWN_PROPERTY, "$.x"),
-    (b'{"stream":"s","items":[],"a b":1}', Code.UNKNOWN_PROPERTY, '$["a b"]'),
-    (b'{"stream":"s","items":{}}', Code.WRONG_TYPE, "$.items"),
-    (b'{"stream":"s","items":null}', Code.WRONG_TYPE, "$.items"),
-    (b'{"stream":"s","items":[{}],"items":[]}', Code.MISSING_PROPERTY, "$.items[0].id"),
-    (batch(stream="1"), Code.WRONG_TYPE, "$.stream"),
-    (batch(stream='""'), Code.INVALID_STREAM, "$.stream"),
-    (batch(stream='"a b"'), Code.INVALID_STREAM, "$.stream"),
-    (batch(stream='"a\\n"'), Code.INVALID_STREAM, "$.stream"),
-    (batch(stream='"é"'), Code.INVALID_STREAM, "$.stream"),
-    (batch(stream=json.dumps("a" * 129)), Code.INVALID_STREAM, "$.stream"),
-    (batch(stream=json.dumps("a" * 900_000)), Code.INVALID_STREAM, "$.stream"),
-    (batch(stream='"\\u0000"'), Code.NUL_CHARACTER, "$.stream"),
-    (batch("1"), Code.WRONG_TYPE, "$.items[0]"),
-    (batch('{"id":"a"}', "{}"), Code.MISSING_PROPERTY, "$.items[1].id"),
-    (batch('{"id":1}'), Code.WRONG_TYPE, "$.items[0].id"),
-    (batch('{"id":null}'), Code.WRONG_TYPE, "$.items[0].id"),
-    (batch('{"id":""}'), Code.INVALID_ID, "$.items[0].id"),
-    (batch(f'{{"id":"{"a" * 513}"}}'), Code.INVALID_ID, "$.items[0].id"),
-    (batch(f'{{"id":"{"é" * 256}a"}}'), Code.INVALID_ID, "$.items[0].id"),
-    (batch('{"id":"\\u0000"}'), Code.NUL_CHARACTER, "$.items[0].id"),
-    (batch('{"id":"","id":"a"}'), Code.INVALID_ID, "$.items[0].id"),
-    (item('"colour":1'), Code.UNKNOWN_PROPERTY, "$.items[0].colour"),
-    (item('"co\\u0000":1'), Code.NUL_CHARACTER, '$.items[0]["co\\u0000"]'),
-    (item('"name":1'), Code.WRONG_TYPE, "$.items[0].name"),
-    (item(f'"name":"{"a" * 1025}"'), Code.INVALID_NAME, "$.items[0].name"),
-    (item(f'"name":"{"😀" * 256}a"'), Code.INVALID_NAME, "$.items[0].name"),
-    (item('"fields":null'), Code.WRONG_TYPE, "$.items[0].fields"),
-    (item('"tags":[]'), Code.WRONG_TYPE, "$.items[0].tags"),
-    (item('"fields":{"a":{}}'), Code.NESTED_VALUE, f"{FIELD}.a"),
-    (item('"fields":{"a":[1],"a":1}'), Code.NESTED_VALUE, f"{FIELD}.a"),
-    (item('"tags":{"a b":[]}'), Code.NESTED_VALUE, '$.items[0].tags["a b"]'),
-    (item(f'"fields":{{"a":{nested(96)}}}'), Code.NESTED_VALUE, f"{FIELD}.a"),
-    (item(f'"fields":{{"a":{nested(97)}}}'), Code.NESTING_TOO_DEEP, f"{FIELD}.a"),
-    (item('"fields":{"":1}'), Code.INVALID_NAME, f'{FIELD}[""]'),
-    (item(f'"fields":{{"{"a" * 257}":1}}'), Code.INVALID_NAME, f'{FIELD}["{"a" * 64}\\u2026"]'),
-    (item(f'"fields":{{"{"a" * 100_000}":1}}'), Code.INVALID_NAME, f'{FIELD}["(overlong)"]'),
-    (item('"fields":{"a":"x\\u0000"}'), Code.NUL_CHARACTER, f"{FIELD}.a"),
-    (item('"fields":{"a":"\\\\\\u0000"}'), Code.NUL_CHARACTER, f"{FIELD}.a"),
-    (item('"fields":{"a":"\\u0000","a":1}'), Code.NUL_CHARACTER, f"{FIELD}.a"),
-    (item(f'"fields":{{"a":{"9" * 1001}}}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
-    (item(f'"fields":{{"a":{"9" * 5000}}}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
-    (item(f'"fields":{{"a":{"9" * 1001},"a":1}}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
-    (item('"fields":{"a":1e1000,"a":1}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
-    (item('"fields":{"a":1E-1000}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
-    (item(f'"fields":{{"a":0.{"0" * 999}1}}'), Code.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
-    (item(f'"fields":{{{members(201)}}}'), Code.TOO_MANY_FIELDS, FIELD),
-    (item(f'"tags":{{{members(201)}}}'), Code.TOO_MANY_TAGS, "$.items[0].tags"),
+    (b"[]", ErrorCode.WRONG_TYPE, "$"),
+    (b"null", ErrorCode.WRONG_TYPE, "$"),
+    (nested(101).encode(), ErrorCode.NESTING_TOO_DEEP, "$"),
+    (b"{}", ErrorCode.MISSING_PROPERTY, "$.stream"),
+    (b'{"stream":"s"}', ErrorCode.MISSING_PROPERTY, "$.items"),
+    (b'{"items":[]}', ErrorCode.MISSING_PROPERTY, "$.stream"),
+    (b'{"stream":"s","items":[],"x":1}', ErrorCode.UNKNOWN_PROPERTY, "$.x"),
+    (b'{"stream":"s","items":[],"a b":1}', ErrorCode.UNKNOWN_PROPERTY, '$["a b"]'),
+    (b'{"stream":"s","items":{}}', ErrorCode.WRONG_TYPE, "$.items"),
+    (b'{"stream":"s","items":null}', ErrorCode.WRONG_TYPE, "$.items"),
+    (b'{"stream":"s","items":[{}],"items":[]}', ErrorCode.MISSING_PROPERTY, "$.items[0].id"),
+    (batch(stream="1"), ErrorCode.WRONG_TYPE, "$.stream"),
+    (batch(stream='""'), ErrorCode.INVALID_STREAM, "$.stream"),
+    (batch(stream='"a b"'), ErrorCode.INVALID_STREAM, "$.stream"),
+    (batch(stream='"a\\n"'), ErrorCode.INVALID_STREAM, "$.stream"),
+    (batch(stream='"é"'), ErrorCode.INVALID_STREAM, "$.stream"),
+    (batch(stream=json.dumps("a" * 129)), ErrorCode.INVALID_STREAM, "$.stream"),
+    (batch(stream=json.dumps("a" * 900_000)), ErrorCode.INVALID_STREAM, "$.stream"),
+    (batch(stream='"\\u0000"'), ErrorCode.NUL_CHARACTER, "$.stream"),
+    (batch("1"), ErrorCode.WRONG_TYPE, "$.items[0]"),
+    (batch('{"id":"a"}', "{}"), ErrorCode.MISSING_PROPERTY, "$.items[1].id"),
+    (batch('{"id":1}'), ErrorCode.WRONG_TYPE, "$.items[0].id"),
+    (batch('{"id":null}'), ErrorCode.WRONG_TYPE, "$.items[0].id"),
+    (batch('{"id":""}'), ErrorCode.INVALID_ID, "$.items[0].id"),
+    (batch(f'{{"id":"{"a" * 513}"}}'), ErrorCode.INVALID_ID, "$.items[0].id"),
+    (batch(f'{{"id":"{"é" * 256}a"}}'), ErrorCode.INVALID_ID, "$.items[0].id"),
+    (batch('{"id":"\\u0000"}'), ErrorCode.NUL_CHARACTER, "$.items[0].id"),
+    (batch('{"id":"","id":"a"}'), ErrorCode.INVALID_ID, "$.items[0].id"),
+    (item('"colour":1'), ErrorCode.UNKNOWN_PROPERTY, "$.items[0].colour"),
+    (item('"co\\u0000":1'), ErrorCode.NUL_CHARACTER, '$.items[0]["co\\u0000"]'),
+    (item('"name":1'), ErrorCode.WRONG_TYPE, "$.items[0].name"),
+    (item(f'"name":"{"a" * 1025}"'), ErrorCode.INVALID_NAME, "$.items[0].name"),
+    (item(f'"name":"{"😀" * 256}a"'), ErrorCode.INVALID_NAME, "$.items[0].name"),
+    (item('"fields":null'), ErrorCode.WRONG_TYPE, "$.items[0].fields"),
+    (item('"tags":[]'), ErrorCode.WRONG_TYPE, "$.items[0].tags"),
+    (item('"fields":{"a":{}}'), ErrorCode.NESTED_VALUE, f"{FIELD}.a"),
+    (item('"fields":{"a":[1],"a":1}'), ErrorCode.NESTED_VALUE, f"{FIELD}.a"),
+    (item('"tags":{"a b":[]}'), ErrorCode.NESTED_VALUE, '$.items[0].tags["a b"]'),
+    (item(f'"fields":{{"a":{nested(96)}}}'), ErrorCode.NESTED_VALUE, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":{nested(97)}}}'), ErrorCode.NESTING_TOO_DEEP, f"{FIELD}.a"),
+    (item('"fields":{"":1}'), ErrorCode.INVALID_NAME, f'{FIELD}[""]'),
+    (item(f'"fields":{{"{"a" * 257}":1}}'), ErrorCode.INVALID_NAME, f'{FIELD}["{"a" * 64}\\u2026"]'),
+    (item(f'"fields":{{"{"a" * 100_000}":1}}'), ErrorCode.INVALID_NAME, f'{FIELD}["(overlong)"]'),
+    (item('"fields":{"a":"x\\u0000"}'), ErrorCode.NUL_CHARACTER, f"{FIELD}.a"),
+    (item('"fields":{"a":"\\\\\\u0000"}'), ErrorCode.NUL_CHARACTER, f"{FIELD}.a"),
+    (item('"fields":{"a":"\\u0000","a":1}'), ErrorCode.NUL_CHARACTER, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":{"9" * 1001}}}'), ErrorCode.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":{"9" * 5000}}}'), ErrorCode.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":{"9" * 1001},"a":1}}'), ErrorCode.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item('"fields":{"a":1e1000,"a":1}'), ErrorCode.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item('"fields":{"a":1E-1000}'), ErrorCode.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item(f'"fields":{{"a":0.{"0" * 999}1}}'), ErrorCode.NUMBER_OUT_OF_RANGE, f"{FIELD}.a"),
+    (item(f'"fields":{{{members(201)}}}'), ErrorCode.TOO_MANY_FIELDS, FIELD),
+    (item(f'"tags":{{{members(201)}}}'), ErrorCode.TOO_MANY_TAGS, "$.items[0].tags"),
 ]
 
 
 @pytest.mark.parametrize(("body", "code", "path"), BAD_BATCHES)
-def test_a_bad_batch_is_refused_where_it_is_bad(body: bytes, code: Code, path: str) -> None:
+def test_a_bad_batch_is_refused_where_it_is_bad(body: bytes, code: ErrorCode, path: str) -> None:
     assert_refused(validate_items, body, code, path)
 
 
@@ -207,7 +207,7 @@ def test_a_value_is_measured_decoded(unit: str) -> None:
         pytest.skip("such a value doesn't fit into a body")
     assert validate_items(item(f'"fields":{{"a":"{value}{padding}"}}')) == 1
     refusal = refusal_of(validate_items, item(f'"fields":{{"a":"{value}{padding}z"}}'))
-    assert (refusal.code, refusal.limit, refusal.observed) == (Code.VALUE_TOO_LARGE, 5 * MB, 5 * MB + 1)
+    assert (refusal.code, refusal.limit, refusal.observed) == (ErrorCode.VALUE_TOO_LARGE, 5 * MB, 5 * MB + 1)
 
 
 def test_an_item_is_measured_whole() -> None:
@@ -216,36 +216,36 @@ def test_an_item_is_measured_whole() -> None:
     assert validate_items(item(f'"fields":{{{exactly}}}')) == 1
     assert validate_items(item(f'"fields":{{{exactly}}},"tags":{{"t":"{half}"}}')) == 1
     refusal = refusal_of(validate_items, item(f'"fields":{{{exactly},"d":1}}'))
-    assert (refusal.code, refusal.path, refusal.observed) == (Code.ITEM_TOO_LARGE, FIELD, 10 * MB + 1)
+    assert (refusal.code, refusal.path, refusal.observed) == (ErrorCode.ITEM_TOO_LARGE, FIELD, 10 * MB + 1)
 
 
 # --- Log entries ------------------------------------------------------------------------------------------------------
 
 ENTRY = "$.entries[0]"
 BAD_LOGS = [
-    (b"{}", Code.MISSING_PROPERTY, "$.entries"),
-    (b'{"entries":[],"stream":"s"}', Code.UNKNOWN_PROPERTY, "$.stream"),
-    (b'{"entries":[{"message":"m"}]}', Code.MISSING_PROPERTY, f"{ENTRY}.level"),
-    (b'{"entries":[{"level":"info"}]}', Code.MISSING_PROPERTY, f"{ENTRY}.message"),
-    (log(level="1"), Code.WRONG_TYPE, f"{ENTRY}.level"),
-    (log(level='"notice"'), Code.INVALID_LEVEL, f"{ENTRY}.level"),
-    (log(level='"info\\n"'), Code.INVALID_LEVEL, f"{ENTRY}.level"),
-    (log(level='"\u0131nfo"'), Code.INVALID_LEVEL, f"{ENTRY}.level"),
-    (log(level=json.dumps("a" * 10_000)), Code.INVALID_LEVEL, f"{ENTRY}.level"),
-    (log(message="null"), Code.WRONG_TYPE, f"{ENTRY}.message"),
-    (log(message='"\\u0000"'), Code.NUL_CHARACTER, f"{ENTRY}.message"),
-    (log('"timestamp":null'), Code.WRONG_TYPE, f"{ENTRY}.timestamp"),
-    (log('"timestamp":"2026-04-09"'), Code.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
-    (log('"timestamp":"no","timestamp":"2026-04-09T11:08:00Z"'), Code.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
-    (log('"context":{"a":[]}'), Code.NESTED_VALUE, f"{ENTRY}.context.a"),
-    (log('"context":{"a":1e9999}'), Code.NUMBER_OUT_OF_RANGE, f"{ENTRY}.context.a"),
-    (log('"contexts":{}'), Code.UNKNOWN_PROPERTY, f"{ENTRY}.contexts"),
-    (log(message=json.dumps("a" * (5 * MB + 1))), Code.VALUE_TOO_LARGE, f"{ENTRY}.message"),
+    (b"{}", ErrorCode.MISSING_PROPERTY, "$.entries"),
+    (b'{"entries":[],"stream":"s"}', ErrorCode.UNKNOWN_PROPERTY, "$.stream"),
+    (b'{"entries":[{"message":"m"}]}', ErrorCode.MISSING_PROPERTY, f"{ENTRY}.level"),
+    (b'{"entries":[{"level":"info"}]}', ErrorCode.MISSING_PROPERTY, f"{ENTRY}.message"),
+    (log(level="1"), ErrorCode.WRONG_TYPE, f"{ENTRY}.level"),
+    (log(level='"notice"'), ErrorCode.INVALID_LEVEL, f"{ENTRY}.level"),
+    (log(level='"info\\n"'), ErrorCode.INVALID_LEVEL, f"{ENTRY}.level"),
+    (log(level='"\u0131nfo"'), ErrorCode.INVALID_LEVEL, f"{ENTRY}.level"),
+    (log(level=json.dumps("a" * 10_000)), ErrorCode.INVALID_LEVEL, f"{ENTRY}.level"),
+    (log(message="null"), ErrorCode.WRONG_TYPE, f"{ENTRY}.message"),
+    (log(message='"\\u0000"'), ErrorCode.NUL_CHARACTER, f"{ENTRY}.message"),
+    (log('"timestamp":null'), ErrorCode.WRONG_TYPE, f"{ENTRY}.timestamp"),
+    (log('"timestamp":"2026-04-09"'), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
+    (log('"timestamp":"no","timestamp":"2026-04-09T11:08:00Z"'), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
+    (log('"context":{"a":[]}'), ErrorCode.NESTED_VALUE, f"{ENTRY}.context.a"),
+    (log('"context":{"a":1e9999}'), ErrorCode.NUMBER_OUT_OF_RANGE, f"{ENTRY}.context.a"),
+    (log('"contexts":{}'), ErrorCode.UNKNOWN_PROPERTY, f"{ENTRY}.contexts"),
+    (log(message=json.dumps("a" * (5 * MB + 1))), ErrorCode.VALUE_TOO_LARGE, f"{ENTRY}.message"),
 ]
 
 
 @pytest.mark.parametrize(("body", "code", "path"), BAD_LOGS)
-def test_a_bad_log_is_refused_where_it_is_bad(body: bytes, code: Code, path: str) -> None:
+def test_a_bad_log_is_refused_where_it_is_bad(body: bytes, code: ErrorCode, path: str) -> None:
     assert_refused(validate_log_entries, body, code, path)
 
 
@@ -278,15 +278,15 @@ def test_a_heartbeat_is_any_object(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "code", "path"),
     [
-        (b"[]", Code.WRONG_TYPE, "$"),
-        (b"1", Code.WRONG_TYPE, "$"),
-        (b'{"a":' + nested(100).encode() + b"}", Code.NESTING_TOO_DEEP, "$"),
-        (rb'{"a":[1,{"b c":["x","\u0000"]}]}', Code.NUL_CHARACTER, '$.a[1]["b c"][1]'),
-        (rb'{"a":[1,{"x":"[,{","b\u0000":[]}]}', Code.NUL_CHARACTER, '$.a[1]["b\\u0000"]'),
-        (b'{"a":["1e9999",{"b":[0,1e9999]}]}', Code.NUMBER_OUT_OF_RANGE, "$.a[1].b[1]"),
+        (b"[]", ErrorCode.WRONG_TYPE, "$"),
+        (b"1", ErrorCode.WRONG_TYPE, "$"),
+        (b'{"a":' + nested(100).encode() + b"}", ErrorCode.NESTING_TOO_DEEP, "$"),
+        (rb'{"a":[1,{"b c":["x","\u0000"]}]}', ErrorCode.NUL_CHARACTER, '$.a[1]["b c"][1]'),
+        (rb'{"a":[1,{"x":"[,{","b\u0000":[]}]}', ErrorCode.NUL_CHARACTER, '$.a[1]["b\\u0000"]'),
+        (b'{"a":["1e9999",{"b":[0,1e9999]}]}', ErrorCode.NUMBER_OUT_OF_RANGE, "$.a[1].b[1]"),
     ],
 )
-def test_a_bad_heartbeat_is_refused(body: bytes, code: Code, path: str) -> None:
+def test_a_bad_heartbeat_is_refused(body: bytes, code: ErrorCode, path: str) -> None:
     assert_refused(validate_heartbeat, body, code, path)
 
 
@@ -315,28 +315,28 @@ HALF_ITEM = b'["' + b"x" * (5 * MB - 4) + b'"]'
 @pytest.mark.parametrize(
     ("body", "id_field", "code", "path"),
     [
-        (b"[]", "id", Code.WRONG_TYPE, "$"),
-        (b"{}", "id", Code.MISSING_PROPERTY, "$.id"),
-        (b'{"id":1}', "key", Code.MISSING_PROPERTY, "$.key"),
-        (b'{"id":1}', "", Code.MISSING_PROPERTY, '$[""]'),
-        (b'{"id":1}', "a\udc80", Code.MISSING_PROPERTY, '$["a?"]'),
-        (b'{"id":null}', "id", Code.INVALID_ID, "$.id"),
-        (b'{"id":[]}', "id", Code.INVALID_ID, "$.id"),
-        (b'{"id":""}', "id", Code.INVALID_ID, "$.id"),
-        (b'{"id":"' + b"a" * 513 + b'"}', "id", Code.INVALID_ID, "$.id"),
-        (b'{"id":' + b"1" * 513 + b"}", "id", Code.INVALID_ID, "$.id"),
-        (b'{"id":"a","name":"' + b"b" * 1025 + b'"}', "id", Code.INVALID_NAME, "$.name"),
-        (b'{"id":"a","":1}', "id", Code.INVALID_NAME, '$[""]'),
-        (b'{"id":"a","n":"\\u0000"}', "id", Code.NUL_CHARACTER, "$.n"),
-        (b'{"id":"a","n":{"b":["\\u0000"]}}', "id", Code.NUL_CHARACTER, "$.n.b[0]"),
-        (b'{"id":"a","n":{"b":1e1000}}', "id", Code.NUMBER_OUT_OF_RANGE, "$.n.b"),
-        (f'{{"id":"a","n":{nested(100)}}}'.encode(), "id", Code.NESTING_TOO_DEEP, "$.n"),
-        (f'{{"id":"a",{members(200)}}}'.encode(), "id", Code.TOO_MANY_FIELDS, "$"),
-        (b'{"id":"a","n":[ "' + b"x" * (5 * MB - 4) + b'"]}', "id", Code.VALUE_TOO_LARGE, "$.n"),
-        (b'{"id":"a","n":%b,"m":%b}' % (HALF_ITEM, HALF_ITEM), "id", Code.ITEM_TOO_LARGE, "$"),
+        (b"[]", "id", ErrorCode.WRONG_TYPE, "$"),
+        (b"{}", "id", ErrorCode.MISSING_PROPERTY, "$.id"),
+        (b'{"id":1}', "key", ErrorCode.MISSING_PROPERTY, "$.key"),
+        (b'{"id":1}', "", ErrorCode.MISSING_PROPERTY, '$[""]'),
+        (b'{"id":1}', "a\udc80", ErrorCode.MISSING_PROPERTY, '$["a?"]'),
+        (b'{"id":null}', "id", ErrorCode.INVALID_ID, "$.id"),
+        (b'{"id":[]}', "id", ErrorCode.INVALID_ID, "$.id"),
+        (b'{"id":""}', "id", ErrorCode.INVALID_ID, "$.id"),
+        (b'{"id":"' + b"a" * 513 + b'"}', "id", ErrorCode.INVALID_ID, "$.id"),
+        (b'{"id":' + b"1" * 513 + b"}", "id", ErrorCode.INVALID_ID, "$.id"),
+        (b'{"id":"a","name":"' + b"b" * 1025 + b'"}', "id", ErrorCode.INVALID_NAME, "$.name"),
+        (b'{"id":"a","":1}', "id", ErrorCode.INVALID_NAME, '$[""]'),
+        (b'{"id":"a","n":"\\u0000"}', "id", ErrorCode.NUL_CHARACTER, "$.n"),
+        (b'{"id":"a","n":{"b":["\\u0000"]}}', "id", ErrorCode.NUL_CHARACTER, "$.n.b[0]"),
+        (b'{"id":"a","n":{"b":1e1000}}', "id", ErrorCode.NUMBER_OUT_OF_RANGE, "$.n.b"),
+        (f'{{"id":"a","n":{nested(100)}}}'.encode(), "id", ErrorCode.NESTING_TOO_DEEP, "$.n"),
+        (f'{{"id":"a",{members(200)}}}'.encode(), "id", ErrorCode.TOO_MANY_FIELDS, "$"),
+        (b'{"id":"a","n":[ "' + b"x" * (5 * MB - 4) + b'"]}', "id", ErrorCode.VALUE_TOO_LARGE, "$.n"),
+        (b'{"id":"a","n":%b,"m":%b}' % (HALF_ITEM, HALF_ITEM), "id", ErrorCode.ITEM_TOO_LARGE, "$"),
     ],
 )
-def test_a_bad_webhook_is_refused(body: bytes, id_field: str, code: Code, path: str) -> None:
+def test_a_bad_webhook_is_refused(body: bytes, id_field: str, code: ErrorCode, path: str) -> None:
     assert_refused(validate_webhook, body, code, path, id_field)
 
 
@@ -344,4 +344,4 @@ def test_streams_in_a_path() -> None:
     validate_stream("Aa0._:-")
     validate_stream("a" * 128)
     for stream in ("", "a/b", "a\n", "é", "a" * 129):
-        assert refusal_of(validate_stream, stream).code is Code.INVALID_STREAM
+        assert refusal_of(validate_stream, stream).code is ErrorCode.INVALID_STREAM

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ingest_api import explain
-from ingest_api.refusals import Code
-from ingest_api.validation import _LONGEST_CHUNK_BYTES, validate_items
+from ingest_api.errors import ErrorCode
+from ingest_api.validation import exact as explain
+from ingest_api.validation.fast import _LONGEST_CHUNK_BYTES, validate_items
 from shared.limits import MAX_CONTEXT_DIGITS
 from tests.refused import assert_refused, refusal_of
 
@@ -23,14 +23,14 @@ def test_a_large_batch_is_counted(between: str) -> None:
 
 
 def test_a_fault_at_the_end_of_a_large_batch_is_found() -> None:
-    assert_refused(validate_items, large_batch("{}"), Code.MISSING_PROPERTY, "$.items[20000].id")
-    assert_refused(validate_items, large_batch('{"id":"a"}],"x":[1'), Code.UNKNOWN_PROPERTY, "$.x")
-    assert refusal_of(validate_items, large_batch()[:-1]).code is Code.INVALID_JSON
+    assert_refused(validate_items, large_batch("{}"), ErrorCode.MISSING_PROPERTY, "$.items[20000].id")
+    assert_refused(validate_items, large_batch('{"id":"a"}],"x":[1'), ErrorCode.UNKNOWN_PROPERTY, "$.x")
+    assert refusal_of(validate_items, large_batch()[:-1]).code is ErrorCode.INVALID_JSON
 
 
 def test_a_fault_amid_a_large_batch_is_found() -> None:
     body = large_batch().replace(b'"id":"9999"', b'"id":9999')
-    assert_refused(validate_items, body, Code.WRONG_TYPE, "$.items[9999].id")
+    assert_refused(validate_items, body, ErrorCode.WRONG_TYPE, "$.items[9999].id")
 
 
 def test_rows_of_one_length_whose_digits_fall_in_step_with_the_samples_go_the_fast_way(
@@ -56,5 +56,5 @@ def test_a_context_of_numbers_whose_text_could_not_be_read_back_is_refused(monke
 
     assert judge(5, 5) == 2
     refusal = refusal_of(judge, 5, 6)
-    assert (refusal.code, refusal.path) == (Code.NUMBER_OUT_OF_RANGE, "$.entries[1].context")
+    assert (refusal.code, refusal.path) == (ErrorCode.NUMBER_OUT_OF_RANGE, "$.entries[1].context")
     assert (refusal.limit, refusal.observed) == (5000, 6000)

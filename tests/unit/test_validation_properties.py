@@ -18,11 +18,11 @@ from typing import Any, Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_api.explain import judge_items, judge_log_entries
-from ingest_api.json_text import decoded_size, digits_in_plain_form
-from ingest_api.refusals import Code, Refusal
-from ingest_api.timestamps import is_timestamp
-from ingest_api.validation import ENTRIES, ITEMS, validate_heartbeat, validate_items, validate_webhook
+from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.validation.exact import judge_items, judge_log_entries
+from ingest_api.validation.fast import ENTRIES, ITEMS, validate_heartbeat, validate_items, validate_webhook
+from ingest_api.validation.json_text import decoded_size, digits_in_plain_form
+from ingest_api.validation.timestamps import is_timestamp
 from shared.log_levels import STORED_LEVELS
 from tests.bodies import ANYTHING, BATCHES, GOOD_TEXT, LOGS, damaged
 
@@ -136,7 +136,7 @@ def oracle(body: bytes, array: Literal["items", "entries"]) -> int:
 def verdict(judge: Callable[..., int | None], *arguments: Any) -> int | Literal["no"] | None:
     try:
         return judge(*arguments)
-    except (Refusal, _No):
+    except (ApiError, _No):
         return "no"
 
 
@@ -188,15 +188,21 @@ def test_heartbeats_and_webhooks_keep_the_rules_of_any_body(body: bytes) -> None
     heartbeat = verdict(heartbeat_oracle, body)
     assert verdict(validate_heartbeat, body) == heartbeat
     if heartbeat is None:
-        assert webhook_code(body) in (None, Code.EMPTY_BODY, Code.INVALID_ID, Code.MISSING_PROPERTY, Code.INVALID_NAME)
+        assert webhook_code(body) in (
+            None,
+            ErrorCode.EMPTY_BODY,
+            ErrorCode.INVALID_ID,
+            ErrorCode.MISSING_PROPERTY,
+            ErrorCode.INVALID_NAME,
+        )
     else:
         assert webhook_code(body) is not None
 
 
-def webhook_code(body: bytes) -> Code | None:
+def webhook_code(body: bytes) -> ErrorCode | None:
     try:
         validate_webhook(body, "id")
-    except Refusal as refusal:
+    except ApiError as refusal:
         return refusal.code
     return None
 

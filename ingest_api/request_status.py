@@ -1,0 +1,140 @@
+"""What became of a submission: `GET /api/requests/{requestId}`, with the credential that sent it or its successor.
+
+The id says where to look: its lane, and the entry's id there. Redis is asked first and Postgres second, because a
+worker commits before it takes an entry out of its lane: what is in neither was never accepted, or is another
+connector's, and both are a 404. `applied` is said only of what a committed transaction has recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from starlette.types import Receive, Scope, Send
+
+from ingest_api.authentication import Authenticator, present
+from ingest_api.context import RequestContext, query_parameter
+from ingest_api.errors import ApiError, ErrorCode
+from shared.entry import COUNTED, decode_meta
+from shared.postgres.queries import sql
+from shared.redis import scripts
+from shared.redis.names import lane_keys
+from shared.request_id import Position, position_of_request
+from shared.rfc3339 import rfc3339
+
+LONGEST_WAIT_SECONDS: Final = 30
+_WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
+#: Answers that one process holds at once.
+_MOST_WAITING: Final = 500
+_FIRST_LOOK_AGAIN_SECONDS: Final = 0.02
+_LOOK_AGAIN_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known of one submission."""
+
+    state: str
+    kind: str
+    count: int
+    ended_at: datetime | None = None
+    reason: str | None = None
+
+
+class RequestStatus:
+    """The endpoint."""
+
+    def __init__(self, authenticator: Authenticator, redis: Redis, database: AsyncConnectionPool[Any]) -> None:
+        self._authenticator = authenticator
+        self._find_entry = redis.register_script(scripts.source("find_entry"))
+        self._database = database
+        self._waiting = 0
+
+    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Serves one request."""
+        context: RequestContext = scope["context"]
+        presented = present(context)
+        connector_id = await self._authenticator.charge(context, presented, asking=True)
+        seconds = _seconds_to_wait(scope)
+        position = position_of_request(scope["path_params"]["request_id"])
+        if position is None or position.lane != self._authenticator.lane_of(presented):
+            raise ApiError(ErrorCode.UNKNOWN_REQUEST)
+        self._waiting += 1
+        try:
+            # Too many that wait: the rest get the state as it is, and may ask again.
+            patience = seconds if self._waiting <= _MOST_WAITING else 0
+            outcome = await self._wait(connector_id, position, patience)
+        finally:
+            self._waiting -= 1
+        if outcome is None:
+            raise ApiError(ErrorCode.UNKNOWN_REQUEST)
+        # The answer is about that request, so it carries that request's id.
+        context.request_id = position.request_id
+        await context.answer(200, _payload(position, outcome))
+
+    async def _wait(self, connector_id: int, position: Position, seconds: float) -> Outcome | None:
+        """The outcome, as soon as it is final or the time is over."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        pause = _FIRST_LOOK_AGAIN_SECONDS
+        while True:
+            outcome = await self._look(connector_id, position)
+            left = deadline - asyncio.get_running_loop().time()
+            if outcome is None or outcome.state != "queued" or left <= 0:
+                return outcome
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 2, _LOOK_AGAIN_SECONDS)
+
+    async def _look(self, connector_id: int, position: Position) -> Outcome | None:
+        try:
+            queued = await self._find_entry(keys=[lane_keys(position.lane).stream], args=[position.entry_id])
+        except RedisError:
+            raise ApiError(ErrorCode.STORE_UNAVAILABLE) from None
+        if queued:
+            connector, meta, count = queued
+            return Outcome("queued", decode_meta(meta).kind, int(count)) if int(connector) == connector_id else None
+        return await self._recorded(connector_id, position)
+
+    async def _recorded(self, connector_id: int, position: Position) -> Outcome | None:
+        try:
+            async with self._database.connection() as connection:
+                values = {"connector_id": connector_id, "version": position.version}
+                cursor = await connection.execute(sql("select_outcome"), values)
+                row = await cursor.fetchone()
+        except psycopg.Error:
+            raise ApiError(ErrorCode.DATABASE_UNAVAILABLE) from None
+        return row and Outcome(row["state"], row["kind"], row["received"], row["ended_at"], row["reason"])
+
+
+def _seconds_to_wait(scope: Scope) -> float:
+    text = query_parameter(scope, "wait", "0")
+    if not _WHOLE_NUMBER.fullmatch(text) or int(text) > LONGEST_WAIT_SECONDS:
+        raise ApiError(
+            ErrorCode.INVALID_PARAMETER,
+            f"`wait` must be a whole number of seconds from 0 to {LONGEST_WAIT_SECONDS}; correct it.",
+            path="wait",
+            limit=LONGEST_WAIT_SECONDS,
+        )
+    return float(text)
+
+
+def _payload(position: Position, outcome: Outcome) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "status": "ok",
+        "requestId": position.request_id,
+        "state": outcome.state,
+        "kind": outcome.kind,
+        "receivedAt": rfc3339(position.received_at),
+        "appliedAt": rfc3339(outcome.ended_at) if outcome.state == "applied" and outcome.ended_at else None,
+    }
+    if outcome.kind in COUNTED:
+        payload[COUNTED[outcome.kind]] = outcome.count
+    if outcome.state == "dead" and outcome.ended_at:
+        payload |= {"diedAt": rfc3339(outcome.ended_at), "reason": outcome.reason}
+    return payload

@@ -1,0 +1,136 @@
+"""What can be said of JSON by its text alone.
+
+Whether it is JSON, how long a string is once decoded, how many digits a number needs, and how to write down where in
+a body something stands.
+
+Nothing here builds the values: a body of thirty megabytes is judged in the memory that it already has.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from typing import Final
+
+import msgspec
+
+from ingest_api.errors import ApiError, ErrorCode
+from shared.limits import MAX_NESTING
+
+_WHITE_SPACE: Final = b" \t\r\n"
+#: Bytes of a body that are decoded at once to see that they are UTF-8.
+_DECODED_AT_ONCE: Final = 262_144
+#: A first half without a second, or the other way round.
+_LONE_SURROGATE: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
+_LITERAL: Final = re.compile(r"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?)0*([0-9]+))?")
+#: Exponents of more digits are refused, of zero too: Postgres refuses some of them, and nobody means one.
+_MAX_EXPONENT_DIGITS: Final = 5
+#: Whole characters and whole escapes, about a megabyte of them.
+_PIECE: Final = re.compile(
+    rb"(?:\\u[dD][89abAB]..\\u....|\\u....|\\.|[\x20-\x5b\x5d-\x7f]{1,64}+|[\xc2-\xf4][\x80-\xbf]++){1,20000}+"
+)
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_SHOWN_CHARACTERS: Final = 64
+
+_json_syntax: Final = msgspec.json.Decoder(msgspec.Raw)
+_json_string: Final = msgspec.json.Decoder(str)
+
+
+def check_text(body: bytes) -> None:
+    """Refuses a body that is not one JSON value in UTF-8. Nesting may be what the parser can bear, not more."""
+    if not body.strip(_WHITE_SPACE):
+        raise ApiError(ErrorCode.EMPTY_BODY)
+    if body.startswith(codecs.BOM_UTF8):
+        raise ApiError(
+            ErrorCode.INVALID_ENCODING, "The body starts with a byte order mark; send plain UTF-8 without it."
+        )
+    _check_utf8(body)
+    try:
+        _json_syntax.decode(body)
+    except RecursionError:
+        raise depth_refusal(None) from None
+    except msgspec.DecodeError as error:
+        raise _explain(body, str(error)) from None
+
+
+def _check_utf8(body: bytes) -> None:
+    if body.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        # In pieces: one character beyond the BMP would make the whole text four times as large.
+        for start in range(0, len(body), _DECODED_AT_ONCE):
+            decoder.decode(body[start : start + _DECODED_AT_ONCE])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise ApiError(ErrorCode.INVALID_ENCODING, "The body is not valid UTF-8; encode it as UTF-8.") from None
+
+
+def _explain(body: bytes, fault: str) -> ApiError:
+    # A parser that wants the second half of a pair reports whatever it finds instead, the end of the text included.
+    if ("surrogate" in fault or "hex escape" in fault or "truncated" in fault) and _LONE_SURROGATE.search(body):
+        sentence = "A string holds half of a surrogate pair (`\\ud800` to `\\udfff`); send whole characters."
+        return ApiError(ErrorCode.INVALID_ENCODING, sentence)
+    fault = "it ends too early" if "truncated" in fault else fault.removeprefix("JSON is malformed: ")
+    return ApiError(ErrorCode.INVALID_JSON, f"The body is not JSON: {fault}; fix how it is serialised.")
+
+
+def depth_refusal(path: str | None) -> ApiError:
+    """The refusal of nesting beyond the limit."""
+    sentence = f"The body is nested deeper than {MAX_NESTING} levels of objects and arrays; flatten it."
+    return ApiError(ErrorCode.NESTING_TOO_DEEP, sentence, path=path, limit=MAX_NESTING)
+
+
+def decoded(string: bytes) -> str:
+    """A string, of its source text with quotes."""
+    return _json_string.decode(string)
+
+
+def decoded_size(string: bytes) -> int:
+    """UTF-8 bytes of a string's value, of its source text with quotes: escapes are counted as what they stand for."""
+    if b"\\" not in string:
+        return len(string) - 2
+    if len(string) < _DECODED_AT_ONCE:
+        return len(decoded(string).encode())
+    # The same, a megabyte at a time.
+    pieces = _PIECE.finditer(string, 1, len(string) - 1)
+    return sum(len(decoded(b'"%b"' % piece[0]).encode()) for piece in pieces)
+
+
+def digits_in_plain_form(literal: str) -> int:
+    """Digits of a number written out without an exponent, as Postgres would: `1.50e2` is 150, three digits.
+
+    Counted are the digits before the point, without leading zeros but at least one, and all that stand after it,
+    zeros too: `1.0` has two, `1e400` 401, `1e-3` four, `0e9` one. The number is never built. An exponent of more than
+    five digits counts as that many digits, whatever it stands with.
+    """
+    match = _LITERAL.fullmatch(literal)
+    if match is None:
+        raise AssertionError("the parser saw a number here")
+    whole, fraction, sign, exponent = match[1], match[2] or "", match[3], match[4] or "0"
+    if len(exponent) > _MAX_EXPONENT_DIGITS:
+        return 10**_MAX_EXPONENT_DIGITS
+    shift = int(sign + exponent) if sign else int(exponent)
+    digits = whole + fraction
+    significant = len(digits.lstrip("0"))
+    # Where the point comes to stand, counted from the first digit that is not zero.
+    before = len(whole) + shift - (len(digits) - significant) if significant else 1
+    return max(before, 1) + max(len(fraction) - shift, 0)
+
+
+def child_path(path: str, name: str) -> str:
+    """The path of an object's member: `$.fields.notes`, or `$.fields["a b"]`. A long name is cut."""
+    if _PLAIN_NAME.fullmatch(name):
+        return f"{path}.{name}"
+    # ASCII only, so that a path can always be encoded: a name may come from a URL.
+    return f"{path}[{json.dumps(cut(name))}]"
+
+
+def cut(text: str) -> str:
+    """As much of a text from a request as an answer repeats."""
+    shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+    # A name from a URL may hold what can't be encoded, and the answer must be.
+    return shown.encode(errors="replace").decode()

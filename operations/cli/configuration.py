@@ -1,0 +1,92 @@
+"""`ingestctl config`: the configuration that operators manage for a connector."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from operations.cli import session
+from operations.cli.arguments import AsJson, ConnectorId
+from operations.cli.faults import CommandError
+from operations.cli.output import print_json, print_line
+from operations.connectors import select_connectors
+from shared.limits import MAX_CONFIGURATION_BYTES
+from shared.postgres.connections import Connection
+from shared.postgres.queries import sql
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Sets, clears and shows the configuration of a connector."
+)
+
+
+@app.command(
+    "set",
+    epilog="""Examples:
+
+    \b
+      ingestctl config set 1 warehouse.json
+      jq '.Interval = 30' warehouse.json | ingestctl config set 1 -
+    """,
+)
+def set_managed(
+    connector_id: ConnectorId,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Read the configuration from this file; - is stdin.")],
+) -> None:
+    """Sets the managed configuration, which counts before the one that the connector published."""
+    configuration = _checked(_read(file))
+    with session.open_database() as connection:
+        _change(connection, "manage_configuration", connector_id, configuration=configuration)
+    print_line(f"The configuration of connector {connector_id} is set; it gets it when it next asks.")
+
+
+@app.command()
+def clear(connector_id: ConnectorId) -> None:
+    """Clears the managed configuration: the one that the connector published counts again."""
+    with session.open_database() as connection:
+        _change(connection, "clear_managed_configuration", connector_id)
+    print_line(f"Connector {connector_id} has no managed configuration now.")
+
+
+@app.command()
+def show(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
+    """Shows the configuration that the connector gets, and with --json both that there may be."""
+    with session.open_database() as connection:
+        row = _select(connection, connector_id)
+    if as_json:
+        print_json({"connectorId": connector_id, "managed": row["managed"], "published": row["published"]})
+    else:
+        print_line(row["managed"] if row["managed"] is not None else row["published"] or "{}")
+
+
+def _select(connection: Connection, connector_id: int) -> dict[str, Any]:
+    select_connectors(connection, connector_id)
+    return connection.execute(sql("select_configuration"), {"connector_id": connector_id}).fetchall()[0]
+
+
+def _change(connection: Connection, query: str, connector_id: int, **values: Any) -> None:
+    select_connectors(connection, connector_id)
+    connection.execute(sql(query), {"connector_id": connector_id, **values})
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read(MAX_CONFIGURATION_BYTES + 1) if str(file) == "-" else file.read_bytes()
+    except OSError as fault:
+        raise CommandError(f"{file} can't be read: {fault.strerror}.") from fault
+
+
+def _checked(text: bytes) -> str:
+    """The same rules as for one that a connector publishes."""
+    if len(text) > MAX_CONFIGURATION_BYTES:
+        raise CommandError(f"A configuration may have {MAX_CONFIGURATION_BYTES:,} bytes.")
+    try:
+        parsed = orjson.loads(text)
+    except orjson.JSONDecodeError as fault:
+        raise CommandError(f"The configuration is not JSON: {fault}.") from fault
+    if not isinstance(parsed, dict):
+        raise CommandError("The configuration must be a JSON object.")
+    return text.decode()

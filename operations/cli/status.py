@@ -1,0 +1,241 @@
+"""`ingestctl status`: what waits, who works, who was heard of, and what is away.
+
+The one command that goes on when an engine is away: that is when it is asked. It shows what the other one knows, says
+what it could not look at, and ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import psycopg
+import typer
+from redis.exceptions import RedisError
+
+from operations.cli import session
+from operations.cli.arguments import AsJson
+from operations.cli.connector import yes_or_no
+from operations.cli.faults import CommandError, sentence
+from operations.cli.output import (
+    counted,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    readable_bytes,
+    readable_seconds,
+    visible,
+)
+from operations.connectors import select_connectors
+from shared.credentials.sync import NotMigratedError
+from shared.postgres.queries import sql
+from shared.process.settings import Settings
+from shared.process.startup import process_settings
+from shared.redis.lane_status import Lane, RedisState, WorkerState, look_at_redis
+from shared.rfc3339 import rfc3339
+
+EXAMPLES: Final = """Examples:
+
+    \b
+      ingestctl status
+      ingestctl status --json
+    """
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """What Postgres knows of the installation."""
+
+    lanes: int
+    connectors: list[dict[str, Any]]
+
+
+def status(*, as_json: AsJson = False) -> None:
+    """Shows what waits, who works and who was last seen.
+
+    That is: the lanes, the workers and the connectors. Without one of the engines it shows what the other knows.
+    """
+    settings = process_settings()
+    database, database_fault = _attempt(lambda: _look_at_database(settings))
+    redis, redis_fault = _attempt(lambda: _look_at_redis(settings, database.lanes if database else None))
+    if database:
+        _mark_quiet(database.connectors, settings.quiet_after_seconds)
+    if as_json:
+        print_json(_document(database, database_fault, redis, redis_fault))
+    else:
+        _print(database, redis)
+    faults = [fault for fault in (database_fault, redis_fault) if fault]
+    for fault in faults:
+        print_note(fault)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _mark_quiet(connectors: list[dict[str, Any]], seconds: int) -> None:
+    """Quiet is an enabled connector that was heard of, but not of late."""
+    for row in connectors:
+        row["quiet"] = row["enabled"] and row["silent_seconds"] is not None and row["silent_seconds"] > seconds
+
+
+def _attempt(look: Callable[[], Found]) -> tuple[Found | None, str | None]:
+    """What a look found, or the sentence that says why it found nothing."""
+    try:
+        return look(), None
+    except (psycopg.Error, RedisError, NotMigratedError, CommandError) as fault:
+        return None, sentence(fault)
+
+
+def _look_at_database(settings: Settings) -> DatabaseState:
+    with session.open_database(str(settings.database_url)) as connection:
+        lanes = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
+        if lanes == 0:
+            raise NotMigratedError
+        return DatabaseState(lanes, select_connectors(connection))
+
+
+def _look_at_redis(settings: Settings, lanes: int | None) -> RedisState:
+    with session.open_redis(str(settings.redis_url)) as redis:
+        return look_at_redis(redis, lanes)
+
+
+def _oldest(lanes: list[Lane]) -> float | None:
+    return max((lane.oldest_age_seconds for lane in lanes if lane.oldest_age_seconds is not None), default=None)
+
+
+def _document(
+    database: DatabaseState | None, database_fault: str | None, redis: RedisState | None, redis_fault: str | None
+) -> dict[str, Any]:
+    """For JSON; what could not be looked at is null."""
+    return {
+        "postgres": {"available": database is not None, "fault": database_fault},
+        "redis": {"available": redis is not None, "fault": redis_fault},
+        "lanes": [_lane_document(lane) for lane in redis.lanes] if redis else None,
+        "totals": _totals_document(redis.lanes) if redis else None,
+        "workers": [_worker_document(worker) for worker in redis.workers] if redis else None,
+        "queue": {"jobs": redis.queued_jobs, "failedJobs": redis.failed_jobs} if redis else None,
+        "sweeper": redis.sweeper if redis else None,
+        "connectors": [_connector_document(row) for row in database.connectors] if database else None,
+    }
+
+
+def _lane_document(lane: Lane) -> dict[str, Any]:
+    return {
+        "lane": lane.number,
+        "ready": lane.ready,
+        "entries": lane.entries,
+        "bytes": lane.bytes,
+        "oldestAgeSeconds": lane.oldest_age_seconds,
+        "lease": {"state": lane.lease, "millisecondsLeft": lane.lease_ms_left},
+    }
+
+
+def _totals_document(lanes: list[Lane]) -> dict[str, Any]:
+    return {
+        "lanes": len(lanes),
+        "ready": sum(lane.ready for lane in lanes),
+        "entries": sum(lane.entries for lane in lanes),
+        "bytes": sum(lane.bytes for lane in lanes),
+        "oldestAgeSeconds": _oldest(lanes),
+    }
+
+
+def _worker_document(worker: WorkerState) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "state": worker.state,
+        "jobId": worker.job_id,
+        "lane": worker.lane,
+        "lastHeartbeatAt": rfc3339(worker.last_heartbeat_at),
+    }
+
+
+def _connector_document(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "connectorId": row["connector_id"],
+        "name": row["name"],
+        "enabled": row["enabled"],
+        "lane": row["lane"],
+        "lastSeenAt": rfc3339(row["last_seen_at"]),
+        "quiet": row["quiet"],
+    }
+
+
+def _print(database: DatabaseState | None, redis: RedisState | None) -> None:
+    """For a reader; a part that could not be looked at is left out, and stderr says why."""
+    if redis and redis.lanes:
+        _print_lanes(redis.lanes)
+        print_line()
+    if redis:
+        _print_workers(redis)
+    if redis and database:
+        print_line()
+    if database:
+        _print_connectors(database.connectors)
+
+
+def _print_lanes(lanes: list[Lane]) -> None:
+    entries = sum(lane.entries for lane in lanes)
+    waiting = "nothing waits"
+    if entries:
+        size, oldest = readable_bytes(sum(lane.bytes for lane in lanes)), readable_seconds(_oldest(lanes))
+        waiting = f"{counted(entries, 'submission waits', 'submissions wait')} ({size}), the oldest for {oldest}"
+    print_line(f"{counted(len(lanes), 'lane')}, {_readiness(lanes)}; {waiting}.")
+    told = [lane for lane in lanes if lane.entries or lane.lease != "none"]
+    if told:
+        titles = ("lane", "submissions", "bytes", "oldest", "lease", "left")
+        print_table(titles, map(_lane_row, told), numbers=("lane", "submissions", "bytes", "oldest", "left"))
+
+
+def _readiness(lanes: list[Lane]) -> str:
+    unready = [str(lane.number) for lane in lanes if not lane.ready]
+    if not unready:
+        return "all ready"
+    return f"not ready: {'all' if len(unready) == len(lanes) else ', '.join(unready)}"
+
+
+def _lane_row(lane: Lane) -> tuple[str, ...]:
+    return (
+        str(lane.number),
+        f"{lane.entries:,}",
+        readable_bytes(lane.bytes),
+        readable_seconds(lane.oldest_age_seconds),
+        lane.lease,
+        "-" if lane.lease_ms_left is None else f"{lane.lease_ms_left:,} ms",
+    )
+
+
+def _print_workers(redis: RedisState) -> None:
+    print_line(
+        f"{counted(len(redis.workers), 'worker')}; {counted(redis.queued_jobs, 'job')} queued, "
+        f"{redis.failed_jobs:,} failed; {'a' if redis.sweeper else 'no'} sweeper acts."
+    )
+    if redis.workers:
+        print_table(("worker", "state", "lane", "last heartbeat"), map(_worker_row, redis.workers), numbers=("lane",))
+
+
+def _worker_row(worker: WorkerState) -> tuple[str, ...]:
+    lane = "-" if worker.lane is None else str(worker.lane)
+    return (worker.name, worker.state, lane, visible(rfc3339(worker.last_heartbeat_at)))
+
+
+def _print_connectors(connectors: list[dict[str, Any]]) -> None:
+    quiet = sum(row["quiet"] for row in connectors)
+    print_line(f"{counted(len(connectors), 'connector')}{f', {quiet:,} quiet' if quiet else ''}.")
+    if connectors:
+        titles = ("id", "name", "enabled", "lane", "last seen", "")
+        print_table(titles, map(_connector_row, connectors), numbers=("id", "lane"))
+
+
+def _connector_row(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(row["connector_id"]),
+        visible(row["name"]),
+        yes_or_no(row["enabled"]),
+        str(row["lane"]),
+        rfc3339(row["last_seen_at"]) or "never",
+        f"quiet for {readable_seconds(row['silent_seconds'])}" if row["quiet"] else "",
+    )

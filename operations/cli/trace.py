@@ -1,0 +1,116 @@
+"""`ingestctl trace`: what became of one request, for whoever is asked about it.
+
+The id says where to look, so no connector need be named: the lane's stream while it is queued, then the receipts and
+dead letters.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from operations.cli import session
+from operations.cli.arguments import AsJson
+from operations.cli.faults import CommandError
+from operations.cli.logs import document
+from operations.cli.output import print_json, print_line, print_members, readable_seconds, visible
+from shared.entry import COUNTED, decode_meta
+from shared.postgres.connections import Connection
+from shared.postgres.queries import sql
+from shared.process.startup import process_settings
+from shared.redis.names import lane_keys
+from shared.redis.scripts import Scripts
+from shared.request_id import Position, position_of_request
+from shared.rfc3339 import rfc3339
+
+EXAMPLES: Final = """Examples:
+
+    \b
+      ingestctl trace req_00d20wmh800000
+      ingestctl trace req_00d20wmh800000 --json
+    """
+#: A position in a lane is counted up to here.
+_COUNTED_AHEAD: Final = 100_000
+
+
+def trace(
+    request_id: Annotated[
+        str, typer.Argument(metavar="REQUEST_ID", help="Say which request, by the id in its answer.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Shows what became of an accepted request: queued, applied or dead, when, and what it held."""
+    position = position_of_request(request_id)
+    if position is None:
+        raise CommandError(f"{visible(request_id)} is not the id of an accepted request; its log line says why.")
+    settings = process_settings()
+    # Redis first: a worker commits before it takes an entry out of its lane.
+    found = _queued(settings.redis_url, position)
+    with session.open_database(settings.database_url) as connection:
+        found = found or _ended(connection, position)
+        if found is None:
+            raise CommandError(f"{request_id} was not accepted here, or its receipt is older than receipts are kept.")
+        found |= {"requestId": request_id, "lane": position.lane, "receivedAt": rfc3339(position.received_at)}
+        if found["kind"] == "log":
+            found["entries"] = _log_entries(connection, found["connectorId"], position)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
+    stream = lane_keys(position.lane).stream
+    with session.open_redis(redis_url) as redis:
+        scripts = Scripts(redis)
+        entry = scripts("find_entry", [stream], [position.entry_id])
+        if not entry:
+            return None
+        ahead = scripts("count_ahead", [stream], [position.entry_id, _COUNTED_AHEAD])
+    connector, meta, count = entry
+    age = (datetime.now(UTC) - position.received_at).total_seconds()
+    kind = decode_meta(meta).kind
+    return {
+        "connectorId": int(connector),
+        "kind": kind,
+        "state": "queued",
+        "ahead": ahead,
+        "ageSeconds": round(max(0.0, age), 3),
+        **_counts(kind, int(count)),
+    }
+
+
+def _ended(connection: Connection, position: Position) -> dict[str, Any] | None:
+    values = {"lane": position.lane, "version": position.version}
+    rows = connection.execute(sql("select_submission"), values).fetchall()
+    if not rows:
+        return None
+    row = rows[0]
+    found = {"connectorId": row["connector_id"], "kind": row["kind"], "state": row["state"]}
+    if row["state"] == "dead":
+        found |= {"diedAt": rfc3339(row["ended_at"]), "reason": row["reason"], "detail": row["detail"]}
+    else:
+        found["appliedAt"] = rfc3339(row["ended_at"])
+    return {**found, **_counts(row["kind"], row["received"])}
+
+
+def _counts(kind: str, count: int) -> dict[str, int]:
+    return {COUNTED[kind]: count} if kind in COUNTED else {}
+
+
+def _log_entries(connection: Connection, connector_id: int, position: Position) -> list[dict[str, Any]]:
+    values = {"connector_id": connector_id, "version": position.version}
+    rows = connection.execute(sql("select_log_entries"), values).fetchall()
+    return [document(position.lane, row) for row in rows]
+
+
+def _print(found: dict[str, Any]) -> None:
+    entries = found.pop("entries", [])
+    if "ageSeconds" in found:
+        found["ageSeconds"] = readable_seconds(found["ageSeconds"])
+    print_members({name: visible(str(value)) for name, value in found.items()})
+    for entry in entries:
+        print_line(f"  {entry['timestamp']}  {entry['level']}  {visible(entry['message'])}")

@@ -1,0 +1,130 @@
+"""Connectors and their credentials, as operators manage them: create, list, enable, disable, rotate.
+
+Postgres is the truth and Redis its copy (see `loading`). Every change that takes a right away strikes it from Redis
+first, then commits to Postgres, then puts the new state into Redis. Should we die in between, the old key is dead
+already, which is the safe side, and running the same command again completes the change.
+
+The right is struck once more after the commit: a Redis that lost its memory in between has lost the first strike too,
+and may have been loaded with what Postgres still held. Whatever is loaded after the commit is the new state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import errors
+from redis import Redis
+
+from shared.credentials.credential import NewCredential, new_credential
+from shared.credentials.sync import count_lanes, put_credential, revoke_credential
+from shared.limits import DEFAULT_BURST, DEFAULT_RATE
+from shared.postgres.connections import Connection
+from shared.postgres.queries import sql
+from shared.redis.scripts import Scripts
+
+
+class ConnectorError(Exception):
+    """What was asked for can't be done; the message is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedConnector:
+    """A new connector with its credential, which is shown once."""
+
+    connector_id: int
+    name: str
+    credential: NewCredential
+
+
+def select_connectors(connection: Connection, connector_id: int | None = None) -> list[dict[str, Any]]:
+    """All connectors, or the one with an id, from Postgres alone."""
+    rows = connection.execute(sql("select_connectors"), {"connector_id": connector_id}).fetchall()
+    if connector_id is not None and not rows:
+        raise ConnectorError(f"There is no connector {connector_id}.")
+    return rows
+
+
+class Connectors:
+    """The connectors of one installation."""
+
+    def __init__(self, connection: Connection, redis: Redis) -> None:
+        self._connection = connection
+        self._redis = redis
+        self._scripts = Scripts(redis)
+
+    def create(self, name: str, *, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST) -> CreatedConnector:
+        """Creates a connector that may send `rate` requests a second and `burst` at once."""
+        lanes = count_lanes(self._connection, self._redis)
+        lane = self._least_used_lane()
+        credential = new_credential(lane=lane, lanes=lanes)
+        values = {"name": name, "rate": rate, "burst": burst, "lane": lane}
+        try:
+            with self._connection.transaction():
+                row = self._connection.execute(sql("insert_connector"), values).fetchall()[0]
+                self._store(row["connector_id"], credential)
+        except errors.UniqueViolation:
+            raise ConnectorError(f"A connector named {name} exists already.") from None
+        put_credential(self._scripts, lane, {**row, **values, "key_id": credential.key_id, "digest": credential.digest})
+        return CreatedConnector(row["connector_id"], name, credential)
+
+    def list(self, connector_id: int | None = None) -> list[dict[str, Any]]:
+        """All connectors, or the one with an id, as `select_connectors` has them."""
+        return select_connectors(self._connection, connector_id)
+
+    def rotate(self, connector_id: int) -> NewCredential:
+        """Replaces the credential. Once this returns, no process anywhere accepts the old one."""
+        lanes = count_lanes(self._connection, self._redis)
+        with self._change(connector_id) as (row, generation):
+            credential = new_credential(lane=row["lane"], lanes=lanes)
+            self._strike(row, generation)
+            self._store(connector_id, credential)
+        self._strike(row, generation)
+        if row["enabled"]:
+            self._put({**row, "key_id": credential.key_id, "digest": credential.digest, "generation": generation})
+        return credential
+
+    def disable(self, connector_id: int) -> None:
+        """Refuses the connector's credential everywhere, until it is enabled again."""
+        with self._change(connector_id, enabled=False) as (row, generation):
+            self._strike(row, generation)
+        self._strike(row, generation)
+
+    def enable(self, connector_id: int) -> None:
+        """Lets the connector's current credential in again."""
+        with self._change(connector_id, enabled=True) as (row, generation):
+            pass
+        self._put({**row, "generation": generation})
+
+    @contextlib.contextmanager
+    def _change(self, connector_id: int, *, enabled: bool | None = None) -> Iterator[tuple[dict[str, Any], int]]:
+        """A transaction that holds the connector and commits its next generation."""
+        with self._connection.transaction():
+            rows = self._connection.execute(sql("lock_connector"), {"connector_id": connector_id}).fetchall()
+            if not rows:
+                raise ConnectorError(f"There is no connector {connector_id}.")
+            generation = rows[0]["generation"] + 1
+            yield rows[0], generation
+            values = {"connector_id": connector_id, "generation": generation, "enabled": enabled}
+            self._connection.execute(sql("bump_generation"), values)
+
+    def _store(self, connector_id: int, credential: NewCredential) -> None:
+        values = {"connector_id": connector_id, "key_id": credential.key_id, "digest": credential.digest}
+        self._connection.execute(sql("upsert_credential"), values)
+
+    def _strike(self, row: dict[str, Any], generation: int) -> None:
+        revoke_credential(
+            self._scripts,
+            row["lane"],
+            connector_id=row["connector_id"],
+            generation=generation,
+            key_id=row["key_id"],
+        )
+
+    def _put(self, row: dict[str, Any]) -> None:
+        put_credential(self._scripts, row["lane"], row)
+
+    def _least_used_lane(self) -> int:
+        return int(self._connection.execute(sql("select_least_used_lane")).fetchall()[0]["lane"])

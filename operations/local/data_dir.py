@@ -1,0 +1,76 @@
+"""The folder of `make run`: who owns it now, and how others find what runs in it.
+
+    lock              held by the supervisor for as long as it lives
+    endpoints.json    where everything answers, while it does (0600)
+    demo-credential   the demo connector's credential (0600)
+    valkey/ postgres/ an engine's data, its lock and its socket
+    log/              the engines' own logs
+
+The folder is made 0700. Whether a run is alive is told by the lock alone: a pid in a file may be someone else's by now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from operations.local.faults import LocalError
+from operations.local.locks import take_lock
+from shared.process.endpoints import ENDPOINTS_FILE, LOCK_FILE, Endpoints
+
+#: `find_endpoints` takes the lock for a moment to see whether it is free; that isn't a second run.
+_LOCK_PATIENCE_SECONDS: Final = 0.5
+
+
+@contextlib.contextmanager
+def claim(path: Path) -> Iterator[Path]:
+    """Own the data folder at `path` until the block ends; yields its absolute path. Raises LocalError."""
+    folder = path.expanduser().absolute()
+    try:
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, parents=True)
+        lock = _patient_lock(folder / LOCK_FILE)
+    except OSError as fault:
+        raise LocalError(
+            f"The data folder {folder} can't be written: {fault.strerror}; set DATA_DIR to one that can."
+        ) from fault
+    if lock is None:
+        raise LocalError(f"Something runs in {folder} already: stop it, or set DATA_DIR (and PORT) to others.")
+    try:
+        (folder / ENDPOINTS_FILE).unlink(missing_ok=True)
+        yield folder
+    finally:
+        (folder / ENDPOINTS_FILE).unlink(missing_ok=True)
+        os.close(lock)
+
+
+def announce(folder: Path, endpoints: Endpoints) -> None:
+    """Let others find what runs here."""
+    members = {
+        "databaseUrl": endpoints.database_url,
+        "redisUrl": endpoints.redis_url,
+        "apiUrl": endpoints.api_url,
+        "pid": endpoints.pid,
+    }
+    write_private(folder / ENDPOINTS_FILE, json.dumps(members, indent=2) + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the file at `path`, for our own eyes; a reader sees the old text or the new one."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def _patient_lock(path: Path) -> int | None:
+    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+    while (lock := take_lock(path)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return lock

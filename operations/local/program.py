@@ -1,0 +1,66 @@
+"""A component of ours as a child: the API, a worker, the sweeper. What it prints goes to whoever listens."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from operations.local.child import NEEDS_GUARD, PIPE, Child, spawn
+from operations.local.faults import EngineStartError
+
+_READY_SECONDS: Final = 60.0
+
+
+class Program:
+    """One process, started as often as needed."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        environ: Mapping[str, str],
+        listen: Callable[[str, IO[bytes]], None],
+        answers: Callable[[], bool] = lambda: True,
+        guard: bool = NEEDS_GUARD,
+    ) -> None:
+        self.name: Final = name
+        self.answers: Final = answers
+        self.child: Child | None = None
+        self._argv = argv
+        self._environ = environ
+        self._listen = listen
+        self._guard = guard
+
+    def starting(self) -> Generator[None]:
+        """Start it; yields until it answers. Raises EngineStartError."""
+        child = self.child = spawn(
+            self._argv,
+            # Whatever it confirmed is on disk, and a drain that is cut off is done again.
+            death_signal=signal.SIGKILL,
+            environ=self._environ,
+            output=PIPE,
+            cwd=Path.cwd(),
+            guard=self._guard,
+        )
+        if child.output is not None:
+            self._listen(self.name, child.output)
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self.answers():
+            if child.ended() is not None:
+                raise EngineStartError(f"{self.name} ended before it was ready; what it printed says why.")
+            if time.monotonic() > deadline:
+                child.kill()
+                raise EngineStartError(f"{self.name} was not ready within {_READY_SECONDS:.0f} s.")
+            yield
+
+    def ask_to_stop(self) -> None:
+        """Begin a clean end."""
+        if self.child is not None:
+            self.child.send(signal.SIGTERM)
+
+    def clean_up(self) -> None:
+        """Nothing lies about."""

@@ -1,0 +1,283 @@
+"""`make run`: the whole system on one machine, in front of whoever typed it.
+
+Checks first, so that what is in the way is one sentence and nothing has been started: the settings, the folder (ours
+alone), the port, the binaries. Then the engines, migrations, the API, workers and the sweeper, and a demo connector
+with a line to paste. Ctrl-C or SIGTERM stops everything within 5 s; a second one kills. Engines whose URL is set are
+used and not started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+from operations.local.binaries import find_postgres_bin, find_valkey_server
+from operations.local.data_dir import announce, claim, write_private
+from operations.local.engine import Engine
+from operations.local.faults import LocalError
+from operations.local.postgres import Postgres
+from operations.local.program import Program
+from operations.local.supervisor import StopTurn, Supervisor
+from operations.local.terminal import Terminal
+from operations.local.valkey import Valkey
+from shared.process.endpoints import Endpoints
+from shared.process.parent_death import die_with_parent
+from shared.process.settings import SettingError, Settings, read_settings
+
+#: `make` itself may be killed: the Makefile asks us to end with it.
+END_WITH_PARENT: Final = "--end-with-parent"
+_DEMO: Final = "demo"
+_TRIM_SECONDS: Final = 30.0
+#: Less than the supervisor waits for the API before it is killed.
+_LONGEST_SHUTDOWN_SECONDS: Final = 3
+_EXAMPLE: Final = (
+    '{"stream":"agents","items":[{"id":"agent-1001","name":"Alice Smith",'
+    '"fields":{"state":"Ready","queue":"Sales","callsHandled":"14"},"tags":{"site":"London"}}]}'
+)
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What is run beside the engines; data, so that a test can run others."""
+
+    api: Sequence[str] = (sys.executable, "-m", "ingest_api")
+    worker: Sequence[str] = (sys.executable, "-m", "workers")
+    sweeper: Sequence[str] = (sys.executable, "-m", "workers.sweep")
+    cli: Sequence[str] = (sys.executable, "-m", "operations.cli")
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str], commands: Commands | None = None) -> int:
+    """Run until told to stop; the exit status."""
+    if END_WITH_PARENT in arguments:
+        die_with_parent(signal.SIGTERM, os.getppid())
+    try:
+        settings = read_settings(environ)
+        with claim(settings.data_dir) as folder:
+            check_port(settings.host, settings.port)
+            asyncio.run(Run(settings, folder, environ, commands or Commands()).until_stopped())
+    except (LocalError, SettingError) as fault:
+        print(f"make run: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises LocalError if the API couldn't listen there."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            # Binding alone succeeds beside a listener that shares the port.
+            probe.listen(1)
+    except OSError as fault:
+        raise LocalError(
+            f"Port {port} on {host} can't be listened on ({fault.strerror}): stop what has it, or set PORT to another."
+        ) from fault
+
+
+class Run:
+    """One run, from the first step to the last."""
+
+    def __init__(self, settings: Settings, folder: Path, environ: Mapping[str, str], commands: Commands) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._environ = environ
+        self._commands = commands
+        self._terminal = Terminal(sys.stdout, environ)
+        self._engines: list[Engine] = []
+
+    async def until_stopped(self) -> None:
+        """Start everything, wait for the word, stop everything. Raises LocalError if the start fails."""
+        self._supervisor = Supervisor(say=self._terminal.step, said=self._terminal.said)
+        told_to_stop = self._listen_for_signals()
+        start = asyncio.create_task(self._start())
+        trim = asyncio.create_task(self._trim_logs())
+        word = asyncio.create_task(told_to_stop.wait())
+        try:
+            await asyncio.wait({start, word}, return_when=asyncio.FIRST_COMPLETED)
+            if start.done():
+                start.result()
+                await word
+            self._terminal.step("Stopping")
+        finally:
+            for task in (start, trim, word):
+                task.cancel()
+            await asyncio.gather(start, trim, word, return_exceptions=True)
+            await self._supervisor.stop()
+        self._terminal.step("Stopped")
+
+    async def _start(self) -> None:
+        endpoints = await self._start_engines()
+        environ = self._component_environ(endpoints)
+        await self._migrate(environ)
+        self._terminal.step("The database is migrated")
+        await self._start_components(environ)
+        self._terminal.step(f"The API answers, {self._settings.workers} workers and the sweeper are up")
+        announce(self._folder, endpoints)
+        connector_id, credential = await self._demo_connector(environ)
+        self._print_what_to_paste(endpoints.api_url, connector_id, credential)
+
+    async def _start_engines(self) -> Endpoints:
+        """Those that aren't somewhere else."""
+        settings, say = self._settings, self._terminal.step
+        postgres, valkey = Postgres(self._folder, say=say), Valkey(self._folder, say=say)
+        if not settings.database_url:
+            find_postgres_bin(self._environ)
+            self._engines.append(postgres)
+        if not settings.redis_url:
+            find_valkey_server(self._environ)
+            self._engines.append(valkey)
+        if self._engines:
+            names = " and ".join(engine.name for engine in self._engines)
+            say(f"Starting {names} in {self._folder}")
+            await self._supervisor.start(*self._engines, stop=StopTurn.ENGINES)
+            say(f"{names} ready")
+        return Endpoints(
+            database_url=settings.database_url or postgres.url,
+            redis_url=settings.redis_url or valkey.url,
+            api_url=base_url(settings.host, settings.port),
+            pid=os.getpid(),
+        )
+
+    async def _start_components(self, environ: Mapping[str, str]) -> None:
+        """The API before the workers: where something is wrong with the settings, it says so."""
+        start, settings = self._supervisor.start, self._settings
+        healthy = partial(answers_healthz, settings.host, settings.port)
+        await start(self._program("api", self._commands.api, environ, healthy), stop=StopTurn.API)
+        workers = [
+            self._program(f"worker-{number}", self._commands.worker, environ)
+            for number in range(1, settings.workers + 1)
+        ]
+        sweeper = self._program("sweeper", self._commands.sweeper, environ)
+        await start(*workers, sweeper, stop=StopTurn.WORKERS)
+
+    def _program(
+        self, name: str, argv: Sequence[str], environ: Mapping[str, str], answers: Callable[[], bool] = lambda: True
+    ) -> Program:
+        return Program(name, argv, environ=environ, listen=self._supervisor.listen, answers=answers)
+
+    def _component_environ(self, endpoints: Endpoints) -> dict[str, str]:
+        """Ours, with what every component must agree on."""
+        settings = self._settings
+        environ = {
+            **self._environ,
+            "DATABASE_URL": endpoints.database_url,
+            "REDIS_URL": endpoints.redis_url,
+            "HOST": settings.host,
+            "PORT": str(settings.port),
+            "WEB_CONCURRENCY": str(settings.web_concurrency),
+            "DATA_DIR": str(self._folder),
+            "SHUTDOWN_SECONDS": str(min(settings.shutdown_seconds, _LONGEST_SHUTDOWN_SECONDS)),
+            "PYTHONUNBUFFERED": "1",
+        }
+        environ.setdefault("DATAPOOL_ADDRESS", endpoints.api_url)
+        if settings.log_format == "auto":
+            # They write to a pipe, whatever is at our end of it.
+            environ["LOG_FORMAT"] = "console" if self._terminal.is_terminal else "json"
+        return environ
+
+    async def _cli(self, environ: Mapping[str, str], *words: str) -> str:
+        code, printed = await self._supervisor.run_once([*self._commands.cli, *words], environ)
+        if code != 0:
+            last = printed.strip().splitlines()[-1:] or ["it printed nothing"]
+            raise LocalError(f"`ingestctl {shlex.join(words)}` failed: {last[0]}")
+        return printed
+
+    async def _migrate(self, environ: Mapping[str, str]) -> None:
+        await self._cli(environ, "migrate")
+
+    async def _demo_connector(self, environ: Mapping[str, str]) -> tuple[int, str]:
+        """Its id and a credential that works: the one from the last run, if that left it."""
+        file = self._folder / "demo-credential"
+        listed: Any = json.loads(await self._cli(environ, "connector", "list", "--json"))
+        connectors = listed["connectors"] if isinstance(listed, dict) else listed
+        found = next((connector["connectorId"] for connector in connectors if connector["name"] == _DEMO), None)
+        if found is not None and file.exists():
+            return int(found), file.read_text().strip()
+        words = ("connector", "create", _DEMO) if found is None else ("credential", "rotate", str(found))
+        made = json.loads(await self._cli(environ, *words, "--json"))
+        write_private(file, f"{made['credential']}\n")
+        return int(made["connectorId"] if found is None else found), str(made["credential"])
+
+    def _print_what_to_paste(self, url: str, connector_id: int, credential: str) -> None:
+        line = self._terminal.line
+        line()
+        line(f"Base URL    {url}")
+        line(f"Credential  {credential}   (connector {connector_id}, {_DEMO})")
+        line()
+        line(
+            f"curl -i -X POST {url}/api/ingest -H 'Authorization: Bearer {credential}' "
+            f"-H 'Content-Type: application/json' -d '{_EXAMPLE}'"
+        )
+        line()
+        line(f"{self._ingestctl()} items {connector_id} agents")
+        line()
+
+    def _ingestctl(self) -> str:
+        """As it can be typed here; it finds the engines by DATA_DIR, unless that is the default one."""
+        program = Path(sys.executable).parent / "ingestctl"
+        with contextlib.suppress(ValueError):
+            program = program.relative_to(Path.cwd())
+        is_default = self._folder == (Path.cwd() / ".data")
+        return shlex.quote(str(program)) if is_default else f"DATA_DIR={shlex.quote(str(self._folder))} {program}"
+
+    def _listen_for_signals(self) -> asyncio.Event:
+        told_to_stop = asyncio.Event()
+
+        def stop() -> None:
+            if told_to_stop.is_set():
+                self._supervisor.kill()
+            told_to_stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Under nohup a hang-up is ignored, and stays so.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, stop)
+        return told_to_stop
+
+    async def _trim_logs(self) -> None:
+        while True:
+            await asyncio.sleep(_TRIM_SECONDS)
+            for engine in self._engines:
+                engine.log.trim()
+
+
+def reachable(host: str) -> str:
+    """The address to connect to, for one to listen on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+
+
+def base_url(host: str, port: int) -> str:
+    """As someone on this machine reaches it."""
+    name = reachable(host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def answers_healthz(host: str, port: int) -> bool:
+    """Whether the API's process takes requests."""
+    connection = http.client.HTTPConnection(reachable(host), port, timeout=1.0)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

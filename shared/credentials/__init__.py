@@ -1,0 +1,1 @@
+"""Credentials: their form, and Redis' copy of them."""

@@ -1,0 +1,97 @@
+"""Brings the database to the schema of this code: numbered plain SQL files, each once, in order, in its transaction.
+
+Two processes may migrate at once: an advisory lock makes the second one wait and find nothing to do. A file that was
+applied and then edited is refused by its checksum: write a new file. Lock timeouts are short, so that a migration that
+can't get its lock fails instead of queueing every other statement behind itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+from shared.postgres import partitions
+from shared.postgres.connections import Connection
+from shared.postgres.partitions import Tally
+from shared.postgres.queries import sql
+
+#: Any constant: it names this project's migrations among the database's advisory locks.
+_ADVISORY_LOCK: Final = 7_204_113_559
+
+_CREATE_LEDGER: Final = b"""
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    name       text PRIMARY KEY,
+    sha256     text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+class MigrationError(Exception):
+    """The database and the migration files disagree; the message is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of this folder."""
+
+    name: str
+    statements: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Checksum by which an edit is noticed."""
+        return hashlib.sha256(self.statements).hexdigest()
+
+
+def available() -> list[Migration]:
+    """The migrations of this code, in order."""
+    folder = resources.files(__name__)
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return [Migration(file.name.removesuffix(".sql"), file.read_bytes()) for file in files]
+
+
+def migrate(connection: Connection, *, lanes: int) -> list[str]:
+    """Applies what is missing and returns the names of it. `lanes` counts only where none were chosen before."""
+    connection.execute("SET statement_timeout = '15min'")
+    connection.execute("SET lock_timeout = '15min'")
+    connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+    try:
+        connection.execute(_CREATE_LEDGER)
+        applied = [_apply(connection, migration) for migration in _missing(connection)]
+        connection.execute(sql("insert_lanes"), {"lanes": lanes})
+        # So that a fresh installation starts with them. What can't be had now, the hourly chore makes.
+        partitions.make_ahead(connection, Tally())
+        return applied
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
+
+
+def pending(connection: Connection) -> list[str]:
+    """Names of the migrations that this code needs and the database lacks."""
+    if connection.execute("SELECT to_regclass('schema_migrations') IS NULL AS missing").fetchall()[0]["missing"]:
+        return [migration.name for migration in available()]
+    return [migration.name for migration in _missing(connection)]
+
+
+def _missing(connection: Connection) -> Iterator[Migration]:
+    rows = connection.execute("SELECT name, sha256 FROM schema_migrations").fetchall()
+    known = {row["name"]: row["sha256"] for row in rows}
+    for migration in available():
+        if migration.name not in known:
+            yield migration
+        elif known[migration.name] != migration.sha256:
+            raise MigrationError(f"The migration {migration.name} was edited after it was applied; write a new one.")
+
+
+def _apply(connection: Connection, migration: Migration) -> str:
+    with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '5s'")
+        connection.execute(migration.statements)
+        connection.execute(
+            "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)", (migration.name, migration.sha256)
+        )
+    return migration.name

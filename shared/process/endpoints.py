@@ -1,0 +1,81 @@
+"""Where the engines are: as the settings say, or those that `make run` started in `DATA_DIR`.
+
+The supervisor behind `make run` holds `DATA_DIR/lock` for as long as it lives and writes `DATA_DIR/endpoints.json`. The
+lock alone tells whether a run is alive: a pid in a file may belong to another process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shared.process.settings import SecretUrl, Settings
+
+LOCK_FILE: Final = "lock"
+ENDPOINTS_FILE: Final = "endpoints.json"
+
+
+class EnginesError(Exception):
+    """No engines can be found; the message is a sentence."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Addresses of a running `make run`."""
+
+    database_url: SecretUrl
+    redis_url: SecretUrl
+    api_url: str
+    pid: int
+
+
+def with_engines(settings: Settings) -> Settings:
+    """Return `settings` with both engines' addresses. Raises EnginesError."""
+    if settings.database_url and settings.redis_url:
+        return settings
+    endpoints = find_endpoints(settings.data_dir)
+    if endpoints is None:
+        raise EnginesError(
+            f"No engines run in {settings.data_dir}: start them with `make run`, or set DATABASE_URL and REDIS_URL."
+        )
+    return dataclasses.replace(
+        settings,
+        database_url=settings.database_url or endpoints.database_url,
+        redis_url=settings.redis_url or endpoints.redis_url,
+    )
+
+
+def find_endpoints(data_dir: Path) -> Endpoints | None:
+    """Return what runs in `data_dir`, None if nothing does. Raises EnginesError if the folder can't be read."""
+    try:
+        text = (data_dir / ENDPOINTS_FILE).read_text()
+        if not is_locked(data_dir / LOCK_FILE):
+            return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise EnginesError(f"What runs in {data_dir} can't be read: {error.strerror}.") from error
+    found = json.loads(text)
+    return Endpoints(
+        SecretUrl(found["databaseUrl"]), SecretUrl(found["redisUrl"]), str(found["apiUrl"]), int(found["pid"])
+    )
+
+
+def is_locked(path: Path) -> bool:
+    """Return True if a living process holds the lock at `path`. Takes it, shared, for a moment if not."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False

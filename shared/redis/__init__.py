@@ -1,0 +1,1 @@
+"""Redis: names, connections, durability, wake-ups, scripts."""

@@ -1,0 +1,44 @@
+"""Connections to Redis or Valkey.
+
+Retries are switched off everywhere: redis-py's default of ten would append a submission twice when a reply is lost.
+Every call has a timeout.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import redis.asyncio
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+#: What a call raises when Redis is away, hangs, is full, or is a replica: "not now", never "can't work".
+UNAVAILABLE: Final = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
+
+_TIMEOUT_SECONDS: Final = 5.0
+_OPTIONS: Final[dict[str, Any]] = {
+    "socket_timeout": _TIMEOUT_SECONDS,
+    "socket_connect_timeout": _TIMEOUT_SECONDS,
+    "health_check_interval": 0,
+}
+
+
+def connect_redis(url: str) -> Redis:
+    """A client for threads and workers."""
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_OPTIONS)
+
+
+def connect_redis_async(url: str, *, connections: int) -> redis.asyncio.Redis:
+    """A client for the event loop; a call that finds all its connections busy waits for one."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=_TIMEOUT_SECONDS,
+        retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
+        **_OPTIONS,
+    )
+    return redis.asyncio.Redis.from_pool(pool)

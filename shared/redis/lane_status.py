@@ -1,0 +1,98 @@
+"""What operators see of Redis: how much waits in each lane, and who works. Looking changes nothing there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from redis import Redis
+from rq import Worker
+from rq.serializers import JSONSerializer
+
+from shared.redis.names import LANES, SWEEPER, lane_keys
+from shared.redis.scripts import Scripts
+from shared.redis.wakeups import wake_queue
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What waits in one lane."""
+
+    number: int
+    ready: bool
+    entries: int
+    bytes: int
+    #: none; queued (a job waits for a worker); running (a worker has it); paused (Postgres failed).
+    lease: str
+    lease_ms_left: int | None
+    #: Job that the lease is for.
+    job_id: str | None
+    oldest_age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One worker, as it last reported."""
+
+    name: str
+    state: str
+    job_id: str | None
+    #: Lane that its job holds.
+    lane: int | None
+    last_heartbeat_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RedisState:
+    """All of it."""
+
+    lanes: list[Lane]
+    workers: list[WorkerState]
+    queued_jobs: int
+    failed_jobs: int
+    #: Whether a sweeper acts.
+    sweeper: bool
+
+
+def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
+    """Looks at every lane and worker; where Postgres did not say how many lanes there are, Redis' copy does."""
+    scripts = Scripts(redis)
+    number_of_lanes = int(redis.get(LANES) or 0) if lanes is None else lanes
+    found = [_look_at_lane(scripts, lane) for lane in range(number_of_lanes)]
+    queue = wake_queue(redis)
+    return RedisState(
+        lanes=found,
+        workers=_workers(redis, found),
+        queued_jobs=queue.count,
+        failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
+        sweeper=bool(redis.exists(SWEEPER)),
+    )
+
+
+def _look_at_lane(scripts: Scripts, number: int) -> Lane:
+    keys = lane_keys(number)
+    ready, entries, size, lease, left, age = scripts(
+        "look_at_lane", [keys.stream, keys.lease, keys.backlog, keys.ready], []
+    )
+    state, _, job_id = lease.decode().partition(":")
+    return Lane(
+        number=number,
+        ready=bool(ready),
+        entries=entries,
+        bytes=size,
+        lease=state or "none",
+        lease_ms_left=left if left >= 0 else None,
+        job_id=job_id or None,
+        oldest_age_seconds=age / 1000 if age >= 0 else None,
+    )
+
+
+def _workers(redis: Redis, lanes: Sequence[Lane]) -> list[WorkerState]:
+    lane_of_job = {lane.job_id: lane.number for lane in lanes if lane.job_id and lane.lease == "running"}
+    states = []
+    for worker in Worker.all(connection=redis, serializer=JSONSerializer):
+        job_id = worker.get_current_job_id()
+        lane = lane_of_job.get(job_id) if job_id else None
+        states.append(WorkerState(worker.name, worker.get_state(), job_id, lane, worker.last_heartbeat))
+    return sorted(states, key=lambda state: state.name)
