@@ -1,6 +1,6 @@
-"""All SQL, in `.sql` files by subject, found by name: `sql("upsert_items")`.
+"""All SQL statements, in `.sql` files by subject, found by name: `sql("upsert_items")`.
 
-A query is a line `-- name: <name>`, a line that says what it does, and one statement. Names are unique over all files.
+A query is a line `-- name: <name>`, a comment that says what it does, and one statement. Names are unique over all files.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
-_FILES: Final = ("configurations", "connectors", "dead_letters", "items", "lanes", "logs", "partitions", "submissions")
 _HEADER: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 @lru_cache
 def queries() -> dict[str, bytes]:
-    """Every query by name, as psycopg takes it (bytes: they never come from a user)."""
+    """Return every query by name, as bytes: psycopg takes those only from constants, and they never come from a user."""
     found: dict[str, bytes] = {}
-    for file in _FILES:
-        text = resources.files(__name__).joinpath(f"{file}.sql").read_text("utf-8")
-        _, *parts = _HEADER.split(text)
+    for file in resources.files(__name__).iterdir():
+        if not file.name.endswith(".sql"):
+            continue
+        _, *parts = _HEADER.split(file.read_text("utf-8"))
         for name, statement in zip(parts[::2], parts[1::2], strict=True):
             if name in found:
-                raise ValueError(f"the query {name} stands in two files")
+                raise ValueError(f"The query {name} exists twice; the second one is in {file.name}.")
             found[name] = statement.strip().rstrip(";").encode()
     return found
 
 
 def sql(name: str) -> bytes:
-    """The statement of one query."""
+    """Return the statement of one query."""
     return queries()[name]
