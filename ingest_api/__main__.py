@@ -16,7 +16,7 @@ from ingest_api.http.protocol import HttpProtocol
 from ingest_api.metrics import SHARED_FOLDER
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
-from shared.process.startup import exit_unless_durable, log_start, logging_settings
+from shared.process.startup import exit_unless_durable, log_start, start_process
 from shared.redis.connections import UNAVAILABLE, connect_redis
 from shared.redis.durability import check_durability
 
@@ -28,7 +28,7 @@ _COLLECTED_AFTER = 10_000
 
 def application() -> ASGIApp:
     """The application of one serving process: what uvicorn calls in each."""
-    settings = logging_settings("api")
+    settings = start_process("api")
     log_start(settings)
     if settings.web_concurrency > 1:
         # uvicorn's parent, killed, would leave its children serving and holding the port.
@@ -47,7 +47,7 @@ def settle_memory() -> None:
 
 def main() -> None:
     """Serves until told to stop."""
-    settings = logging_settings("api")
+    settings = start_process("api")
     allow_connections()
     with contextlib.suppress(*UNAVAILABLE):  # one that is away is answered 503, checked when it is back
         exit_unless_durable(check_durability(connect_redis(settings.redis_url)), settings)

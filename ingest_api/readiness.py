@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 
 from ingest_api.errors import ApiError, ErrorCode
 from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
-from shared.postgres.connections import SHORT_PATIENCE_SECONDS, Connection, connect_postgres
+from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.postgres.queries import sql
-from shared.redis.durability import check_durability, fault_that_counts
+from shared.redis.durability import blocking_problem, check_durability
 from shared.redis.names import LANES
 
 log = structlog.get_logger()
@@ -81,7 +81,7 @@ class Readiness:
         return lanes
 
     def _require_durable(self) -> None:
-        sentence = fault_that_counts(check_durability(self._redis), accept_data_loss=self._accept_data_loss)
+        sentence = blocking_problem(check_durability(self._redis), accept_data_loss=self._accept_data_loss)
         if sentence:
             raise NotDurableError(sentence)
 
@@ -99,7 +99,7 @@ class Readiness:
 
     def _missing_in_redis(self) -> list[str]:
         try:
-            faults = check_durability(self._redis).faults
+            faults = check_durability(self._redis).problems
             unready = unready_lanes(self._redis, self._lanes) if self._lanes else None
         except RedisError:
             return ["Redis does not answer."]
@@ -119,5 +119,5 @@ class Readiness:
 
     def _connect(self, purpose: str) -> Connection:
         return connect_postgres(
-            self._database_url, application=f"ingest_api {purpose}", patience=SHORT_PATIENCE_SECONDS
+            self._database_url, application=f"ingest_api {purpose}", answer_timeout=SHORT_TIMEOUT_SECONDS
         )

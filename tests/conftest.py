@@ -1,4 +1,4 @@
-"""How Hypothesis goes about its work in every layer: a busy machine is no reason to fail."""
+"""Settings of Hypothesis for every layer: a slow machine must not make a test fail."""
 
 from __future__ import annotations
 

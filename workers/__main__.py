@@ -21,16 +21,16 @@ from redis.exceptions import RedisError
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
-from shared.postgres.connections import STATEMENT_PATIENCE_SECONDS, Connection, connect_postgres
-from shared.postgres.partitions import keep_days
+from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.process.settings import Settings
-from shared.process.startup import durable_redis, logging_settings
+from shared.process.startup import durable_redis, start_process
 from shared.redis.connections import connect_redis
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import wake_queue
 from workers import tasks
 from workers.drain import DrainContext
 from workers.oom_drain import relieve
+from workers.retention import keep_days
 from workers.write import prepare
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ class DatabaseConnection:
         """A connection that was usable when last seen. Raises psycopg.OperationalError."""
         if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = prepare(
-                connect_postgres(self._url, application="ingest worker", patience=STATEMENT_PATIENCE_SECONDS)
+                connect_postgres(self._url, application="ingest worker", answer_timeout=ANSWER_TIMEOUT_SECONDS)
             )
         return self._connection
 
@@ -116,7 +116,7 @@ def build_worker(redis: Redis, stop: ShutdownFlag) -> Worker:
 
 def main() -> None:
     """Works until told to stop."""
-    settings = logging_settings("worker")
+    settings = start_process("worker")
     redis = durable_redis(settings)
     stop = ShutdownFlag()
     tools = build_tools(settings, redis, stop)

@@ -32,7 +32,7 @@ from rq import Queue
 
 from shared.credentials.sync import forget_ready, load_lanes
 from shared.entry import Entry
-from shared.postgres.connections import Connection, is_not_now
+from shared.postgres.connections import Connection, is_transient
 from shared.redis.names import CONSUMER, GROUP, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, others_wait
@@ -258,7 +258,7 @@ class Drain:
             self._split(work.entries, "unreadable", str(fault))
         except psycopg.Error as fault:
             slow = isinstance(fault, errors.QueryCanceled) or time.monotonic() - began > _SLOW_SECONDS
-            if is_not_now(fault) and not (slow and len(work.entries) > 1):
+            if is_transient(fault) and not (slow and len(work.entries) > 1):
                 raise
             self._split(work.entries, fault.sqlstate or type(fault).__name__, str(fault))
         else:

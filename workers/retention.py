@@ -18,6 +18,7 @@ from shared.postgres import partitions
 from shared.postgres.connections import Connection
 from shared.postgres.partitions import KeepDays, Tally
 from shared.postgres.queries import sql
+from shared.process.settings import Settings
 from workers.drain import DrainContext
 from workers.schedule import enqueue_rest
 
@@ -49,3 +50,12 @@ def _agreed_time(connection: Connection, redis: Redis) -> datetime:
     here: datetime = connection.execute(sql("select_time")).fetchall()[0]["now"]
     seconds, _ = redis.time()
     return min(here, datetime.fromtimestamp(seconds, UTC))
+
+
+def keep_days(settings: Settings) -> KeepDays:
+    """Return the days for which each table's rows are kept."""
+    return {
+        "receipts": settings.keep_receipts_days,
+        "connector_logs": settings.keep_logs_days,
+        "dead_letters": settings.keep_dead_letters_days,
+    }

@@ -22,11 +22,11 @@ from shared.postgres.queries import sql
 @contextlib.contextmanager
 def doubted(connection: Connection, lane: int) -> Iterator[Connection]:
     """The connection, given up within the block where it waits in vain. The block's transactions lock the lane."""
-    connection.is_lost = partial(_is_free, connection, lane)
+    connection.is_stalled = partial(_is_free, connection, lane)
     try:
         yield connection
     finally:
-        connection.is_lost = None
+        connection.is_stalled = None
 
 
 def _is_free(connection: Connection, lane: int) -> bool:

@@ -24,8 +24,8 @@ from rq import Queue
 
 from shared.credentials.sync import LoadingError, NotMigratedError, count_lanes, load_lanes, reconcile_lane
 from shared.entry import backlog_cost
-from shared.postgres.connections import SHORT_PATIENCE_SECONDS, Connection, connect_postgres
-from shared.process.startup import durable_redis, logging_settings
+from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.process.startup import durable_redis, start_process
 from shared.redis.names import SWEEPER, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, queued_lanes, wake_queue
@@ -132,7 +132,7 @@ class Sweeper:
             log.error("backlog_corrected", lane=self._recounted, bytes=off)
 
     def _connect(self) -> Connection:
-        return connect_postgres(self._database_url, application="ingest sweeper", patience=SHORT_PATIENCE_SECONDS)
+        return connect_postgres(self._database_url, application="ingest sweeper", answer_timeout=SHORT_TIMEOUT_SECONDS)
 
 
 def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:
@@ -146,7 +146,7 @@ def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:
 
 def main() -> None:
     """Sweeps until SIGTERM or SIGINT."""
-    settings = logging_settings("sweeper")
+    settings = start_process("sweeper")
     redis = durable_redis(settings)
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

@@ -98,15 +98,15 @@ def _time_for(connection: Connection, result: Slice) -> Iterator[None]:
     """The time that a transaction with so many rows may take, on both sides: we wait once for the whole of it."""
     rows = sum(receipt.received for receipt in result.receipts.values())
     seconds = _TRANSACTION_SECONDS * max(1, rows // _ROWS_IN_THAT_TIME)
-    patience = connection.patience
+    patience = connection.answer_timeout
     if seconds > _TRANSACTION_SECONDS:
         # Before the transaction: once it has begun, its time is set.
         _limit_transactions(connection, seconds)
-    connection.patience = patience and seconds + _ANSWER_SECONDS
+    connection.answer_timeout = patience and seconds + _ANSWER_SECONDS
     try:
         yield
     finally:
-        connection.patience = patience
+        connection.answer_timeout = patience
         if seconds > _TRANSACTION_SECONDS:
             with contextlib.suppress(psycopg.Error):
                 _limit_transactions(connection, _TRANSACTION_SECONDS)

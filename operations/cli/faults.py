@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from operations.connectors import ConnectorError
 from operations.dead_letters import RetryError
 from shared.credentials.sync import LoadingError, NotMigratedError
-from shared.postgres.connections import is_missing_schema, is_not_now
+from shared.postgres.connections import is_missing_schema, is_transient
 from shared.postgres.migrations import MigrationError
 from shared.process.endpoints import EnginesError
 from shared.process.settings import SettingError
@@ -40,7 +40,7 @@ def sentence(fault: Exception) -> str:
     if isinstance(fault, psycopg.Error):
         if is_missing_schema(fault):
             return str(NotMigratedError())
-        return _told("Postgres", fault, not_now=is_not_now(fault))
+        return _told("Postgres", fault, not_now=is_transient(fault))
     if isinstance(fault, RedisError):
         return _told("Redis", fault, not_now=isinstance(fault, UNAVAILABLE))
     return str(fault)

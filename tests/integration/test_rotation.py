@@ -129,7 +129,7 @@ def test_a_lane_made_anew_starts_above_what_was_applied(lane: Lane) -> None:
 
 
 def test_ten_thousand_credentials_load_in_parts(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "_CREDENTIALS_A_CALL", 3)
+    monkeypatch.setattr(sync, "_CREDENTIALS_PER_CALL", 3)
     connectors = Connectors(lane.connection, lane.redis)
     made = [connectors.create(f"c{number}").credential.text for number in range(40)]
     lane.redis.flushall()

@@ -1,4 +1,4 @@
-"""The README's tables say what the code says."""
+"""The README's tables match the code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading."""
+    """Return the cells of the first table below a heading."""
     section = re.split(rf"^##+ {heading}$", README, flags=re.MULTILINE)[1]
     table = re.search(r"^\|.*?\n\n", section, re.DOTALL | re.MULTILINE)
     assert table, heading

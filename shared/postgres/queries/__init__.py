@@ -1,6 +1,7 @@
 """All SQL statements, in `.sql` files by subject, found by name: `sql("upsert_items")`.
 
-A query is a line `-- name: <name>`, a comment that says what it does, and one statement. Names are unique over all files.
+A query is a line `-- name: <name>`, a comment that says what it does, and one statement. Its name is unique over all
+files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _HEADER: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 @lru_cache
 def queries() -> dict[str, bytes]:
-    """Return every query by name, as bytes: psycopg takes those only from constants, and they never come from a user."""
+    """Return every query by name, as bytes: psycopg's type for SQL that is not built from user input."""
     found: dict[str, bytes] = {}
     for file in resources.files(__name__).iterdir():
         if not file.name.endswith(".sql"):
