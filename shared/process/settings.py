@@ -35,53 +35,45 @@ def _path(value: str) -> Path:
     return Path(value).expanduser()
 
 
-def _flag(value: str) -> bool:
-    flags = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    try:
-        return flags[value.strip().lower()]
-    except KeyError:
-        raise ValueError("must be true or false") from None
+def _parser(convert: Callable[[str], Any], is_valid: Callable[[Any], bool], requirement: str) -> Callable[[str], Any]:
+    """Return a parser that raises ValueError with `requirement` if a value can't be converted or is not valid."""
 
-
-def _url(*schemes: str) -> Callable[[str], SecretUrl]:
-    def parse(value: str) -> SecretUrl:
-        if value.split("://", 1)[0] not in schemes:
-            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        return SecretUrl(value)
-
-    return parse
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
+    def parse(value: str) -> Any:
         try:
-            number = int(value)
-        except ValueError:
-            raise ValueError("must be a whole number") from None
-        if not low <= number <= high:
-            raise ValueError(f"must be between {low} and {high}")
-        return number
+            parsed = convert(value)
+        except (ValueError, KeyError):
+            raise ValueError(requirement) from None
+        if not is_valid(parsed):
+            raise ValueError(requirement)
+        return parsed
 
     return parse
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return value
-
-    return parse
+def _flag() -> Callable[[str], Any]:
+    flags = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    return _parser(lambda value: flags[value.strip().lower()], lambda _: True, "must be true or false")
 
 
-def _some_of(*choices: str) -> Callable[[str], frozenset[str]]:
-    def parse(value: str) -> frozenset[str]:
-        chosen = frozenset(part.strip() for part in value.split(","))
-        if not chosen <= set(choices):
-            raise ValueError(f"must be one or more of {', '.join(choices)}, with commas between")
-        return chosen
+def _url(*schemes: str) -> Callable[[str], Any]:
+    starts = tuple(f"{scheme}://" for scheme in schemes)
+    return _parser(SecretUrl, lambda url: url.startswith(starts), f"must start with {' or '.join(starts)}")
 
-    return parse
+
+def _whole(low: int, high: int) -> Callable[[str], Any]:
+    return _parser(int, lambda number: low <= number <= high, f"must be a whole number between {low} and {high}")
+
+
+def _one_of(*choices: str) -> Callable[[str], Any]:
+    return _parser(str, choices.__contains__, f"must be one of {', '.join(choices)}")
+
+
+def _some_of(*choices: str) -> Callable[[str], Any]:
+    return _parser(
+        lambda value: frozenset(part.strip() for part in value.split(",")),
+        set(choices).issuperset,
+        f"must be one or more of {', '.join(choices)}, separated by commas",
+    )
 
 
 def _setting(parse: Callable[[str], Any], default: Any, doc: str) -> Any:
@@ -101,7 +93,7 @@ class Settings:
         "Redis or Valkey server. Unset: the one of `make run` in `DATA_DIR`.",
     )
     accept_data_loss: bool = _setting(
-        _flag, False, "Start even if Redis would lose accepted submissions; every process logs a warning."
+        _flag(), False, "Start even if Redis would lose accepted submissions; every process logs a warning."
     )
     host: str = _setting(str, "127.0.0.1", "Address that the API listens on.")
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")

@@ -257,7 +257,10 @@ def test_postgres_away_is_one_sentence(ingestctl: Ingestctl, words: tuple[str, .
 
 
 def test_a_setting_that_cant_be_used_is_one_sentence(ingestctl: Ingestctl) -> None:
-    assert ingestctl.fails("connector", "list", PORT="http") == "The setting PORT must be a whole number."
+    assert (
+        ingestctl.fails("connector", "list", PORT="http")
+        == "The setting PORT must be a whole number between 1 and 65535."
+    )
     assert "DATABASE_URL" in ingestctl.fails("connector", "list", DATABASE_URL="mysql://x")
 
 
