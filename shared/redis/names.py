@@ -76,7 +76,7 @@ class LaneKeys:
         """Token bucket of one credential, for submissions."""
         return f"{self.prefix}:bucket:{key_id}"
 
-    def question_bucket(self, key_id: str) -> str:
+    def read_bucket(self, key_id: str) -> str:
         """Token bucket of one credential, for what only asks: status and configuration."""
         return f"{self.prefix}:questions:{key_id}"
 
