@@ -25,8 +25,6 @@ from shared.redis.durability import check_durability
 _KEEP_ALIVE_SECONDS: Final = 75
 #: Net allocations before a garbage collection; requests leave no cycles, so frequent collections find nothing.
 _GC_THRESHOLD: Final = 10_000
-#: Connections that the kernel holds until they are accepted.
-_LISTEN_BACKLOG: Final = 2048
 
 
 def application() -> ASGIApp:
@@ -87,7 +85,7 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,  # the client's address is not used
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        backlog=_LISTEN_BACKLOG,
+        backlog=2048,
     )
 
 

@@ -105,7 +105,7 @@ class Appender:
                 await self._redis.connection_pool.disconnect()
 
     async def _run(self, runs: Sequence[_LaneRun]) -> None:
-        """Run the script for each lane; load it and repeat where the server did not know it and so did nothing."""
+        """Run the script for each lane; load it and run it again for those that the server answered with NOSCRIPT."""
         await self._execute(runs)
         unknown = [run for run in runs if isinstance(run.reply, NoScriptError)]
         if unknown:
@@ -115,8 +115,8 @@ class Appender:
     async def _execute(self, runs: Sequence[_LaneRun]) -> None:
         """Send all runs at once and store each one's reply.
 
-        This uses redis-py's connection directly, since its pipeline would pack each argument anew and lose the replies
-        that came before a connection broke. Private parts: see tests/unit/test_private_parts.py.
+        Private parts of redis-py are used (see tests/unit/test_private_parts.py): its pipeline would pack each argument
+        anew, and lose the replies that came before a connection broke.
         """
         pool = self._redis.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call] # untyped in redis-py

@@ -148,10 +148,8 @@ def _evalsha() -> bytes:
 @lru_cache
 def _constants(limits: BacklogLimits) -> bytes:
     """Pack the arguments that are the same in every run."""
-    values = (
-        *(LEASE_MS, limits.total_bytes, limits.connector_bytes),
-        *(MAX_SEQUENCE, _IDEMPOTENCY_MS, backlog_cost(b"")),
-    )
+    backlog = limits.total_bytes, limits.connector_bytes
+    values = LEASE_MS, *backlog, MAX_SEQUENCE, _IDEMPOTENCY_MS, backlog_cost(b"")
     return b"".join(map(_pack, values))
 
 

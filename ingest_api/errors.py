@@ -42,19 +42,14 @@ class ErrorCode(enum.Enum):
     )
 
     UNAUTHORIZED = ErrorSpec(
-        401,
-        "The credential is not valid.",
-        False,
-        "Stop and raise an alert: the credential is wrong, rotated or disabled.",
+        401, "The credential is not valid.", False, "Stop and alert: it is wrong, rotated or disabled."
     )
 
     NOT_FOUND = ErrorSpec(404, "There is no such route.", False, "Fix the URL.")
     UNKNOWN_REQUEST = ErrorSpec(
-        404, "No accepted submission of this connector has this request id.", False, "Use the request id from a 202."
+        404, "No accepted submission of this connector has this request id.", False, "Use the request id of a 202."
     )
-    METHOD_NOT_ALLOWED = ErrorSpec(
-        405, "The route does not support this method.", False, "Use a method named in `Allow`."
-    )
+    METHOD_NOT_ALLOWED = ErrorSpec(405, "The route does not have this method.", False, "Use a method named in `Allow`.")
     HEADERS_TIMEOUT = ErrorSpec(408, "The request's headers stopped arriving.", True, "Send the request again.")
     BODY_TIMEOUT = ErrorSpec(408, "The body stopped arriving.", True, "Send the request again.")
 
@@ -62,10 +57,7 @@ class ErrorCode(enum.Enum):
     MISSING_PROPERTY = ErrorSpec(409, "A required property is missing.", False, "Add the property.")
     UNKNOWN_PROPERTY = ErrorSpec(409, "A property is not part of the API.", False, "Remove it, or move it to `fields`.")
     NESTED_VALUE = ErrorSpec(
-        409,
-        "A value is an object or array; only primitives are allowed here.",
-        False,
-        "Flatten it, or serialise it to a string.",
+        409, "A value is an object or array; only primitives are allowed.", False, "Flatten or serialise it."
     )
     NESTING_TOO_DEEP = ErrorSpec(409, "The body is nested deeper than 100 levels.", False, "Flatten the payload.")
     NUL_CHARACTER = ErrorSpec(409, "A string or name contains U+0000.", False, "Remove the character.")
@@ -118,22 +110,14 @@ class ErrorCode(enum.Enum):
 
     INTERNAL_ERROR = ErrorSpec(500, "The service failed.", True, "Retry with backoff; report the request id.")
     STORE_UNAVAILABLE = ErrorSpec(
-        503, "The submission can't be stored durably now.", True, "Retry after `Retry-After` seconds."
+        503, "The submission can't be stored durably now.", True, "Retry after `Retry-After`."
     )
-    DATABASE_UNAVAILABLE = ErrorSpec(
-        503, "The database does not answer now.", True, "Retry after `Retry-After` seconds."
-    )
-    NOT_READY = ErrorSpec(
-        503, "The service is still loading its credentials.", True, "Retry after `Retry-After` seconds."
-    )
-    OVERLOADED = ErrorSpec(
-        503, "Too many bytes are in flight in this process.", True, "Retry after `Retry-After` seconds."
-    )
-    BACKLOG_FULL = ErrorSpec(
-        503, "Too many bytes are waiting to be applied.", True, "Retry after `Retry-After` seconds."
-    )
+    DATABASE_UNAVAILABLE = ErrorSpec(503, "The database does not answer now.", True, "Retry after `Retry-After`.")
+    NOT_READY = ErrorSpec(503, "The service is still loading its credentials.", True, "Retry after `Retry-After`.")
+    OVERLOADED = ErrorSpec(503, "Too many bytes are in flight in this process.", True, "Retry after `Retry-After`.")
+    BACKLOG_FULL = ErrorSpec(503, "Too many bytes are waiting to be applied.", True, "Retry after `Retry-After`.")
     CONNECTOR_BACKLOG_FULL = ErrorSpec(
-        503, "Too many bytes of this connector are waiting to be applied.", True, "Retry after `Retry-After` seconds."
+        503, "Too many bytes of this connector are waiting to be applied.", True, "Retry after `Retry-After`."
     )
     SHUTTING_DOWN = ErrorSpec(503, "This process is stopping.", True, "Retry at once: another process answers.")
 
