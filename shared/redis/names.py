@@ -74,7 +74,7 @@ class LaneKeys:
         """Return the token bucket of a credential's submissions."""
         return f"{self._prefix}:bucket:{key_id}"
 
-    def question_bucket(self, key_id: str) -> str:
+    def read_bucket(self, key_id: str) -> str:
         """Return the token bucket of a credential's other requests: status and configuration."""
         return f"{self._prefix}:questions:{key_id}"
 

@@ -64,7 +64,7 @@ def test_the_table_lists_a_script_at_each_key_that_its_header_takes(name: str) -
 
 def test_the_table_lists_every_key_of_a_lane() -> None:
     keys = names.lane_keys(7)
-    built = {*vars(keys).values(), keys.credential("k"), keys.bucket("k"), keys.question_bucket("k")}
+    built = {*vars(keys).values(), keys.credential("k"), keys.bucket("k"), keys.read_bucket("k")}
     built.add(keys.idempotency(1, "h"))
 
     assert {name.split(":")[1] for name in built if ":" in name} == table().keys()
