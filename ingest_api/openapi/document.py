@@ -92,9 +92,12 @@ def _operation(written: Json, groups: Mapping[str, list[str]]) -> Json:
     operation = {"security": [{_CREDENTIAL: []}], **written}
     responses = dict(written["responses"])
     refusing = codes(operation.pop("x-errors"), groups)
-    for status in {code.value.status for code in refusing}:
-        found = [code for code in ErrorCode if code in refusing and code.value.status == status]
-        responses[str(status)] = _refusal(found, responses.get(str(status), _REFUSED))
+    by_status: dict[str, list[ErrorCode]] = {}
+    for code in ErrorCode:
+        if code in refusing:
+            by_status.setdefault(str(code.value.status), []).append(code)
+    for status, found in by_status.items():
+        responses[status] = _refusal(found, responses.get(status, _REFUSED))
     operation["responses"] = {
         status: {
             **responses[status],
