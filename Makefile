@@ -28,7 +28,7 @@ bench: $(ready_to_develop) ## Measure beside floors and peers into benchmarks/re
 	$(python) -m benchmarks $(ONLY)
 
 soak: $(ready_to_develop) ## Post, break, mend, judge for a while (MINUTES, 20 by default; SEED to repeat a run's faults)
-	@$(python) -W error -m tests.system.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
+	@$(python) -W error -m tests.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
 	$(compile) --extra embedded --output-file requirements.txt

@@ -96,12 +96,22 @@ def test_sql_stands_in_sql_files() -> None:
     assert writers <= {"shared/postgres/migrations/__init__.py", "operations/local/postgres.py"}
 
 
-def test_system_tests_import_nothing_of_ours() -> None:
+@pytest.mark.parametrize("folder", ["system", "support", "soak"])
+def test_system_tests_and_soak_import_nothing_of_the_product(folder: str) -> None:
+    own = {"tests.preloaded", "tests.soak", "tests.support"}
     met = {
         (path.name, name)
-        for path in (ROOT / "tests" / "system").rglob("*.py")
+        for path in [*sources(f"tests/{folder}"), ROOT / "tests" / "preloaded.py"]
         for name in imports(path)
-        if name.split(".")[0] in SIDES
+        if name.split(".")[0] in SIDES or (name.startswith("tests.") and ".".join(name.split(".")[:2]) not in own)
     }
 
     assert met == set()
+
+
+def test_system_tests_hold_nothing_but_tests() -> None:
+    # Read by schemathesis, and beside the test that starts it.
+    hooks = {"schemathesis_hooks.py", "conftest.py"}
+    others = {path.name for path in sources("tests/system") if not path.name.startswith("test_")}
+
+    assert others <= hooks
