@@ -27,7 +27,7 @@ check: $(ready_to_develop) ## Check style, format and types
 bench: $(ready_to_develop) ## Measure beside floors and peers into benchmarks/results.md (ONLY='accept drain', QUICK=1)
 	$(python) -m benchmarks $(ONLY)
 
-soak: $(ready_to_develop) ## Post, break, mend, judge for a while (MINUTES, 20 by default; SEED to repeat a run's faults)
+soak: $(ready_to_develop) ## Submit, inject faults and verify for MINUTES (20 by default; SEED repeats the faults of a run)
 	@$(python) -W error -m tests.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
