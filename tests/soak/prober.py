@@ -24,7 +24,7 @@ class Prober(threading.Thread):
         self._url = url
         self._client = Client(account, tally)
         self._applied = applied
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self._calm = threading.Event()
         self._measuring = threading.Lock()
         #: Seconds of each measurement.
@@ -42,7 +42,7 @@ class Prober(threading.Thread):
 
     def request_stop(self) -> None:
         """Stop after the current measurement."""
-        self._stop.set()
+        self._stopping.set()
         self._calm.set()
 
     def run(self) -> None:
@@ -50,11 +50,11 @@ class Prober(threading.Thread):
         for counter in count():
             self._calm.wait()
             with self._measuring:
-                if self._stop.is_set():
+                if self._stopping.is_set():
                     break
                 if self._calm.is_set():
                     self._measure(batch_of("probes", [("probe", counter)], packed=False))
-            self._stop.wait(_PAUSE_SECONDS)
+            self._stopping.wait(_PAUSE_SECONDS)
         self._client.close()
 
     def _measure(self, submission: Submission) -> None:

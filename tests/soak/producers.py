@@ -119,13 +119,13 @@ class Producer(threading.Thread):
         self._own = {(stream, f"{self.name}-{item}"): -1 for stream in STREAMS for item in range(_OWN_ITEMS)}
         self._shared = [(stream, f"shared-{item}") for stream in STREAMS for item in range(_SHARED_ITEMS)]
         self._logs, self._keys = count(), count()
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self._give_up = threading.Event()
         self.error: BaseException | None = None
 
     def request_stop(self) -> None:
         """Stop after the current submission."""
-        self._stop.set()
+        self._stopping.set()
 
     def give_up(self) -> None:
         """Stop repeating the current submission too."""
@@ -134,9 +134,9 @@ class Producer(threading.Thread):
     def run(self) -> None:
         """Submit until told to stop."""
         try:
-            while not self._stop.is_set():
+            while not self._stopping.is_set():
                 self._deliver(self._next(), self._new_key() if self._dice.random() < 0.4 else "")
-                self._stop.wait(self._dice.expovariate(1 / self._pause))
+                self._stopping.wait(self._dice.expovariate(1 / self._pause))
         except BaseException as error:  # noqa: BLE001 - reported by the soak
             self.error = error
         finally:

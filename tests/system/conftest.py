@@ -11,6 +11,7 @@ import pytest
 pytest.register_assert_rewrite("tests.support")
 
 from tests.support.client import Connector  # noqa: E402 - rewritten before it is imported
+from tests.support.route_check import RouteCheck, route_check_on  # noqa: E402 - likewise
 from tests.support.stack import UNLIMITED, Api, Stack, running  # noqa: E402 - likewise
 
 
@@ -33,6 +34,12 @@ def neighbour(stack: Stack) -> Iterator[Api]:
     """A second API process on the engines of `stack`."""
     with stack.api() as api:
         yield api
+
+
+@pytest.fixture(scope="session")
+def check(stack: Stack) -> RouteCheck:
+    """The check of the route table, on `stack`."""
+    return route_check_on(stack)
 
 
 #: One connector more than there are lanes, so that two share a lane.

@@ -12,15 +12,10 @@ import pytest
 from tests.support.client import JSON, item
 from tests.support.processes import ROOT
 from tests.support.raw_http import RawConnection
-from tests.support.route_check import RouteCheck, route_check_on
+from tests.support.route_check import RouteCheck
 from tests.support.route_rows import ASKING, CONFIG, GOOD_CONFIGURATION, SUBMISSIONS
 from tests.support.route_table import TABLE
 from tests.support.stack import Api, Stack
-
-
-@pytest.fixture(scope="module")
-def check(stack: Stack) -> RouteCheck:
-    return route_check_on(stack)
 
 
 @pytest.mark.parametrize("base", ["", "/datapool"], ids=["at the root", "under datapool"])

@@ -15,15 +15,10 @@ from tests.support.body_cases import BODY_LIMIT
 from tests.support.client import JSON, MB, Connector, batch, item, talk
 from tests.support.processes import free_port, wait_until
 from tests.support.raw_http import RawConnection, begin
-from tests.support.route_check import RouteCheck, refuse_each, route_check_on
+from tests.support.route_check import RouteCheck, refuse_each
 from tests.support.route_rows import ASKING, AUTHENTICATED, CONFIG, GOOD_CONFIGURATION, GOOD_ITEMS, TAKING
 from tests.support.stack import Stack
 from tests.support.tcp_proxy import PostgresProxy, RedisProxy
-
-
-@pytest.fixture(scope="module")
-def check(stack: Stack) -> RouteCheck:
-    return route_check_on(stack)
 
 
 def test_every_route_is_503_until_credentials_are_loaded(stack: Stack, check: RouteCheck) -> None:
