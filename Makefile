@@ -30,8 +30,8 @@ coverage: $(ready_to_develop) ## Measure which lines unit and integration tests 
 bench: $(ready_to_develop) ## Compare with other stacks, into benchmarks/results.md (ONLY='accept drain', QUICK=1)
 	$(python) -m benchmarks $(ONLY)
 
-soak: $(ready_to_develop) ## Send, break things, and check every 202 (MINUTES, 20 by default; SEED repeats a run's faults)
-	@$(python) -W error -m tests.system.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
+soak: $(ready_to_develop) ## Submit, inject faults and check every 202 (MINUTES, 20 by default; SEED repeats the faults of a run)
+	@$(python) -W error -m tests.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
 	$(compile) --extra embedded --output-file requirements.txt

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.processes import Python, assert_all_gone, free_port, is_alive, refuses_to_start, run, wait_until
-from tests.system.stack import MakeRun, Stack
+from tests.support.processes import Python, assert_all_gone, free_port, is_alive, refuses_to_start, run, wait_until
+from tests.support.stack import MakeRun, Stack
 
 
 @pytest.fixture(scope="module")

@@ -122,12 +122,21 @@ def test_sql_statements_are_in_sql_files() -> None:
     assert files(statement) <= {"shared/postgres/migrations/__init__.py", "operations/local/postgres.py"}
 
 
-def test_system_tests_import_no_product_code() -> None:
+@pytest.mark.parametrize("folder", ["system", "support", "soak"])
+def test_system_tests_and_soak_import_no_product_code(folder: str) -> None:
+    own = {"tests.preloaded", "tests.soak", "tests.support"}
     imported = {
         f"{path.name} imports {name}"
-        for path in (ROOT / "tests" / "system").rglob("*.py")
+        for path in [*sources(f"tests/{folder}"), ROOT / "tests" / "preloaded.py"]
         for name in imports(path)
-        if name.split(".")[0] in PACKAGES
+        if name.split(".")[0] in PACKAGES or (name.startswith("tests.") and ".".join(name.split(".")[:2]) not in own)
     }
 
     assert imported == set()
+
+
+def test_system_tests_hold_only_tests() -> None:
+    # schemathesis reads its hooks beside the test that starts it.
+    others = {path.name for path in sources("tests/system") if not path.name.startswith("test_")}
+
+    assert others <= {"schemathesis_hooks.py", "conftest.py"}
