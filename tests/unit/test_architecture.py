@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ingest_api", "workers", "operations", "shared")
 
@@ -36,8 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 
-def sources() -> Iterator[Path]:
-    for package in PACKAGES:
+def sources(*folders: str) -> Iterator[Path]:
+    for package in folders or PACKAGES:
         found = sorted((ROOT / package).rglob("*.py"))
         assert found, f"{package} has no sources"
         yield from found
