@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,26 +103,24 @@ def test_an_example_of_ingestctl_names_a_command(page: Path) -> None:
     examples = re.findall(r"ingestctl(?: [a-z]+){1,2}", page.read_text("utf-8"))
 
     assert [
-        example
-        for example in examples
-        if example not in known | groups and " ".join(example.split()[:2]) not in known
+        example for example in examples if example not in known | groups and " ".join(example.split()[:2]) not in known
     ] == []
 
 
-def calls(paths: Iterator[Path]) -> Iterator[tuple[str, list[Any]]]:
-    """Yield each call of a named function with its constant arguments."""
+def calls(paths: Iterable[Path]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield each call in some sources, as its function is written there, with its constant arguments."""
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
-                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                yield called, [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+                constants = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+                yield ast.unparse(node.func), constants
 
 
 def test_the_metrics_are_those_that_are_served() -> None:
     types = {"Counter": "counter", "Histogram": "histogram"}
     served = {
         f"`{arguments[0]}{'_total' if called == 'Counter' else ''}`": (types.get(called, "gauge"), arguments[1])
-        for called, arguments in calls(iter([ROOT / "ingest_api" / "metrics.py"]))
+        for called, arguments in calls([ROOT / "ingest_api" / "metrics.py"])
         if arguments and str(arguments[0]).startswith("ingest_")
     }
 
@@ -130,12 +128,12 @@ def test_the_metrics_are_those_that_are_served() -> None:
 
 
 def test_every_log_event_is_explained() -> None:
-    levels = {"debug", "info", "warning", "error", "exception", "log_often"}
-    sources = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     logged = {
-        arguments[0]
+        event
         for called, arguments in calls(sources)
-        if called in levels and arguments and re.fullmatch("[a-z_]+", str(arguments[0]))
+        if re.fullmatch(r"log(\.\w+|_often)|say", called) and arguments
+        for event in arguments[:1]
     }
 
     assert {event.strip("`") for event, *_ in rows("docs/troubleshooting.md", "Log events")} == logged
