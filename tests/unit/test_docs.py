@@ -163,3 +163,13 @@ def test_a_file_that_is_named_exists(page: Path) -> None:
     )
 
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_a_submission_is_explained_in_four_files_and_five_hundred_lines() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    introduction = page.partition("## ")[0]
+    named = re.findall(r"`([\w/]+\.py)`", introduction)
+    lines = page.count("\n") + sum((ROOT / path).read_text("utf-8").count("\n") for path in named)
+
+    assert len(named) == 3
+    assert lines < 500
