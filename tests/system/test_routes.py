@@ -1,7 +1,7 @@
 """Every route with every answer: status, code, headers and body, at both bases, through two API processes.
 
 Refusals that need a fault around the process (an engine that is away, a body that never comes, no memory left) have
-tests of their own below the table. The last test sees to it that no documented code is left out.
+tests of their own below the table. The last test sees to it that no code of the README is left out.
 """
 
 from __future__ import annotations
@@ -337,8 +337,8 @@ _BELOW = {
 }
 
 
-def test_no_documented_code_is_left_out() -> None:
-    section = re.split(r"^##+ Codes$", (ROOT / "docs/api.md").read_text(), flags=re.MULTILINE)[1]
+def test_no_code_of_the_readme_is_left_out() -> None:
+    section = re.split(r"^##+ Codes$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)[1]
     documented = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", section, re.MULTILINE))
 
     in_table = {row.code: str(row.status) for row in TABLE if row.code}

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from ingest_api.errors import ErrorCode
-from operations.cli import app
+from operations.cli.app import app
 from shared import limits
 from shared.process.settings import REGISTER
 
