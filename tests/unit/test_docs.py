@@ -14,6 +14,8 @@ import typer
 from ingest_api.errors import ErrorCode
 from operations.cli.app import app
 from shared import limits
+from shared.kinds import KINDS
+from shared.kinds.shapes import Elements, Shape
 from shared.process.settings import REGISTER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +80,24 @@ def test_the_limits_are_those_that_requests_are_checked_against() -> None:
         f"{limits.DEFAULT_RATE:g}",
         str(limits.DEFAULT_BURST),
     ]
+
+
+def properties(shape: Shape, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield each property as the pages name it, and whether it is required."""
+    for name, one in shape.properties.items():
+        yield f"`{prefix}{name}`", one.required
+        if isinstance(one, Elements):
+            yield from properties(one.shape, f"{name}[].")
+
+
+@pytest.mark.parametrize(("heading", "kind"), [("Items", "items"), ("Log entries", "log")])
+def test_the_properties_are_those_of_the_kinds(heading: str, kind: str) -> None:
+    body = KINDS[kind].body
+    assert isinstance(body, Shape)
+
+    assert [
+        (name, meaning.startswith("Required.")) for name, _, meaning in rows("docs/api.md", heading)
+    ] == list(properties(body))
 
 
 def commands(group: Any, name: str) -> Iterator[tuple[str, str]]:
