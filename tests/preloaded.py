@@ -25,6 +25,7 @@ from typing import Final
 
 _ROOT: Final = Path(__file__).parents[1]
 _MODULE: Final = "operations.cli"
+_COMMANDS: Final = "operations.cli.app"
 #: Longer than a command may take: it is ended by its own alarm.
 _REPLY_SECONDS: Final = 10.0
 _starting = threading.Lock()
@@ -117,6 +118,6 @@ class _Command(socketserver.StreamRequestHandler):
 
 
 if __name__ == "__main__":
-    import_module(_MODULE)
+    import_module(_COMMANDS)
     with _Parent(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])) as parent:
         parent.serve_forever(poll_interval=0.2)
