@@ -1,7 +1,7 @@
-"""`ingestctl` in processes forked from one that has imported it: what a command does is the same, its start is quicker.
+"""Run `ingestctl` in processes forked from one that has imported it: the same command with a faster start.
 
-Importing takes 0.7 s of CPU, and the suite runs five hundred commands: 350 of its 900 seconds. Where the start or the
-end is the subject, or a process is signalled or its pipes are closed, tests start `python -m operations.cli` itself.
+Importing takes 0.7 s of CPU, and the suite runs five hundred commands: 350 of its 900 seconds. Tests of starts and
+exits, of signals and of closed pipes start `python -m operations.cli` itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Final
 _ROOT: Final = Path(__file__).parents[1]
 _MODULE: Final = "operations.cli"
 _COMMANDS: Final = "operations.cli.app"
-#: Longer than a command may take: it is ended by its own alarm.
+#: Seconds beyond the timeout of a command, which is ended by its own alarm, to receive its status.
 _REPLY_SECONDS: Final = 10.0
 _starting = threading.Lock()
 
@@ -34,22 +34,22 @@ _starting = threading.Lock()
 def run_ingestctl(
     words: Sequence[str], *, folder: Path, environ: Mapping[str, str], seconds: int
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, in a folder, with these variables alone; its status is -1 where a signal ended it."""
+    """Run a command in a folder, with these variables alone; its status is -1 if a signal ended it."""
     with _starting:
         _, address = _parent()
     with tempfile.TemporaryDirectory(prefix="ingestctl-") as printed, socket.socket(socket.AF_UNIX) as call:
         out, err = Path(printed, "out"), Path(printed, "err")
         call.settimeout(seconds + _REPLY_SECONDS)
         call.connect(str(address))
-        told = [list(words), str(folder), dict(environ), str(out), str(err), seconds]
-        call.sendall(json.dumps(told).encode() + b"\n")
+        request = [list(words), str(folder), dict(environ), str(out), str(err), seconds]
+        call.sendall(json.dumps(request).encode() + b"\n")
         status = call.makefile().read()
         return subprocess.CompletedProcess(words, int(status or -1), out.read_text(), err.read_text())
 
 
 @cache
 def _parent() -> tuple[subprocess.Popen[bytes], Path]:
-    """The process that has imported everything, and where it listens: one of each process of tests, ending with it."""
+    """Start the process that has imported everything, once for each process of tests; return it and its socket."""
     address = Path(tempfile.mkdtemp(prefix="preloaded-"), "socket")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(address))
@@ -73,7 +73,7 @@ def _end(process: subprocess.Popen[bytes], address: Path) -> None:
 
 
 class _Parent(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
-    """Forks a process for each command."""
+    """Fork a process for each command."""
 
     block_on_close = False
 
