@@ -39,7 +39,10 @@ def items(
     ] = _DEFAULT_LIMIT,
     as_json: AsJson = False,
 ) -> None:
-    """Show the items of a connector's stream, in the order of their ids."""
+    """Show the items of a connector's stream.
+
+    They are shown as they are stored, in the order of their ids.
+    """
     wanted = {
         "connector_id": connector_id,
         "stream": stream,

@@ -58,7 +58,7 @@ class DatabaseState:
 
 
 def status(*, as_json: AsJson = False) -> None:
-    """Show lanes and their backlogs, workers, and when connectors were last seen.
+    """Show lanes, workers and when connectors were last seen.
 
     Without one of the engines it shows what the other one knows.
     """

@@ -40,7 +40,10 @@ def trace(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show the outcome of an accepted request: queued, applied or dead, when, and what it contained."""
+    """Show the outcome of a request: queued, applied or dead.
+
+    It tells when, and what the request contained.
+    """
     position = position_of_request(request_id)
     if position is None:
         raise CommandError(f"{visible(request_id)} is not the id of an accepted request; its log line says why.")

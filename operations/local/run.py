@@ -85,7 +85,7 @@ def check_port(host: str, port: int) -> None:
             probe.listen(1)
     except OSError as error:
         raise LocalError(
-            f"Port {port} on {host} can't be listened on ({error.strerror}): stop the process that uses it, or change PORT."
+            f"Port {port} on {host} can't be listened on ({error.strerror}): stop what uses it, or set PORT to another."
         ) from error
 
 
