@@ -1,6 +1,8 @@
-"""Settings of all layers: Hypothesis on a busy machine, and an order in which two cores end together."""
+"""Settings of all layers: Hypothesis on a busy machine, an order in which two cores end together, interrupts."""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +23,11 @@ _LONGEST = (
     "test_memory_is_bounded.py",
 )
 _LAYERS = ("system", "integration", "unit")
+
+# A script starts its background jobs with SIGINT ignored. Processes that tests start would inherit that, and a test
+# that interrupts one would see it continue. Python's own handler becomes the default action in a new process.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

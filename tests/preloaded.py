@@ -171,6 +171,7 @@ class _Parent:
 def _main(module: str, listener: int, tests: int) -> None:
     program = import_module(module)
     if module == _CLI:
+        import_module(f"{_CLI}.app")
         # typer imports it, and with it pydantic, when it reads a command's first option: 0.25 s of CPU.
         with contextlib.suppress(ImportError):
             import_module("typer._adapters")

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from operations import dead_letters
 from operations.cli import session
 from operations.cli.arguments import LARGEST_ID, AsJson, moment_since, plain_text
-from operations.cli.faults import CommandError, sentence
+from operations.cli.errors import CommandError, sentence
 from operations.cli.output import (
     counted,
     print_json,

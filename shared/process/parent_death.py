@@ -26,7 +26,7 @@ def die_with_parent(death_signal: int = signal.SIGKILL, parent: int | None = Non
     Call it from the main thread, in a process that its parent's main thread started.
     """
     if parent is None:
-        import multiprocessing  # noqa: PLC0415 - `operations/local/leash.py` starts often and does not need it
+        import multiprocessing  # noqa: PLC0415 - `operations/local/launch.py` starts often and does not need it
 
         recorded = multiprocessing.parent_process()
         parent = recorded.pid if recorded is not None and recorded.pid is not None else os.getppid()

@@ -1,4 +1,4 @@
-"""What can be expected to go wrong, as one sentence for the person at the shell. Never with a password in it."""
+"""Expected errors, each as one sentence for the operator. No sentence contains a password."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CommandError(Exception):
     """A command can't do what was asked; the message is the sentence to show."""
 
 
-#: Their messages are sentences already.
+#: Errors whose message is the sentence to show.
 _SENTENCES: Final = (
     CommandError,
     ConnectorError,
@@ -35,18 +35,18 @@ _SENTENCES: Final = (
 EXPECTED: Final = (*_SENTENCES, psycopg.Error, RedisError)
 
 
-def sentence(fault: Exception) -> str:
-    """What to show of one of EXPECTED."""
-    if isinstance(fault, psycopg.Error):
-        if is_missing_schema(fault):
+def sentence(error: Exception) -> str:
+    """Return the sentence to show for one of EXPECTED."""
+    if isinstance(error, psycopg.Error):
+        if is_missing_schema(error):
             return str(NotMigratedError())
-        return _told("Postgres", fault, not_now=is_transient(fault))
-    if isinstance(fault, RedisError):
-        return _told("Redis", fault, not_now=isinstance(fault, UNAVAILABLE))
-    return str(fault)
+        return _engine_sentence("Postgres", error, not_now=is_transient(error))
+    if isinstance(error, RedisError):
+        return _engine_sentence("Redis", error, not_now=isinstance(error, UNAVAILABLE))
+    return str(error)
 
 
-def _told(engine: str, fault: Exception, *, not_now: bool) -> str:
-    first_line = str(fault).strip().partition("\n")[0].rstrip(" .") or type(fault).__name__
-    verdict = "can't be used now" if not_now else "refused"
-    return f"{engine} {verdict}: {first_line}."
+def _engine_sentence(engine: str, error: Exception, *, not_now: bool) -> str:
+    first_line = str(error).strip().partition("\n")[0].rstrip(" .") or type(error).__name__
+    status = "can't be used now" if not_now else "refused"
+    return f"{engine} {status}: {first_line}."
