@@ -27,9 +27,9 @@ _CONNECT_TIMEOUT_SECONDS: Final = 5
 STATEMENT_PATIENCE_SECONDS: Final = 35.0
 #: For what takes milliseconds, where somebody waits for it.
 SHORT_PATIENCE_SECONDS: Final = 5.0
-#: How often a wait looks at its clock, and after how long it is doubted, again and again.
+#: Interval at which a wait looks at its clock, and at which it asks whether the connection is stalled, in seconds.
 _LOOK_SECONDS: Final = 0.1
-_DOUBT_SECONDS: Final = 3.0
+_CHECK_SECONDS: Final = 3.0
 _SERVER_TIMEOUTS: Final = (
     "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5s -c timezone=UTC"
 )
@@ -63,33 +63,33 @@ class Connection(psycopg.Connection[dict[str, Any]]):
     """A connection that waits for an answer no longer than its patience; None: for ever."""
 
     patience: float | None = None
-    #: Another connection to the same server, for somebody who waits for this one.
+    #: Opens another connection to the same server, to look at what this one is waiting for.
     another: Callable[[], Connection]
-    #: Asked after each few seconds of a wait: whether to give the connection up.
-    is_lost: Callable[[], bool] | None = None
+    #: Called every few seconds of a wait; the connection is closed if it returns True.
+    is_stalled: Callable[[], bool] | None = None
 
     def wait(self, gen: PQGen[Returned], interval: float = _LOOK_SECONDS, timeout: float | None = None) -> Returned:
         """All that psycopg waits for comes through here."""
         if timeout is not None or self.patience is None:
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(self._doubted(gen) if self.is_lost else gen, interval, self.patience)
+            return super().wait(self._checked(gen) if self.is_stalled else gen, interval, self.patience)
         except errors._WaitTimeout as silence:  # noqa: SLF001 - it has no public name, and is to be converted, it says
             self.close()
             raise SilentServerError from silence
 
-    def _doubted(self, gen: PQGen[Returned]) -> PQGen[Returned]:
-        """The same steps; at those where nothing came, after a while, the doubt."""
-        doubt_at = time.monotonic() + _DOUBT_SECONDS
+    def _checked(self, gen: PQGen[Returned]) -> PQGen[Returned]:
+        """Run the same steps; while nothing arrives, call `is_stalled` every few seconds."""
+        check_at = time.monotonic() + _CHECK_SECONDS
         try:
             step = next(gen)
             while True:
                 ready = yield step
-                if not ready and self.is_lost and time.monotonic() > doubt_at:
-                    if self.is_lost():
+                if not ready and self.is_stalled and time.monotonic() > check_at:
+                    if self.is_stalled():
                         self.close()
                         raise SilentServerError
-                    doubt_at = time.monotonic() + _DOUBT_SECONDS
+                    check_at = time.monotonic() + _CHECK_SECONDS
                 step = gen.send(ready)
         except StopIteration as end:
             returned: Returned = end.value
@@ -123,7 +123,7 @@ def connect_postgres(url: str, *, application: str, patience: float | None = Non
     connection = Connection.connect(url, application_name=application, **_OPTIONS)
     connection.patience = patience
     connection.another = partial(
-        connect_postgres, url, application=f"{application}, in doubt", patience=SHORT_PATIENCE_SECONDS
+        connect_postgres, url, application=f"{application}, checking", patience=SHORT_PATIENCE_SECONDS
     )
     return connection
 

@@ -6,9 +6,9 @@ so that it falls on the same lane, which keeps a connector's submissions in one 
 
 | name                           | type   | lives                | written by            | read by                  |
 |--------------------------------|--------|----------------------|-----------------------|--------------------------|
-| {lane-07}:stream               | stream | for ever             | append, retry, settle | read_slice, find_entry   |
-| {lane-07}:lease                | string | seconds              | append, retry, *_lease | append, sweep_lane      |
-| {lane-07}:backlog              | hash   | for ever             | append, retry, settle | append, retry, sweep     |
+| {lane-07}:stream               | stream | for ever             | append, settle        | read_slice, find_entry   |
+| {lane-07}:lease                | string | seconds              | append, *_lease       | append, sweep_lane       |
+| {lane-07}:backlog              | hash   | for ever             | append, settle        | append, sweep            |
 | {lane-07}:ready                | string | for ever             | load_lane             | append, sweep_lane       |
 | {lane-07}:loading              | string | 30 s                 | loading               | load_lane                |
 | {lane-07}:generations          | hash   | for ever             | load_lane, put/strike | load_lane, put/strike    |
@@ -18,6 +18,7 @@ so that it falls on the same lane, which keeps a connector's submissions in one 
 | {lane-07}:questions:<key id>   | string | until full again     | append                | append                   |
 | {lane-07}:idempotency:<c>:<h>  | string | 24 h                 | append                | append                   |
 | {lane-07}:failures             | string | 10 min               | drain                 | drain                    |
+| {lane-07}:retry                | string | seconds              | sweep_lane, drain     | *_lease                  |
 | ingest:lanes                   | string | for ever             | loading               | every process            |
 | ingest:sweeper                 | string | seconds              | sweeper               | sweeper                  |
 | rq:*                           | RQ's   | RQ's                 | RQ                    | RQ                       |
@@ -53,6 +54,7 @@ class LaneKeys:
         "number",
         "prefix",
         "ready",
+        "retry",
         "stream",
     )
 
@@ -67,6 +69,8 @@ class LaneKeys:
         self.generations = f"{self.prefix}:generations"
         self.key_ids = f"{self.prefix}:key_ids"
         self.failures = f"{self.prefix}:failures"
+        #: Says that dead letters of this lane are to be retried.
+        self.retry = f"{self.prefix}:retry"
 
     def credential(self, key_id: str) -> str:
         """Hash of one credential: digest, connector, rate, burst."""

@@ -11,7 +11,6 @@ from redis import Redis
 
 NAMES: Final = (
     "append",
-    "retry_entry",
     "read_slice",
     "settle",
     "recount_backlog",
