@@ -8,17 +8,17 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 
 | key                 | type   | lives            | written by                           | only read by                |
 |---------------------|--------|------------------|--------------------------------------|-----------------------------|
-| stream              | stream | forever          | append, retry_entry, load_lane,      | sweep_lane, release_lease,  |
-|                     |        |                  | read_slice, settle                   | recount_backlog,            |
+| stream              | stream | forever          | append, load_lane, read_slice,       | sweep_lane, release_lease,  |
+|                     |        |                  | settle                               | recount_backlog,            |
 |                     |        |                  |                                      | look_at_lane, find_entry,   |
 |                     |        |                  |                                      | count_ahead                 |
-| lease               | string | seconds          | append, retry_entry, sweep_lane,     | look_at_lane                |
+| lease               | string | seconds          | append, sweep_lane,                  | look_at_lane                |
 |                     |        |                  | acquire_lease, hand_over_lease,      |                             |
 |                     |        |                  | release_lease                        |                             |
-| backlog             | hash   | forever          | append, retry_entry, settle,         | look_at_lane                |
+| backlog             | hash   | forever          | append, settle,                      | look_at_lane                |
 |                     |        |                  | sweep_lane, recount_backlog          |                             |
-| ready               | string | forever          | load_lane, credential sync           | append, retry_entry,        |
-|                     |        |                  |                                      | sweep_lane, look_at_lane    |
+| ready               | string | forever          | load_lane, credential sync           | append, sweep_lane,         |
+|                     |        |                  |                                      | look_at_lane                |
 | loading             | string | 30 s             | credential sync, load_lane           |                             |
 | generations         | hash   | forever          | load_lane, put_credential,           |                             |
 |                     |        |                  | revoke_credential                    |                             |
@@ -30,6 +30,8 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 | questions:<key id>  | string | until full again | append                               |                             |
 | idempotency:<c>:<h> | string | 24 h             | append                               |                             |
 | failures            | string | 10 min           | drain                                | sweeper                     |
+| retry               | string | seconds          | sweep_lane, drain                    | acquire_lease,              |
+|                     |        |                  |                                      | release_lease               |
 
 Keys without a lane: `ingest:lanes` (string, forever; written by credential sync, read by every process),
 `ingest:sweeper` (string, seconds; the sweeper's lease) and `rq:*`, which are RQ's own.
@@ -65,6 +67,8 @@ class LaneKeys:
         self.generations = f"{self._prefix}:generations"
         self.key_ids = f"{self._prefix}:key_ids"
         self.failures = f"{self._prefix}:failures"
+        #: Says that dead letters of this lane are to be retried.
+        self.retry = f"{self._prefix}:retry"
 
     def credential(self, key_id: str) -> str:
         """Return the hash of a credential: digest, connector, rate, burst."""

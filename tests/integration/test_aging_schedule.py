@@ -23,7 +23,7 @@ from shared.redis.wakeups import queued_lanes, wake_queue
 from tests.integration.partition_tools import DAY, KEEP, NOON, names, places, put
 from workers import tasks
 from workers.__main__ import ShutdownFlag, build_worker
-from workers.drain import DrainContext
+from workers.context import DrainContext
 from workers.retention import keep_days
 from workers.schedule import AGING_TASK, Schedule, enqueue_rest, next_run
 

@@ -1,7 +1,7 @@
 """All SQL statements, in `.sql` files by subject, found by name: `sql("upsert_items")`.
 
 A query is a line `-- name: <name>`, a comment that says what it does, and one statement. Its name is unique over all
-files.
+files. What several queries share stands once, under `-- fragment: <name>`, and replaces a line `-- include: <name>`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
-_HEADER: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_HEADER: Final = re.compile(r"^-- (?:name|fragment): (\w+)$", re.MULTILINE)
+_INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 
 
 @lru_cache
 def queries() -> dict[str, bytes]:
     """Return every query by name, as bytes: psycopg's type for SQL that is not built from user input."""
-    found: dict[str, bytes] = {}
+    found: dict[str, str] = {}
     for file in resources.files(__name__).iterdir():
         if not file.name.endswith(".sql"):
             continue
@@ -25,8 +26,8 @@ def queries() -> dict[str, bytes]:
         for name, statement in zip(parts[::2], parts[1::2], strict=True):
             if name in found:
                 raise ValueError(f"The query {name} exists twice; the second one is in {file.name}.")
-            found[name] = statement.strip().rstrip(";").encode()
-    return found
+            found[name] = statement.strip().rstrip(";")
+    return {name: _INCLUDE.sub(lambda line: found[line[1]], text).encode() for name, text in found.items()}
 
 
 def sql(name: str) -> bytes:
