@@ -30,8 +30,8 @@ class RouteCheck:
             text = value if isinstance(value, bytes) else value.encode()
             text = text.replace(b"CREDENTIAL", self.connector.credential.encode()).replace(b"WRONG", wrong.encode())
             if b"ETAG" in text:
-                told = connection.send("GET", base + CONFIG, headers=self.connector.bearer)
-                text = text.replace(b"ETAG", told.headers["etag"].encode())
+                document = connection.send("GET", base + CONFIG, headers=self.connector.bearer)
+                text = text.replace(b"ETAG", document.headers["etag"].encode())
             headers[name] = text
         path = row.path if row.path == "*" else base + row.path.replace("REQUEST_ID", self.request_id)
         return connection.send(row.method, path, body=row.body, headers=headers, declared=row.declared)
@@ -43,18 +43,20 @@ class RouteCheck:
         if row.method == "HEAD" or row.status == 304:
             assert answer.body == b""
             return
-        told = answer.document
-        request_id = told.pop(row.id_as)
+        document = answer.document
+        request_id = document.pop(row.id_as)
         assert request_id == answer.headers["x-request-id"]
         assert (request_id == self.request_id) == (row.path.startswith(STATUS) and row.status == 200)
         if row.code is not None:
-            _check_refusal(row, told)
+            _check_refusal(row, document)
             return
-        expected = {name: self.connector.id if value == "CONNECTOR_ID" else value for name, value in row.told.items()}
-        assert told.keys() == expected.keys()
+        expected = {
+            name: self.connector.id if value == "CONNECTOR_ID" else value for name, value in row.members.items()
+        }
+        assert document.keys() == expected.keys()
         for name, value in expected.items():
-            right = value in (told[name], ...) or (isinstance(value, str) and re.fullmatch(value, told[name]))
-            assert right, (name, told[name])
+            right = value in (document[name], ...) or (isinstance(value, str) and re.fullmatch(value, document[name]))
+            assert right, (name, document[name])
 
 
 def _check_headers(row: Row, answer: Answer) -> None:
@@ -74,9 +76,9 @@ def _check_headers(row: Row, answer: Answer) -> None:
         assert int(answer.headers["content-length"]) == len(answer.body)
 
 
-def _check_refusal(row: Row, told: dict[str, Any]) -> None:
-    error = told["error"]
-    assert told == {"status": "error", "error": error}
+def _check_refusal(row: Row, document: dict[str, Any]) -> None:
+    error = document["error"]
+    assert document == {"status": "error", "error": error}
     assert error["code"] == row.code
     assert error.get("path") == row.at
     assert error.keys() <= {"code", "message", "path", "limit", "observed"}

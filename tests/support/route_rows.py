@@ -60,7 +60,7 @@ class Row:
     #: Headers of the answer in addition to those of every answer, as patterns.
     answered: Mapping[str, str] = field(default_factory=dict)
     #: Members of a success in addition to `requestId`: values, patterns of strings, or … for any.
-    told: Mapping[str, Any] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=dict)
     #: The member of the body that is the request id.
     id_as: str = "requestId"
 

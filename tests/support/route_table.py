@@ -17,8 +17,8 @@ def _good() -> list[Row]:
 def _good_submissions() -> list[Row]:
     rows = []
     for path, body in SUBMISSIONS.items():
-        told = {"status": "accepted", **COUNTED[path]}
-        plain = Row("good", "POST", path, 202, body=body, told=told)
+        members = {"status": "accepted", **COUNTED[path]}
+        plain = Row("good", "POST", path, 202, body=body, members=members)
         rows += [
             plain,
             replace(plain, what="gzip", body=gzip.compress(body), headers=GZIP),
@@ -35,9 +35,17 @@ def _good_submissions() -> list[Row]:
         ]
     return [
         *rows,
-        Row("no items", "POST", "/api/ingest", 202, body=batch(), told={"status": "accepted", "itemsReceived": 0}),
-        Row("no body", "POST", "/api/ingest/heartbeat", 202, headers={}, told={"status": "accepted"}),
-        Row("an empty body", "POST", "/api/ingest/heartbeat", 202, declared=0, headers={}, told={"status": "accepted"}),
+        Row("no items", "POST", "/api/ingest", 202, body=batch(), members={"status": "accepted", "itemsReceived": 0}),
+        Row("no body", "POST", "/api/ingest/heartbeat", 202, headers={}, members={"status": "accepted"}),
+        Row(
+            "an empty body",
+            "POST",
+            "/api/ingest/heartbeat",
+            202,
+            declared=0,
+            headers={},
+            members={"status": "accepted"},
+        ),
     ]
 
 
@@ -50,7 +58,7 @@ def _good_configurations() -> list[Row]:
         "dataPoolAddress": r"http://127\.0\.0\.1:\d+",
     }
     tagged = {"etag": '"[0-9a-f]{32}"', "cache-control": "private, no-cache"}
-    shown = Row("good", "GET", CONFIG, 200, headers={}, answered=tagged, told=configuration)
+    shown = Row("good", "GET", CONFIG, 200, headers={}, answered=tagged, members=configuration)
     return [
         replace(shown, what="good", method="PUT", body=GOOD_CONFIGURATION, headers=JSON),
         shown,
@@ -69,7 +77,7 @@ def _good_statuses() -> list[Row]:
         STATUS,
         200,
         headers={},
-        told={
+        members={
             "status": "ok",
             "state": "applied",
             "kind": "items",
@@ -93,17 +101,17 @@ def _good_others() -> list[Row]:
         200,
         headers={},
         authorized=False,
-        told={"openapi": r"3\.1\.\d", **dict.fromkeys(("info", "servers", "paths", "components", "tags"), ...)},
+        members={"openapi": r"3\.1\.\d", **dict.fromkeys(("info", "servers", "paths", "components", "tags"), ...)},
         # OpenAPI allows additional members only if they begin with x-.
         id_as="x-request-id",
     )
     return [
-        Row("good", "GET", "/metrics", 200, headers={}, authorized=False, told={"status": "ok", "metrics": ...}),
+        Row("good", "GET", "/metrics", 200, headers={}, authorized=False, members={"status": "ok", "metrics": ...}),
         Row("HEAD", "HEAD", "/metrics", 200, headers={}, authorized=False),
         openapi,
         replace(openapi, what="HEAD", method="HEAD"),
         *(
-            Row(method, method, path, 200, headers={}, authorized=False, told={"status": "ok"})
+            Row(method, method, path, 200, headers={}, authorized=False, members={"status": "ok"})
             for path in ("/healthz", "/readyz")
             for method in ("GET", "HEAD")
         ),

@@ -135,9 +135,9 @@ def test_malformed_http_gets_a_well_formed_answer(stack: Stack, request_: bytes)
     head, answer = talk(stack.url, request_)
 
     assert head.startswith(b"HTTP/1.1 400 ")
-    told = json.loads(answer)
-    assert told["status"] == "error"
-    assert f"x-request-id: {told['requestId']}".encode() in head.lower()
+    document = json.loads(answer)
+    assert document["status"] == "error"
+    assert f"x-request-id: {document['requestId']}".encode() in head.lower()
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/datapool/healthz", "/datapool/readyz"])

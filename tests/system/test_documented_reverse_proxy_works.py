@@ -100,8 +100,8 @@ def test_each_process_serves_its_own_routes(site: Site) -> None:
 def test_data_reaches_datapool_and_is_stored(stack: Stack, connector: Connector) -> None:
     with connector.connection() as connection:
         request_id = assert_accepted(connection.post("/api/ingest", content=batch(item("agent-1", n=1)), headers=JSON))
-        told = connection.get(f"/api/requests/{request_id}", params={"wait": 30})
-        assert told.json()["state"] == "applied"
+        answer = connection.get(f"/api/requests/{request_id}", params={"wait": 30})
+        assert answer.json()["state"] == "applied"
         for path, body in {
             "/api/ingest/log": b'{"entries":[]}',
             "/api/ingest/heartbeat": b"{}",
@@ -116,10 +116,10 @@ def test_configuration_is_served_by_edge_at_the_root_and_below_the_base_url(
     site: Site, connector: Connector, base: str
 ) -> None:
     with connector.connection(site.url + base) as connection:
-        told = connection.get("/api/connector/config")
-        assert told.status_code == 200
-        assert told.json()["dataPoolAddress"] == _ADDRESS
-        assert_well_formed(told)
+        answer = connection.get("/api/connector/config")
+        assert answer.status_code == 200
+        assert answer.json()["dataPoolAddress"] == _ADDRESS
+        assert_well_formed(answer)
         configuration = json.dumps({"base": base})
         put = connection.put(
             "/api/connector/config", content=json.dumps({"configuration": configuration}), headers=JSON
@@ -170,5 +170,5 @@ def test_request_that_waits_is_not_cut_off(stack: Stack, connector: Connector) -
         request_id = connector.send(item("late"))
         wait_until("the worker is held in its transaction", stack.held_writers)
         with connector.connection() as connection:
-            told = connection.get(f"/api/requests/{request_id}", params={"wait": 1})
-    assert told.json()["state"] == "queued"
+            answer = connection.get(f"/api/requests/{request_id}", params={"wait": 1})
+    assert answer.json()["state"] == "queued"

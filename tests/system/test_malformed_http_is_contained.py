@@ -48,7 +48,7 @@ def test_endless_trailers_close_the_connection_and_fill_no_memory(stack: Stack) 
                 connection.sendall(b"x-trailer: " + b"y" * 1000 + b"\r\n")
                 sent += 1013
 
-        assert sent < 100 * MB, "the connection was closed"
+        assert sent < 100 * MB, "the connection stays open"
         assert resident_bytes(api.pid) - before < 100 * MB
 
 

@@ -49,19 +49,19 @@ def assert_status(answer: httpx.Response, request_id: str, state: str, kind: str
     assert answer.status_code == 200, answer.text
     # The id of the answer is that of the request that it reports.
     assert assert_well_formed(answer) == request_id
-    told: dict[str, Any] = answer.json()
-    assert (told["status"], told["state"], told["kind"]) == ("ok", state, kind), told
+    status: dict[str, Any] = answer.json()
+    assert (status["status"], status["state"], status["kind"]) == ("ok", state, kind), status
     counted = {"items": {"itemsReceived"}, "webhook": {"itemsReceived"}, "log": {"entriesReceived"}, "heartbeat": set()}
     ended = {"diedAt", "reason"} if state == "dead" else set()
     always = {"status", "requestId", "state", "kind", "receivedAt", "appliedAt"}
-    assert told.keys() == always | counted[kind] | ended
-    assert _MOMENT.fullmatch(told["receivedAt"])
+    assert status.keys() == always | counted[kind] | ended
+    assert _MOMENT.fullmatch(status["receivedAt"])
     if state == "applied":
-        assert _MOMENT.fullmatch(told["appliedAt"])
-        assert told["appliedAt"] >= told["receivedAt"]
+        assert _MOMENT.fullmatch(status["appliedAt"])
+        assert status["appliedAt"] >= status["receivedAt"]
     else:
-        assert told["appliedAt"] is None
-    return told
+        assert status["appliedAt"] is None
+    return status
 
 
 def test_ids_of_accepted_requests_are_distinct(workerless: Stack, crowd: list[Connector]) -> None:
@@ -137,18 +137,18 @@ def test_status_is_queued_until_the_transaction_ends_and_then_a_waiting_request_
             request_id = connector.send(item("agent-1"), item("agent-2"))
             wait_until("the worker is held in its transaction", stack.held_writers)
             began = time.monotonic()
-            told = assert_status(ask(connector, request_id, neighbour.url, wait=1), request_id, "queued")
+            status = assert_status(ask(connector, request_id, neighbour.url, wait=1), request_id, "queued")
             assert time.monotonic() - began >= 1
-            assert told["itemsReceived"] == 2
+            assert status["itemsReceived"] == 2
             waiting = other.submit(ask, connector, request_id, neighbour.url, 30)
             time.sleep(0.1)
             assert not waiting.done()
             assert stack.fields(connector, "agent-1") is None
-        told = assert_status(waiting.result(), request_id, "applied")
+        status = assert_status(waiting.result(), request_id, "applied")
 
     assert stack.fields(connector, "agent-2") == {}
-    assert told["itemsReceived"] == 2
-    received, applied = (datetime.fromisoformat(told[name]) for name in ("receivedAt", "appliedAt"))
+    assert status["itemsReceived"] == 2
+    received, applied = (datetime.fromisoformat(status[name]) for name in ("receivedAt", "appliedAt"))
     assert before <= received <= applied <= datetime.now(UTC) + timedelta(seconds=1)
     assert_status(ask(connector, request_id, stack.url, wait=30), request_id, "applied")
 
@@ -167,9 +167,9 @@ def test_every_kind_of_submission_has_a_status(
 ) -> None:
     request_id = caller.post(body, path=path).json()["requestId"]
 
-    told = assert_status(ask(caller, request_id, neighbour.url, wait=30), request_id, "applied", kind)
+    status = assert_status(ask(caller, request_id, neighbour.url, wait=30), request_id, "applied", kind)
 
-    assert {name: value for name, value in told.items() if name.endswith("Received")} == counted
+    assert {name: value for name, value in status.items() if name.endswith("Received")} == counted
     assert stack.value("SELECT kind FROM receipts WHERE connector_id = %s ORDER BY version DESC", caller.id) == kind
 
 
@@ -198,11 +198,11 @@ def test_entry_that_cannot_be_applied_is_dead_and_its_neighbours_are_applied(
         assert_status(ask(connector, unreadable, stack.url), unreadable, "queued")
         last = connector.send(item("after"))
 
-    told = assert_status(ask(connector, unreadable, neighbour.url, wait=30), unreadable, "dead")
+    status = assert_status(ask(connector, unreadable, neighbour.url, wait=30), unreadable, "dead")
 
-    assert told["reason"] == "unreadable"
-    assert told["itemsReceived"] == 3
-    assert _MOMENT.fullmatch(told["diedAt"])
+    assert status["reason"] == "unreadable"
+    assert status["itemsReceived"] == 3
+    assert _MOMENT.fullmatch(status["diedAt"])
     for request_id in (first, last):
         assert_status(ask(connector, request_id, neighbour.url, wait=30), request_id, "applied")
     rows = stack.rows("SELECT body, reason FROM dead_letters WHERE connector_id = %s", connector.id)

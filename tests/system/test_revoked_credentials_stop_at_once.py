@@ -72,12 +72,12 @@ def test_no_request_passes_after_the_command_that_revokes_its_credential(
         load.wait_for_answers(begun_after=0)
         assert load.statuses(begun_after=0) == {202}
 
-        told = stack.ingestctl(*change.split(), str(connector.id))
+        changed = stack.ingestctl(*change.split(), str(connector.id))
         returned = time.monotonic()
 
         if change == "credential rotate":
             for url in urls:
-                Connector(connector.id, told["credential"], url).send(item("agent-2"))
+                Connector(connector.id, changed["credential"], url).send(item("agent-2"))
         load.wait_for_answers(begun_after=returned)
         assert load.statuses(begun_after=0) == {202, 401}
         assert load.statuses(begun_after=returned) == {401}

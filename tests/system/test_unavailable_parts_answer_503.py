@@ -45,9 +45,9 @@ def test_lost_engine_is_503_on_every_route_that_needs_it(workerless: Stack) -> N
             assert connection.get(f"/api/requests/{applied}").json()["state"] == "applied"
 
             postgres.close()
-            told = connection.post("/api/ingest", content=GOOD_ITEMS, headers=JSON)
-            assert told.status_code == 202
-            assert connection.get(f"/api/requests/{told.json()['requestId']}").json()["state"] == "queued"
+            answer = connection.post("/api/ingest", content=GOOD_ITEMS, headers=JSON)
+            assert answer.status_code == 202
+            assert connection.get(f"/api/requests/{answer.json()['requestId']}").json()["state"] == "queued"
             check = RouteCheck(connector, connector, applied)
             asking = [("PUT", CONFIG, GOOD_CONFIGURATION), *ASKING]
             refuse_each(check, api.url, asking, "database_unavailable")
@@ -71,9 +71,9 @@ def test_body_that_stops_arriving_is_408_and_one_that_breaks_off_is_logged(stack
             assert head.startswith(b"HTTP/1.1 408 "), head
             assert b"\r\nconnection: close" in head.lower()
             assert b"\r\nratelimit-limit: " in head.lower()
-            told = json.loads(body)
-            assert told["error"]["code"] == "body_timeout"
-            assert f"x-request-id: {told['requestId']}".encode() in head.lower()
+            document = json.loads(body)
+            assert document["error"]["code"] == "body_timeout"
+            assert f"x-request-id: {document['requestId']}".encode() in head.lower()
         wait_until("the body that broke off is logged", lambda: '"code":"incomplete_body"' in api.printed)
     assert stack.waiting() == 0
 
