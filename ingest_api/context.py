@@ -75,7 +75,7 @@ class RequestContext:
         self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None, *, id_as: str = "requestId"
     ) -> None:
         """Send a JSON answer; sets the request's id in `payload`."""
-        payload[id_as] = self._own_request_id()
+        self.request_id = payload[id_as] = self.request_id or unaccepted_request_id()
         await self._send(status, b"application/json", orjson.dumps(payload), headers)
 
     async def answer_text(self, body: bytes, content_type: str) -> None:
@@ -91,15 +91,12 @@ class RequestContext:
         self.code = error.code.text
         await self.answer(error.code.value.status, error.payload(), _error_headers(error))
 
-    def _own_request_id(self) -> str:
-        self.request_id = self.request_id or unaccepted_request_id()
-        return self.request_id
-
     async def _send(
         self, status: int, content_type: bytes | None, body: bytes, headers: dict[str, str] | None = None
     ) -> None:
         self.status = status
-        raw = [(b"x-request-id", self._own_request_id().encode())]
+        self.request_id = self.request_id or unaccepted_request_id()
+        raw = [(b"x-request-id", self.request_id.encode())]
         if content_type is not None:
             raw += ((b"content-type", content_type), (b"content-length", b"%d" % len(body)))
         if self.rate_limit is not None:
