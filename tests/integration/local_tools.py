@@ -141,9 +141,10 @@ def make_run(folder: Path, port: int, worker: str = "worker", **environ: str) ->
         if run.process.poll() is None:
             run.process.kill()
             run.process.wait()
-    assert eventually(lambda: not any(map(runs, run.pids())))
-    assert eventually(lambda: not is_locked(folder / "postgres" / "lock"))
-    assert eventually(lambda: not is_locked(folder / "valkey" / "lock"))
+        # Also after a failure: engines that are still shutting down would race with the removal of the folder.
+        ended = eventually(lambda: not any(map(runs, run.pids())))
+        unlocked = eventually(lambda: not any(is_locked(folder / name / "lock") for name in ("postgres", "valkey")))
+    assert (ended, unlocked) == (True, True)
 
 
 def assert_refused(folder: Path, port: int, sentence: str, **environ: str) -> None:
