@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from ingest_api import kinds
 from ingest_api.append import Appender
 from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
@@ -24,6 +23,7 @@ from ingest_api.request_status import RequestStatus
 from ingest_api.routing import Routing
 from ingest_api.submissions import SubmissionEndpoint, Submissions
 from ingest_api.waker import Waker
+from shared.kinds import KINDS
 from shared.postgres.connections import postgres_pool
 from shared.process.log import stop_gathering_lines
 from shared.process.settings import Settings
@@ -49,10 +49,7 @@ def create_app(settings: Settings) -> ASGIApp:
     if "data" in settings.surfaces:
         submissions = Submissions(authenticator, bodies)
         routes += [
-            Route("/api/ingest", SubmissionEndpoint(submissions, kinds.items), methods=["POST"]),
-            Route("/api/ingest/log", SubmissionEndpoint(submissions, kinds.log), methods=["POST"]),
-            Route("/api/ingest/heartbeat", SubmissionEndpoint(submissions, kinds.heartbeat), methods=["POST"]),
-            Route("/api/webhook/{stream:path}", SubmissionEndpoint(submissions, kinds.webhook), methods=["POST"]),
+            *(Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values()),
             Route("/api/requests/{request_id}", RequestStatus(authenticator, status_redis, postgres), methods=["GET"]),
         ]
     if "management" in settings.surfaces:

@@ -18,7 +18,7 @@ from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.http.body import BodyReader, require_json, run_validation
-from ingest_api.validation.fast import validate_configuration
+from ingest_api.validation import read_configuration
 from shared.postgres.queries import sql
 
 _NO_CONFIGURATION: Final = "{}"
@@ -53,7 +53,7 @@ class Configurations:
         with self._bodies.reserve() as reservation:
             require_json(context)
             body = await self._bodies.read(context, receive, reservation)
-            configuration = await run_validation(body, validate_configuration)
+            configuration = await run_validation(body, read_configuration)
         await self._execute("publish_configuration", connector_id=connector_id, configuration=configuration)
 
     async def _show(self, connector_id: int, context: RequestContext) -> None:

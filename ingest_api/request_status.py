@@ -22,7 +22,8 @@ from starlette.types import Receive, Scope, Send
 from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError, ErrorCode
-from shared.entry import COUNTED, decode_meta
+from shared.entry import decode_meta
+from shared.kinds import COUNTED
 from shared.postgres.queries import sql
 from shared.redis import scripts
 from shared.redis.names import lane_keys

@@ -6,36 +6,28 @@ drain takes it from there (`workers/drain.py`). A refused submission costs a tok
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.append_script import Submission
 from ingest_api.authentication import Authenticator, read_credential
-from ingest_api.context import RequestContext
+from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError
 from ingest_api.http.body import BodyReader, require_json, run_validation
 from ingest_api.idempotency import idempotency_of, read_idempotency_key
+from ingest_api.validation import validate
+from shared.entry import Meta, encode_meta
+from shared.kinds import KINDS
+from shared.kinds.shapes import Kind, OneItem
 from shared.request_id import request_id_of_entry
 
 #: Lowest HTTP status of errors that the client did not cause; these cost no token.
 _SERVER_ERRORS: Final = 500
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
-
-
-@dataclass(frozen=True, slots=True)
-class SubmissionKind:
-    """What differs between the routes that submit."""
-
-    meta: bytes
-    #: Name of the count in the 202; None if nothing is counted.
-    counted: str | None
-    #: Returns the number of elements in a body, or raises ApiError.
-    validate: Callable[[bytes], int | None]
-    #: Whether a request may come without a body and `Content-Type`.
-    body_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +37,7 @@ class Submissions:
     authenticator: Authenticator
     bodies: BodyReader
 
-    async def submit(self, kind: SubmissionKind, context: RequestContext, receive: Receive) -> None:
+    async def submit(self, kind: Kind, meta: Meta, context: RequestContext, receive: Receive) -> None:
         """Answer one submission. Raises ApiError if it is refused."""
         credential = read_credential(context)
         connector_id = await self.authenticator.identify(context, credential)
@@ -54,21 +46,21 @@ class Submissions:
                 require_json(context, body_optional=kind.body_optional)
                 key = read_idempotency_key(context)
                 body = await self.bodies.read(context, receive, reservation)
-                context.count = await run_validation(body, kind.validate)
+                count = await run_validation(body, partial(validate, kind, meta))
             except ApiError as error:
                 if error.code.value.status < _SERVER_ERRORS:
                     await self.authenticator.charge(context, credential)
                 raise
-            lane = self.authenticator.lane_of(credential)
+            lane, encoded = self.authenticator.lane_of(credential), encode_meta(meta)
             idempotency = None
             if key is not None:
-                idempotency = idempotency_of(key, connector_id=connector_id, lane=lane, meta=kind.meta, body=body)
-            submission = Submission(kind.meta, context.count or 0, body, idempotency)
+                idempotency = idempotency_of(key, connector_id=connector_id, lane=lane, meta=encoded, body=body)
+            submission = Submission(encoded, count, body, idempotency)
             result = await self.authenticator.append(context, credential, lane, submission)
         context.request_id = request_id_of_entry(lane, result.entry_id)
         payload: dict[str, Any] = {"status": "accepted", "requestId": context.request_id}
         if kind.counted:
-            payload[kind.counted] = context.count
+            payload[kind.counted] = context.count = count
         await context.answer(202, payload, _REPLAYED if result.status == "replayed" else None)
 
 
@@ -77,9 +69,19 @@ class SubmissionEndpoint:
     """Serves one kind as plain ASGI: Starlette's request and response objects cost more than all other steps."""
 
     submissions: Submissions
-    #: Returns the kind, given the request's path and query.
-    kind_of: Callable[[Scope], SubmissionKind]
+    kind: Kind
 
     def __call__(self, scope: Scope, receive: Receive, _send: Send) -> Awaitable[None]:
-        """Serve one request; `ErrorMiddleware` answers what is raised."""
-        return self.submissions.submit(self.kind_of(scope), scope["context"], receive)
+        """Serve one request; `ErrorMiddleware` answers the errors."""
+        return self.submissions.submit(self.kind, _meta_of(self.kind, scope), scope["context"], receive)
+
+
+#: Meta of the kinds whose URL says nothing.
+_META: Final = {name: Meta(name) for name in KINDS}
+
+
+def _meta_of(kind: Kind, scope: Scope) -> Meta:
+    """Return what the worker must know to read the body: for a webhook, what its URL says."""
+    if isinstance(kind.body, OneItem):
+        return Meta(kind.name, scope["path_params"]["stream"], query_parameter(scope, "idField", "id"))
+    return _META[kind.name]

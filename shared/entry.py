@@ -1,35 +1,31 @@
-"""The wire format between the two sides: an entry of a lane's stream, and the shapes of the bodies in it.
+"""The wire format between the two sides: an entry of a lane's stream.
 
 An entry holds the body's own bytes, as validated by the API and never rewritten. `Entry` is the only place that names
-a stream field. The body shapes here are for reading what was already validated, so they are as lax and as fast as can
-be: field values stay the JSON text that came.
+a stream field.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-Kind = Literal["items", "log", "heartbeat", "webhook"]
+from shared.kinds import KINDS
 
-#: What the count of a kind is called in answers; a heartbeat counts nothing.
-COUNTED: Final[dict[str, str]] = {"items": "itemsReceived", "log": "entriesReceived", "webhook": "itemsReceived"}
-
-#: What an entry takes in Redis beside its body, roughly: id, field names, meta, listpack and index overhead.
+#: Kind of an entry that no process of ours has written: it can only be dead-lettered.
+UNREADABLE: Final = "unreadable"
+#: Bytes that an entry takes in Redis beside its body, roughly: id, field names, meta, listpack and index overhead.
 _ENTRY_OVERHEAD_BYTES: Final = 256
-
-EMPTY_OBJECT: Final = msgspec.Raw(b"{}")
 
 
 class Meta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """How an entry's body is to be read."""
+    """How to read an entry's body."""
 
-    #: Which route took it. An entry that no process of ours has written is unreadable: it can only be put aside.
-    kind: Kind | Literal["unreadable"]
-    #: Of a webhook: the stream of its path, and the member that holds the item's id.
+    #: The name of a kind in `shared.kinds`, or UNREADABLE.
+    kind: str
+    #: Of a webhook: the stream in its path, and the member that holds the item's id.
     stream: str = ""
     id_field: str = ""
 
@@ -42,7 +38,7 @@ class Entry:
     entry_id: str
     connector_id: int
     meta: Meta
-    #: What its sender was told that was received: items or entries.
+    #: Count reported to the client in the 202: items or entries.
     count: int
     #: The request's body, decompressed.
     body: bytes
@@ -57,67 +53,36 @@ class Entry:
 
     @classmethod
     def decode(cls, entry_id: bytes, fields: list[bytes]) -> Entry:
-        """From what the stream holds: the fields that the append script wrote.
+        """Return an entry from the fields that the append script wrote.
 
-        An entry that somebody put there by hand, with other fields, comes whole as an unreadable body: it must not stop
-        its lane.
+        An entry with other fields, which an operator may have added by hand, becomes an unreadable one with all of
+        them as its body: it must not stop its lane.
         """
         try:
             return cls._of_fields(entry_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True)))
         except (KeyError, ValueError, msgspec.DecodeError):
-            return cls(entry_id.decode(), 0, Meta("unreadable"), 0, b"\n".join(fields))
+            return cls(entry_id.decode(), 0, Meta(UNREADABLE), 0, b"\n".join(fields))
 
     @classmethod
     def _of_fields(cls, entry_id: str, values: dict[bytes, bytes]) -> Entry:
         connector_id, count = int(values[b"c"]), int(values[b"n"])
-        if not (0 < connector_id < 1 << 63 and 0 <= count < 1 << 31):
+        meta = decode_meta(values[b"m"])
+        if not (0 < connector_id < 1 << 63 and 0 <= count < 1 << 31 and meta.kind in KINDS):
             raise ValueError("no process of ours has written this")
-        return cls(entry_id, connector_id, decode_meta(values[b"m"]), count, values[b"b"], b"o" in values)
+        return cls(entry_id, connector_id, meta, count, values[b"b"], b"o" in values)
 
 
 def backlog_cost(body: bytes) -> int:
-    """Bytes that an entry with this body counts in the backlog, when it is appended and when it is settled."""
+    """Return the bytes that an entry with this body counts in the backlog, when appended and when settled."""
     return len(body) + _ENTRY_OVERHEAD_BYTES
 
 
 def encode_meta(meta: Meta) -> bytes:
-    """Meta as the stream holds it."""
+    """Return meta as the stream holds it."""
     return msgspec.json.encode(meta)
 
 
 @lru_cache(maxsize=1024)
 def decode_meta(data: bytes) -> Meta:
-    """Meta from what the stream holds."""
+    """Return meta from what the stream holds."""
     return msgspec.json.decode(data, type=Meta)
-
-
-class Item(msgspec.Struct, gc=False):
-    """One item of a batch. `fields` and `tags` are the JSON text that came."""
-
-    id: str
-    name: str | None = None
-    fields: msgspec.Raw = EMPTY_OBJECT
-    tags: msgspec.Raw = EMPTY_OBJECT
-
-
-class ItemsBody(msgspec.Struct, gc=False):
-    """The body of POST /api/ingest."""
-
-    stream: str
-    items: list[Item]
-
-
-class LogEntry(msgspec.Struct, gc=False):
-    """One log entry. `context` is the JSON text that came."""
-
-    level: str
-    message: str
-    #: RFC 3339; none: the time of receipt.
-    timestamp: str | None = None
-    context: msgspec.Raw = EMPTY_OBJECT
-
-
-class LogBody(msgspec.Struct, gc=False):
-    """The body of POST /api/ingest/log."""
-
-    entries: list[LogEntry]

@@ -14,6 +14,8 @@ MAX_VALUE_BYTES: Final = 5 * MB
 MAX_ITEM_BYTES: Final = 10 * MB
 MAX_FIELDS: Final = 200
 MAX_TAGS: Final = 200
+#: Members of a log entry's `context`.
+MAX_CONTEXT_MEMBERS: Final = 200
 MAX_ID_BYTES: Final = 512
 #: An item's display name.
 MAX_NAME_BYTES: Final = 1024
@@ -22,14 +24,11 @@ MAX_KEY_BYTES: Final = 256
 #: A connector's configuration.
 MAX_CONFIGURATION_BYTES: Final = MB
 MAX_STREAM_CHARACTERS: Final = 128
-#: Digits of a number written out in plain decimal form: far inside what Postgres' numeric holds.
+#: Digits of a number in plain decimal form; far inside what Postgres' numeric holds.
 MAX_NUMBER_DIGITS: Final = 1000
-#: Digits of all numbers of a `context`, written out likewise: `1e999` is five bytes here and a thousand in every text
-#: of it, and Postgres writes no text over 1 GB. Less than 1 MB of source text can't come to so many.
-MAX_CONTEXT_DIGITS: Final = 100 * MB
 #: Levels of objects and arrays in a body.
 MAX_NESTING: Final = 100
 
-#: Token bucket of a new connector: tokens a second, and how many at once.
+#: Token bucket of a new connector: tokens a second, and its capacity.
 DEFAULT_RATE: Final = 100.0
 DEFAULT_BURST: Final = 200

@@ -1,10 +1,10 @@
-"""The levels a log entry may have, and the ones that are stored: two spellings of a level are one level."""
+"""The levels of a log entry: what connectors may send, and what is stored for it."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: What connectors send, in lower case, and what is stored for it.
+#: By the level that was sent, in lower case: the level that is stored.
 STORED_LEVELS: Final = {
     "trace": "trace",
     "debug": "debug",
@@ -18,5 +18,5 @@ STORED_LEVELS: Final = {
 
 
 def stored_level(level: str) -> str | None:
-    """The level to store for one that was sent in any case; None where it is unknown."""
+    """Return the level to store for one that was sent in any case, or None if it is unknown."""
     return STORED_LEVELS.get(level.lower())

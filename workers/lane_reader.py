@@ -17,10 +17,11 @@ from redis.exceptions import RedisError, ResponseError
 from shared.credentials.sync import forget_ready, load_lanes
 from shared.entry import Entry
 from shared.redis.names import CONSUMER, GROUP, lane_keys
+from workers.columns import PartColumns, columns_of
 from workers.context import DrainContext
-from workers.fold import Slice, UnreadableEntryError, version_of
+from workers.decoding import UnreadableEntryError
+from workers.fold import Slice, version_of
 from workers.turn import Turn
-from workers.write import PartColumns, columns_of
 
 log = structlog.get_logger()
 

@@ -18,7 +18,8 @@ from shared.postgres.connections import is_transient
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.wakeups import forget_failed_drains
 from workers.context import DrainContext
-from workers.fold import Slice, UnreadableEntryError, version_of
+from workers.decoding import UnreadableEntryError
+from workers.fold import Slice, version_of
 from workers.lane_reader import Work
 from workers.stalled_connection import closed_if_stalled
 from workers.write import (

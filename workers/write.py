@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg.abc import PQGen
@@ -22,9 +22,9 @@ from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.request_id import position_of_version
 from workers import binary_arrays
-from workers.binary_arrays import bigint, bigint_array, jsonb_array, text, text_array
+from workers.columns import Columns, PartColumns, columns_of
 from workers.fingerprint import fingerprint
-from workers.fold import LogRow, Part, Slice, Versioned, version_of
+from workers.fold import Slice, version_of
 
 #: Step in which a connector's last sign of life is written.
 LIVENESS_STEP: Final = "5 seconds"
@@ -37,9 +37,6 @@ _ROWS_IN_THAT_TIME: Final = 200_000
 _ANSWER_SECONDS: Final = 5
 _FIRST_WITH_TRANSACTION_TIMEOUT: Final = 170_000
 
-#: Parameters of a statement over one part: of items, or of log entries.
-Columns = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
@@ -51,16 +48,6 @@ class Watermarks:
     def values(self, lane: int) -> dict[str, int]:
         """Return the parameters of `claim_lane` and `move_watermarks`."""
         return {"lane": lane, "applied": self.applied, "dead": self.dead}
-
-
-@dataclass(frozen=True, slots=True)
-class PartColumns:
-    """A part, packed for the wire: as far as a slice is prepared before its turn to be written has come."""
-
-    items: Columns | None
-    logs: Columns | None
-    #: Different items.
-    rows: int
 
 
 def prepare(connection: Connection) -> Connection:
@@ -86,12 +73,6 @@ def settle_applied(connection: Connection, lane: int, entries: Sequence[Entry]) 
         "versions": [version_of(lane, entry) for entry in entries],
     }
     return {row["version"] for row in connection.execute(sql("settle_applied"), values).fetchall()}
-
-
-def columns_of(part: Part) -> PartColumns:
-    """Packs a part."""
-    rows = sum(map(len, part.items.values()))
-    return PartColumns(_item_columns(part) if rows else None, _log_columns(part.logs) if part.logs else None, rows)
 
 
 @contextlib.contextmanager
@@ -186,8 +167,8 @@ def write_slice(
                 values = {**part.items, "dead_version": watermarks.dead, "look_first": look_first}
                 upserts.append(connection.execute(sql("upsert_items"), values))
                 late_parts += [part.items] if late else []
-            if part.logs:
-                connection.execute(sql("insert_logs"), part.logs)
+            for query, columns in part.inserts:
+                connection.execute(sql(query), columns)
         connection.execute(sql("insert_receipts"), _receipt_columns(result))
         if late:
             for columns in late_parts:
@@ -234,42 +215,6 @@ def write_dead_letter(
         connection.execute(sql("insert_dead_letter"), values)
         connection.execute(sql("move_watermarks"), after.values(lane))
     return after
-
-
-def _item_columns(part: Part) -> Columns:
-    """Sorted by key, so that two drains can't deadlock, and neighbours are written one after the other."""
-    connectors: list[bytes] = []
-    streams: list[bytes] = []
-    ids: list[str] = []
-    rows: list[Versioned] = []
-    for connector_id, stream in sorted(part.items):
-        group = part.items[connector_id, stream]
-        in_order = sorted(group)
-        connectors += [bigint(connector_id)] * len(group)
-        streams += [text(stream)] * len(group)
-        ids += in_order
-        rows += [group[item_id] for item_id in in_order]
-    return {
-        "connector_ids": bigint_array(connectors),
-        "streams": text_array(streams),
-        "ids": text_array([text(item_id) for item_id in ids]),
-        "names": text_array([text(item.name) for _, item in rows]),
-        "fields": jsonb_array([item.fields for _, item in rows]),
-        "tags": jsonb_array([item.tags for _, item in rows]),
-        "versions": bigint_array([bigint(version) for version, _ in rows]),
-    }
-
-
-def _log_columns(logs: list[LogRow]) -> Columns:
-    return {
-        "connector_ids": bigint_array([bigint(row.connector_id) for row in logs]),
-        "versions": bigint_array([bigint(row.version) for row in logs]),
-        "indexes": bigint_array([bigint(row.index) for row in logs]),
-        "levels": text_array([text(row.level) for row in logs]),
-        "messages": text_array([text(row.message) for row in logs]),
-        "timestamps": text_array([text(row.timestamp) for row in logs]),
-        "contexts": jsonb_array([row.context for row in logs]),
-    }
 
 
 def _receipt_columns(result: Slice) -> Columns:

@@ -1,31 +1,24 @@
-r"""The shapes of bodies as JSON Schema: read from what judges them, wherever that can be read.
-
-Batches are described by the very types that `validation` decodes into, so a new property or another limit is a new
-document. What their decode leaves to the exact walk is added here for every string alike: no U+0000, and a size where
-the type has none.
+r"""JSON Schemas of request bodies, from the declarations of their kinds.
 
 Our sizes are bytes of UTF-8, and JSON Schema counts characters. `maxLength` is the size in bytes all the same: what
-breaks it is refused for sure, what keeps it passes for sure in ASCII, and the same number in `x-max-bytes` tells what
-is meant. The rules that JSON Schema has no word for (digits of a number, depth, bytes of an item or body together, JSON
-within a string) are told in descriptions, with their number in an `x-` member.
+breaks it is refused for sure, what keeps it passes for sure in ASCII, and the same number in `x-max-bytes` says what
+is meant. Rules that JSON Schema can't express (digits of a number, depth, bytes of an item or body together, JSON
+within a string) are in descriptions, with their number in an `x-` member.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import msgspec
-
-from ingest_api.validation.fast import ENTRIES, ITEMS, Timestamp
 from ingest_api.validation.timestamps import FORM
+from shared.kinds import KINDS
+from shared.kinds.items import FIELDS, ID, NAME
+from shared.kinds.shapes import Choice, Elements, Name, Primitives, Property, Shape, Text, Timestamp
 from shared.limits import (
     MAX_CONFIGURATION_BYTES,
-    MAX_FIELDS,
-    MAX_ID_BYTES,
-    MAX_ITEM_BYTES,
     MAX_KEY_BYTES,
-    MAX_NAME_BYTES,
     MAX_NESTING,
     MAX_NUMBER_DIGITS,
     MAX_VALUE_BYTES,
@@ -36,36 +29,17 @@ Schema = dict[str, Any]
 _PLACE: Final = "#/components/schemas/"
 _NO_NUL: Final = r"^[^\u0000]*$"
 
-#: What the types don't say of themselves, by component and property.
-_MEANINGS: Final = {
-    "ItemBatch": "A batch of items. It is taken whole or not at all.",
-    "ItemBatch.stream": "What the items are of. With the connector and the item's id, it names an item.",
-    "ItemBatch.items": "May be empty. Of an id that comes twice, the last item counts.",
-    "Item": "The new state of an item: it replaces the whole former one, name, fields and tags.",
-    "Item.id": "Stable name of the item within its stream.",
-    "Item.name": "Label for people.",
-    "Item.fields": f"The item's state. All values together: up to {MAX_ITEM_BYTES:,} bytes, names not counted.",
-    "Item.tags": "What is for display, not state.",
-    "EntryBatch": "A batch of log entries. It is taken whole or not at all.",
-    "EntryBatch.entries": "May be empty.",
-    "Entry": "One line of the connector's log.",
-    "Entry.level": "In any case. `warning` is kept as `warn`, `critical` as `fatal`.",
-    "Entry.message": "What happened.",
-    "Entry.timestamp": "RFC 3339 with an offset; missing: the time of receipt. The instant is of the years 1 to 9999.",
-    "Entry.context": "What belongs to the message.",
-}
-_SIZED_TOGETHER: Final = {"Item.fields": MAX_ITEM_BYTES}
-
 
 def ref(name: str) -> Schema:
-    """A reference to a component."""
+    """Return a reference to a component."""
     return {"$ref": _PLACE + name}
 
 
 def bodies() -> dict[str, Schema]:
-    """What is sent, by the components' names."""
+    """Return the schemas of request bodies, by the components' names."""
+    shapes = (kind.body for kind in KINDS.values() if isinstance(kind.body, Shape))
     return {
-        **_of_types(),
+        **dict(_components(shapes)),
         "WebhookItem": _WEBHOOK_ITEM,
         "PublishedConfiguration": _PUBLISHED_CONFIGURATION,
         "AnyObject": _ANY_OBJECT,
@@ -73,83 +47,62 @@ def bodies() -> dict[str, Schema]:
     }
 
 
-def _of_types() -> dict[str, Schema]:
-    """The components that describe what `validation` decodes into."""
-    _, found = msgspec.json.schema_components(
-        [ITEMS.batch_type, ENTRIES.batch_type], schema_hook=_schema_of, ref_template=_PLACE + "{name}"
-    )
-    named = {_spoken(name): _refined(schema) for name, schema in found.items()}
-    for name, schema in named.items():
-        schema["description"] = _MEANINGS[name]
-        for member, described in schema["properties"].items():
-            place = f"{name}.{member}"
-            described["description"] = " ".join(filter(None, (_MEANINGS[place], described.get("description"))))
-            if place in _SIZED_TOGETHER:
-                described["x-max-bytes"] = _SIZED_TOGETHER[place]
-    return named
+def _components(shapes: Iterable[Shape]) -> Iterator[tuple[str, Schema]]:
+    for shape in shapes:
+        yield shape.component, _object(shape)
+        yield from _components(one.shape for one in shape.properties.values() if isinstance(one, Elements))
 
 
-def _spoken(name: str) -> str:
-    """`Item` of `_Item_typing.Annotated_…`: the parameters of a generic type are part of its name."""
-    return re.sub(r"_.*", "", name.removeprefix(_PLACE).lstrip("_"))
+def _object(shape: Shape) -> Schema:
+    return {
+        "description": shape.doc,
+        "type": "object",
+        "properties": {name: _property(one) for name, one in shape.properties.items()},
+        "required": [name for name, one in shape.properties.items() if one.required],
+        "additionalProperties": False,
+    }
 
 
-def _schema_of(kind: type) -> Schema:
-    if kind is Timestamp:
-        return {"type": "string", "format": "date-time", "pattern": f"^(?!0000)(?:{FORM.pattern})$"}
-    raise NotImplementedError(kind)
+def _property(one: Property) -> Schema:
+    schema = _rules(one)
+    schema["description"] = " ".join(filter(None, (one.doc, schema.get("description"))))
+    return schema
 
 
-def _refined(schema: Schema) -> Schema:
-    """A schema of msgspec's with what the exact walk judges besides, and without Python's spelling."""
-    if "$ref" in schema:
-        return ref(_spoken(schema["$ref"]))
-    if "anyOf" in schema:
-        schema = _merged(schema)
-    refined = {name: _refined(part) if isinstance(part, dict) else part for name, part in schema.items()}
-    refined.pop("title", None)
-    if refined.get("default", ...) is None:
-        # "Missing" needs no default, and openapi-typescript makes a property with a default a required one.
-        del refined["default"]
-    if "properties" in schema:
-        refined["properties"] = {name: _refined(part) for name, part in schema["properties"].items()}
-    if "propertyNames" in schema:
-        refined["propertyNames"] = text(schema["propertyNames"]["maxLength"], schema["propertyNames"]["minLength"])
-    if "pattern" in schema:
-        refined["pattern"] = _portable(schema["pattern"])
-    elif "string" in _types(schema):
-        refined |= text(schema.get("maxLength", MAX_VALUE_BYTES), schema.get("minLength"), type_=schema["type"])
-        if "number" in _types(schema):
-            refined |= _NUMBERS
-    return refined
+def _rules(one: Property) -> Schema:
+    match one:
+        case Text():
+            return text(one.max_bytes, one.min_bytes or None, ["string", "null"] if one.null else "string")
+        case Name():
+            return {"type": "string", "pattern": f"^{one.characters}{{1,{one.max_characters}}}$"}
+        case Choice():
+            return {"type": "string", "pattern": f"^(?:{'|'.join(map(_in_any_case, one.stored))})$"}
+        case Timestamp():
+            return {"type": "string", "format": "date-time", "pattern": f"^(?!0000)(?:{FORM.pattern})$"}
+        case Primitives():
+            return _primitives(one)
+        case Elements():
+            return {"type": "array", "items": ref(one.shape.component)}
+    raise AssertionError(f"no rule for {one}")
 
 
-def _merged(schema: Schema) -> Schema:
-    """One schema of alternatives that differ in type: each type's rules concern that type alone."""
-    alternatives = schema["anyOf"]
-    merged = {name: value for one in alternatives for name, value in one.items()}
-    types = [one["type"] for one in alternatives]
-    merged["type"] = [one for one in types if one != "integer" or "number" not in types]
-    return {name: value for name, value in schema.items() if name != "anyOf"} | merged
+def _primitives(one: Primitives) -> Schema:
+    return {
+        "type": "object",
+        "maxProperties": one.max_members,
+        "propertyNames": text(MAX_KEY_BYTES, 1),
+        "additionalProperties": {**text(MAX_VALUE_BYTES, type_=["string", "number", "boolean", "null"]), **_NUMBERS},
+        **({} if one.max_bytes is None else {"x-max-bytes": one.max_bytes}),
+    }
 
 
-def _types(schema: Schema) -> list[str]:
-    types = schema.get("type", [])
-    return [types] if isinstance(types, str) else types
-
-
-def _portable(pattern: str) -> str:
-    r"""A pattern in the dialect of JSON Schema, which has neither `\Z` nor a part that ignores case."""
-    spelled = re.sub(r"\(\?ai:([^)]*)\)", lambda part: f"(?:{_in_any_case(part[1])})", pattern)
-    return spelled.replace(r"\Z", "$")
-
-
-def _in_any_case(words: str) -> str:
-    return re.sub(r"[a-z]", lambda letter: f"[{letter[0].upper()}{letter[0]}]", words)
+def _in_any_case(word: str) -> str:
+    """Return a pattern: JSON Schema has no way to ignore case."""
+    return re.sub(r"[a-z]", lambda letter: f"[{letter[0].upper()}{letter[0]}]", word)
 
 
 def text(most_bytes: int, least: int | None = None, type_: str | list[str] = "string") -> Schema:
-    """A string without U+0000, of up to so many bytes."""
+    """Return the schema of a string without U+0000, of up to so many bytes."""
     at_least = {} if least is None else {"minLength": least}
     return {
         "type": type_,
@@ -168,10 +121,8 @@ _NUMBERS: Final[Schema] = {
 }
 _ANY_VALUE: Final[Schema] = {
     # No type and no rule beside: generators of clients make "any value" of this, and fail at a recursive type.
-    "description": f"Any JSON without U+0000. Nesting: up to {MAX_NESTING} levels in all. Numbers: up to "
-    f"{MAX_NUMBER_DIGITS:,} digits in plain decimal form.",
+    "description": f"Any JSON. Nesting: up to {MAX_NESTING} levels in all.",
     "x-max-nesting": MAX_NESTING,
-    "x-max-digits": MAX_NUMBER_DIGITS,
 }
 _ANY_OBJECT: Final[Schema] = {
     "description": "A JSON object without U+0000.",
@@ -182,14 +133,14 @@ _ANY_OBJECT: Final[Schema] = {
 _WEBHOOK_ITEM: Final[Schema] = {
     "description": "One item, of which each member is a field: a primitive as it is, an object or array as a string of "
     "its exact source text. The member that `idField` names (`id`) must be there: a string, number or boolean of 1 to "
-    f"{MAX_ID_BYTES} bytes. A string `name` is the item's name: up to {MAX_NAME_BYTES:,} bytes. All values "
-    f"together: up to {MAX_ITEM_BYTES:,} bytes.",
+    f"{ID.max_bytes} bytes. A string `name` is the item's name: up to {NAME.max_bytes:,} bytes. All values "
+    f"together: up to {FIELDS.max_bytes:,} bytes. Strings and numbers within nested values may be any.",
     "type": "object",
     "minProperties": 1,
-    "maxProperties": MAX_FIELDS,
+    "maxProperties": FIELDS.max_members,
     "propertyNames": text(MAX_KEY_BYTES, 1),
     "additionalProperties": {"maxLength": MAX_VALUE_BYTES, "x-max-bytes": MAX_VALUE_BYTES},
-    "x-max-bytes": MAX_ITEM_BYTES,
+    "x-max-bytes": FIELDS.max_bytes,
 }
 #: A configuration: what a connector publishes, and what it gets.
 CONFIGURATION_TEXT: Final[Schema] = {

@@ -1,240 +1,227 @@
-r"""Whether a body may be accepted: the fast way to say yes, in front of the exact one that also says why not.
+r"""Whether a run of elements is sure to be right: the fast way to accept, in front of the exact one that explains.
 
-Nearly every body is right, so msgspec decodes it into the shape that it should have, in less than a microsecond an
-item, and the result is thrown away: what is kept is the body itself. A yes is said only to what `explain` passes too;
-where this can't say it, `explain` decides, which costs time but nothing else.
+Nearly every body is right, so msgspec decodes it into the types that its declaration makes, in less than a microsecond
+an element, and the result is thrown away: what is kept is the body itself. This may only accept what `exact` accepts.
 
 What a typed decode doesn't see, cheap looks at the bytes make sure of:
 
-- Long numbers: a decimal of 1,001 characters can't hide from ten neighbouring samples, one taken every 100 bytes. Where
-  samples fall in step with rows of one length, a search says whether there really is one.
-  Exponents reach `_take_number`: msgspec calls it for each literal that is not an integer, shadowed or not. That the
-  numbers of a context have too many digits together takes more text than is looked at here (`MAX_CONTEXT_DIGITS`).
-- U+0000: where the source has no `\u0000`, there is none.
-- Nested values, which `Any` lets pass, shadowed or not: the braces and brackets of the source are counted. Where
-  strings hold some too, the source is decoded once more, as primitives only.
-- Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree; elsewhere only what is
-  right at four bytes a character gets a yes. No value is longer than its source text, and source texts looked at
-  here are shorter than one value may be.
-
-A body over a quarter of a megabyte is walked by `explain`, which asks here for its elements a chunk at a time. So no
-body becomes a tree of Python objects, and a wrong item costs the exact walk of its chunk, not of the body.
+- Long numbers: a decimal of 1,001 characters can't hide from ten neighbouring samples, one taken every 100 bytes. If
+  samples fall in step with rows of one length, a search tells whether there really is one, outside of strings.
+  Exponents reach `_take_number`: msgspec calls it for each literal that is not an integer, shadowed or not.
+- U+0000: if the source has no `\u0000`, there is none.
+- Nested values, which `Any` lets pass, shadowed or not: the braces and brackets of the source are counted. If strings
+  hold some too, or members are shadowed, the source is decoded once more, as primitives only.
+- Members that a later one of the same name shadows: more than 200 members take 1,200 bytes without a closing brace.
+- Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree; elsewhere what is right at
+  four bytes a character is accepted, and only if that fails each string is measured.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Final, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from operator import attrgetter
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ingest_api.validation import exact as explain
 from ingest_api.validation.json_text import digits_in_plain_form
+from ingest_api.validation.structure import find_nul, marks
 from ingest_api.validation.timestamps import is_timestamp
-from shared.limits import (
-    MAX_FIELDS,
-    MAX_ID_BYTES,
-    MAX_KEY_BYTES,
-    MAX_NAME_BYTES,
-    MAX_NUMBER_DIGITS,
-    MAX_STREAM_CHARACTERS,
-    MAX_TAGS,
-)
-from shared.log_levels import STORED_LEVELS
+from shared.kinds.shapes import Choice, Elements, Name, Primitives, Property, Shape, Text, Timestamp
+from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
 
-#: Source text that is decoded at once, and that may be where no element ends in time: the longer the chunk, the less
-#: it costs a byte and the more memory its objects take, ten to twenty times its length at the very worst.
-_CHUNK_BYTES: Final = 262_144
-_LONGEST_CHUNK_BYTES: Final = 1_048_576
+#: Source text that is decoded at once: its objects take ten to twenty times its length at the very worst. It is also
+#: shorter than any value or item may be, so that those limits need no look.
+LONGEST_SOURCE: Final = 1_048_576
 _SAMPLED_EVERY: Final = 100
 _SAMPLED_LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (MAX_NUMBER_DIGITS // _SAMPLED_EVERY))
 #: Begins only where a run of digits does, or a body full of long numbers would be searched from each digit anew.
 _LONG_NUMBER: Final = re.compile(rb"(?<![0-9.])[0-9.]{%d}" % (MAX_NUMBER_DIGITS + 1))
-#: Where one object of an array may end and the next begin: a string may hold this too, but then the chunk up to
-#: here does not decode, since a text that does is read the same way by whoever reads on.
-_BETWEEN_OBJECTS: Final = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
-_WHITE_SPACE: Final = b" \t\r\n"
+_NOT_IN_NUMBERS: Final = bytes(set(range(256)) - set(b'".,:0123456789'))
+#: The shortest number of more digits than are taken.
+_SHORTEST_LONG_NUMBER: Final = len("1e1000")
+_SHORTEST_MEMBER: Final = len('"":1,')
 #: Bytes that a character may take in UTF-8.
 _WIDEST: Final = 4
-
-_STREAM: Final = rf"^[A-Za-z0-9._:-]{{1,{MAX_STREAM_CHARACTERS}}}\Z"
-_LEVEL: Final = rf"^(?ai:{'|'.join(STORED_LEVELS)})\Z"
-
-
-def validate_items(body: bytes) -> int:
-    """Refuses a body that is not a batch of items; the number of its items."""
-    if len(body) <= _CHUNK_BYTES and (count := ITEMS.count(body)) is not None:
-        return count
-    return explain.judge_items(body, ITEMS.leap)
-
-
-def validate_log_entries(body: bytes) -> int:
-    """Refuses a body that is not a log submission; the number of its entries."""
-    if len(body) <= _CHUNK_BYTES and (count := ENTRIES.count(body)) is not None:
-        return count
-    return explain.judge_log_entries(body, ENTRIES.leap)
-
-
-def validate_heartbeat(body: bytes) -> None:
-    """Refuses a body that is neither empty nor a JSON object."""
-    if body.strip(_WHITE_SPACE) not in (b"", b"{}"):
-        explain.judge_heartbeat(body)
-
-
-def validate_webhook(body: bytes, id_field: str) -> None:
-    """Refuses a body that is not one webhook item whose id is in the member `id_field`."""
-    # No fast way: the exact one takes as long as a decode and a look at every member would.
-    explain.judge_webhook(body, id_field)
-
-
-def validate_configuration(body: bytes) -> str:
-    """Refuses a body that does not hold a configuration; the configuration."""
-    return explain.judge_configuration(body)
-
-
-def validate_stream(stream: str) -> None:
-    """Refuses a stream's name, as given in a webhook's path."""
-    explain.judge_stream(stream, None)
-
-
+#: In place of that: the bytes of each string are counted.
+_MEASURED: Final = 0
+_NARROW: Final = (1,)
 _Primitive = str | int | float | bool | None
 
 
-class Timestamp:
-    """Stands in a decoded entry for a timestamp that was found right."""
+class FastValidator:
+    """Accepts elements of one shape, alone or within their batch."""
 
+    def __init__(self, batch: Shape) -> None:
+        name, elements = batch.elements
+        self._elements_of = attrgetter(name)
+        self._objects_in = _object_counter(elements.shape)
+        #: Members that every object may have.
+        self._members = min(
+            (one.max_members for one in elements.shape.properties.values() if isinstance(one, Primitives)), default=0
+        )
+        #: Source text in which there can't be more.
+        self._few_bytes = self._members * _SHORTEST_MEMBER
+        # By the bytes that a character may take.
+        self._batches = {width: _Decoders(partial(_struct, batch, width)) for width in (1, _WIDEST, _MEASURED)}
+        self._arrays = {width: _Decoders(partial(_type, elements, width)) for width in (1, _WIDEST, _MEASURED)}
 
-_Id = TypeVar("_Id")
-_Name = TypeVar("_Name")
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-_Element = TypeVar("_Element")
+    def count(self, body: bytes) -> int | None:
+        """Return the number of elements of a batch that is sure to be right; None of any other."""
+        return self._count(body, self._batches, around=1)
 
+    def count_elements(self, array: bytes) -> int | None:
+        """Return the number of elements of an array that is sure to be right; None of any other."""
+        return self._count(array, self._arrays, around=0)
 
-class _Item(msgspec.Struct, Generic[_Id, _Name, _Key, _Value], forbid_unknown_fields=True, gc=False):
-    id: _Id
-    name: _Name | None = None
-    fields: Annotated[dict[_Key, _Value], Meta(max_length=MAX_FIELDS)] | UnsetType = UNSET
-    tags: Annotated[dict[_Key, _Value], Meta(max_length=MAX_TAGS)] | UnsetType = UNSET
+    def _count(self, source: bytes, decoders: Mapping[int, _Decoders], around: int) -> int | None:
+        """`around`: objects around the array."""
+        escapes = b"\\" in source
+        if _holds_long_number(source) or (escapes and find_nul(source, 0, len(source)) >= 0):
+            return None
+        for width in (_WIDEST, _MEASURED) if escapes or not source.isascii() else _NARROW:
+            decoder = decoders[width]
+            try:
+                decoded = decoder.anything.decode(source)
+                elements = self._elements_of(decoded) if around else decoded
+                # As many braces and brackets as were decoded: nothing is nested or shadowed, and no string holds any.
+                if (
+                    source.count(b"}") == around + self._objects_in(elements, UNSET)
+                    and source.find(b"[", source.find(b"[") + 1) < 0
+                    and (len(source) <= self._few_bytes or not self._may_have_many_members(source))
+                ) or self._is_flat(source, decoder):
+                    return len(elements)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+        return None
 
-
-class _ItemBatch(msgspec.Struct, Generic[_Element], forbid_unknown_fields=True, gc=False):
-    stream: Annotated[str, Meta(pattern=_STREAM)]
-    elements: list[_Element] = msgspec.field(name="items")
-
-
-class _Entry(msgspec.Struct, Generic[_Key, _Value], forbid_unknown_fields=True, gc=False):
-    level: Annotated[str, Meta(pattern=_LEVEL)]
-    message: str
-    timestamp: Timestamp | UnsetType = UNSET
-    context: dict[_Key, _Value] | UnsetType = UNSET
-
-
-class _EntryBatch(msgspec.Struct, Generic[_Element], forbid_unknown_fields=True, gc=False):
-    elements: list[_Element] = msgspec.field(name="entries")
-
-
-def _item_types(width: int) -> tuple[Any, Any]:
-    """Items with any values and with primitives, where a character may take `width` bytes."""
-    identifier = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES // width)]
-    name = Annotated[str, Meta(max_length=MAX_NAME_BYTES // width)]
-    key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_BYTES // width)]
-    return _Item[identifier, name, key, Any], _Item[identifier, name, key, _Primitive]
-
-
-def _entry_types(width: int) -> tuple[Any, Any]:
-    """Log entries with any context and with primitives, where a character may take `width` bytes."""
-    key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_BYTES // width)]
-    return _Entry[key, Any], _Entry[key, _Primitive]
-
-
-def _objects_in_items(items: list[Any]) -> int:
-    unset = UNSET  # local, as this runs for each item of each batch
-    objects = len(items)
-    for item in items:
-        objects += (item.fields is not unset) + (item.tags is not unset)
-    return objects
-
-
-def _objects_in_entries(entries: list[Any]) -> int:
-    return len(entries) + sum(entry.context is not UNSET for entry in entries)
-
-
-def _take_number(literal: str) -> None:
-    if ("e" in literal or "E" in literal) and digits_in_plain_form(literal) > MAX_NUMBER_DIGITS:
-        raise ValueError("left to the exact path")
-
-
-def _may_hold_long_number(source: bytes) -> bool:
-    if len(source) <= MAX_NUMBER_DIGITS or not _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
+    def _may_have_many_members(self, source: bytes) -> bool:
+        """Whether there may be too many members between two closing braces, none of which is in a string."""
+        start, few, last = 0, self._few_bytes, len(source) - self._few_bytes
+        while start < last:
+            end = source.rfind(b"}", start, start + few)
+            if end < 0:
+                end = source.find(b"}", start)
+                if end < 0:
+                    return False  # only white space follows
+                if source.count(b":", start, end) > self._members:
+                    return True
+            start = end + 1
         return False
-    return _LONG_NUMBER.search(source) is not None
+
+    def _is_flat(self, source: bytes, decoders: _Decoders) -> bool:
+        """Whether all objects are sure to be flat and to have few members, shadowed ones and all."""
+        if b":" * (self._members + 1) in b"".join(marks(source, 0, len(source))):
+            return False
+        decoders.primitives.decode(source)
+        return True
 
 
-def _take_timestamp(kind: type, value: object) -> object:
-    if kind is Timestamp and isinstance(value, str) and is_timestamp(value):
-        return kind()
-    raise ValueError("left to the exact path")
+def _object_counter(shape: Shape) -> Callable[[list[Any], UnsetType], int]:
+    """Return a function that counts the objects that elements are made of.
+
+    Compiled, as it runs for each element of each batch: a loop over the names of properties takes three times as long.
+    """
+    names = [name for name, one in shape.properties.items() if isinstance(one, Primitives)]
+    present = " + ".join(f"(one.{name} is not unset)" for name in names) or "0"
+    loop = f"  for one in elements:\n    objects += {present}\n"
+    code = f"def count(elements, unset):\n  objects = len(elements)\n{loop}  return objects"
+    made: dict[str, Any] = {}
+    exec(code, made)  # noqa: S102 - of names that we declare
+    counter: Callable[[list[Any], UnsetType], int] = made["count"]
+    return counter
+
+
+@cache
+def fast_validator(batch: Shape) -> FastValidator:
+    """Return the validator of a batch."""
+    return FastValidator(batch)
 
 
 class _Decoders:
-    """Decoders of one source text: as it should be with any values (numbers are judged), or with primitives only."""
+    """Decoders of one source text: of any values in objects (numbers are judged), and of primitives only."""
 
-    def __init__(self, anything: Any, primitives: Any) -> None:
-        self.anything = msgspec.json.Decoder(anything, float_hook=_take_number, dec_hook=_take_timestamp)
-        self.primitives = msgspec.json.Decoder(primitives, dec_hook=_take_timestamp)
-
-
-class _Yes:
-    """Says yes to batches of one type of element, or nothing."""
-
-    def __init__(
-        self, batch: Any, types: Callable[[int], tuple[Any, Any]], objects_in: Callable[[list[Any]], int]
-    ) -> None:
-        """`types` are the element's; `objects_in` counts the objects that elements are made of."""
-        self._objects_in = objects_in
-        #: The type of a batch in which a character is a byte, for whoever describes it.
-        self.batch_type = batch[types(1)[1]]
-        array: Any = list
-        # By the bytes that a character may take.
-        self._batches = {width: _Decoders(*(batch[element] for element in types(width))) for width in (1, _WIDEST)}
-        self._arrays = {width: _Decoders(*(array[element] for element in types(width))) for width in (1, _WIDEST)}
-
-    def count(self, body: bytes) -> int | None:
-        """The number of elements of a batch that is sure to be right; None of any other."""
-        return self._count(body, self._batches, objects_around=1)
-
-    def leap(self, body: bytes, start: int, reach: int = _CHUNK_BYTES) -> tuple[int, int]:
-        """How many elements from `start` on are sure to be right, and where they end (see `explain.Leap`)."""
-        cut = _BETWEEN_OBJECTS.search(body, start + reach)
-        # Without a cut these may be the last elements, if the array is the last member.
-        end = 1 + (cut.start() if cut else body.rfind(b"}", start, max(body.rfind(b"]"), start)))
-        count = 0
-        if 0 < end - start <= _LONGEST_CHUNK_BYTES:
-            # As an array of its own: put into a batch, a chunk could close the array and open another one.
-            count = self._count(b"[%b]" % body[start:end], self._arrays, objects_around=0) or 0
-        return count, end if cut or count else len(body)
-
-    def _count(self, source: bytes, decoders: dict[int, _Decoders], objects_around: int) -> int | None:
-        escapes = b"\\" in source
-        if _may_hold_long_number(source):
-            return None
-        if escapes and b"\\u0000" in source:
-            return None
-        decoder = decoders[_WIDEST if escapes or not source.isascii() else 1]
-        try:
-            decoded = decoder.anything.decode(source)
-            elements = decoded.elements if objects_around else decoded
-            objects = objects_around + self._objects_in(elements)
-            if source.count(b"{") != objects or source.find(b"[", source.find(b"[") + 1) >= 0:
-                decoder.primitives.decode(source)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        return len(elements)
+    def __init__(self, make_type: Callable[[Any], Any]) -> None:
+        self.anything = msgspec.json.Decoder(make_type(Any), float_hook=_take_number, dec_hook=_take_string)
+        self.primitives = msgspec.json.Decoder(make_type(_Primitive), dec_hook=_take_string)
 
 
-#: What `validate_items` and `validate_log_entries` ask first.
-ITEMS: Final = _Yes(_ItemBatch, _item_types, _objects_in_items)
-ENTRIES: Final = _Yes(_EntryBatch, _entry_types, _objects_in_entries)
+class _Checked:
+    """Stands in what was decoded for a string that was found right."""
+
+    accepts: Callable[[str], object]
+    found: _Checked
+
+
+def _checked(accepts: Callable[[str], object]) -> type[_Checked]:
+    """Return the type of strings that a function accepts."""
+    kind: type[_Checked] = type("Checked", (_Checked,), {"accepts": staticmethod(accepts)})
+    kind.found = kind()
+    return kind
+
+
+def _take_string(kind: type[_Checked], value: object) -> _Checked:
+    if isinstance(value, str) and kind.accepts(value):
+        return kind.found
+    raise ValueError("left to the exact validation")
+
+
+def _take_number(literal: str) -> float:
+    """Return a float, whichever: None would pass for the null of a property."""
+    if len(literal) < _SHORTEST_LONG_NUMBER:
+        return 0.0
+    if ("e" in literal or "E" in literal) and digits_in_plain_form(literal) > MAX_NUMBER_DIGITS:
+        raise ValueError("left to the exact validation")
+    return 0.0
+
+
+def _struct(shape: Shape, width: int, value: Any) -> Any:
+    """Return the type of a shape in which a character takes up to so many bytes, and objects hold such values."""
+    fields = [(name, *_field(one, width, value)) for name, one in shape.properties.items()]
+    fields.sort(key=len)  # those without a default first
+    return msgspec.defstruct(shape.component, fields, forbid_unknown_fields=True, gc=False)
+
+
+def _field(one: Property, width: int, value: Any) -> tuple[Any, ...]:
+    kind = _type(one, width, value)
+    return (kind,) if one.required else (kind | UnsetType, UNSET)
+
+
+def _type(one: Property, width: int, value: Any) -> Any:
+    match one:
+        case Text():
+            kind = _sized(one.min_bytes, one.max_bytes, width)
+            return kind | None if one.null else kind
+        case Name():
+            return _checked(re.compile(rf"{one.characters}{{1,{one.max_characters}}}").fullmatch)
+        case Choice():
+            return _checked(lambda word: word.lower() in one.stored)
+        case Timestamp():
+            return _checked(is_timestamp)
+        case Primitives():
+            members: Any = dict
+            return Annotated[members[_sized(1, MAX_KEY_BYTES, width), value], Meta(max_length=one.max_members)]
+        case Elements():
+            elements: Any = list
+            return elements[_struct(one.shape, width, value)]
+    raise AssertionError(f"no rule for {one}")
+
+
+def _sized(least: int, most: int, width: int) -> Any:
+    """Return the type of strings of so many bytes."""
+    if width == _MEASURED:
+        return _checked(lambda text: least <= len(text.encode()) <= most)
+    if most >= LONGEST_SOURCE and not least:
+        return str
+    return Annotated[str, Meta(min_length=least, max_length=most // width)]
+
+
+def _holds_long_number(source: bytes) -> bool:
+    if len(source) <= MAX_NUMBER_DIGITS or not _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
+        return False
+    if not _LONG_NUMBER.search(source):
+        return False
+    return any(_LONG_NUMBER.search(part) for part in marks(source, 0, len(source), _NOT_IN_NUMBERS))

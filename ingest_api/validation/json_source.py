@@ -3,17 +3,15 @@
 Validation must be able to judge thirty megabytes of anything without holding a tree of it, and must see what a tree
 hides: members that a later one of the same name shadows, the spelling of numbers, the exact text of nested values. So
 a body is first proven to be JSON by a parser in C that keeps nothing (`json_text.check_text`), and then walked as
-bytes with regular expressions that rely on that proof: they find where things end, they do not check grammar.
-
-Rules that hold in any body are enforced here, because they need the text: UTF-8 and JSON (400), and 409 for U+0000 in
-a string or name, numbers beyond 1,000 digits, and nesting beyond 100 levels. What is refused is named by a path.
+bytes with regular expressions that rely on that proof: they find where things end, they do not check grammar. The
+parser finds the end of whatever is long or nested.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 
 from ingest_api.errors import ApiError, ErrorCode
@@ -24,26 +22,23 @@ from ingest_api.validation.json_text import (
     decoded_size,
     depth_refusal,
     digits_in_plain_form,
+    value_end,
 )
-from shared.limits import MAX_KEY_BYTES, MAX_NESTING, MAX_NUMBER_DIGITS
+from ingest_api.validation.structure import find_nul, is_deeper
+from shared.limits import MAX_KEY_BYTES, MAX_NESTING, MAX_NUMBER_DIGITS, MAX_VALUE_BYTES
 
-_WHITE: Final = rb"[ \t\r\n]*+"
+_WHITE: Final = re.compile(rb"[ \t\r\n]*+")
+#: A literal, or a string that is short and free of escapes.
+_SHORT: Final = re.compile(rb'"[^"\\]{0,1024}+"|[^"{\[ \t\r\n,\]}]{1,1024}+(?=[ \t\r\n,\]}]|\Z)')
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _NUMBER: Final = rb"-?[0-9][0-9.]*+(?:[eE][-+]?[0-9]++)?"
-#: A string, the opening of an object or array, or a literal.
-_VALUE: Final = rb"(?:" + _STRING + rb"|[{\[]|[^ \t\r\n,\]}]++)"
-_MEMBER: Final = re.compile(_WHITE + rb"(" + _STRING + rb")" + _WHITE + rb":" + _WHITE + rb"(" + _VALUE + rb")")
-_ELEMENT: Final = re.compile(_WHITE + rb"(?!\])(" + _VALUE + rb")")
-_SEPARATOR: Final = re.compile(_WHITE + rb"[,}\]]")
-#: What matters when a nested value is passed over: brackets and numbers, and strings, since they may hold either.
-_TOKEN: Final = re.compile(rb"([{\[])|([}\]])|(" + _NUMBER + rb")|" + _STRING)
 #: What matters to say where in a nested value something stands; the fourth is a name, its colon behind it.
-_LANDMARK: Final = re.compile(rb"([{\[])|([}\]])|(,)|(" + _STRING + rb")(?=" + _WHITE + rb":)|" + _STRING)
-#: An escaped U+0000: its backslash is not itself escaped.
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
-
-_OPENING, _CLOSING, _LITERAL = 1, 2, 3
+_LANDMARK: Final = re.compile(rb"([{\[])|([}\]])|(,)|(" + _STRING + rb")(?=[ \t\r\n]*+:)|" + _STRING)
+#: A bracket, a number, or a string, which may look like either within; the fourth begins a string that is cut off.
+_TOKEN: Final = re.compile(rb"([{\[])|([}\]])|(" + _NUMBER + rb")|" + _STRING + rb'|(")')
+_OPENING, _CLOSING = 1, 2
 _COMMA, _NAME = 3, 4
+_LITERAL, _CUT_OFF = 3, 4
 
 _KINDS: Final = {
     ord('"'): "string",
@@ -54,7 +49,9 @@ _KINDS: Final = {
     ord("n"): "null",
 }
 NESTED: Final = frozenset({"object", "array"})
-#: Tokens looked at to find that a value, which is refused anyhow, is also nested too deep: that is not worth seconds.
+#: Source text that is looked at token by token where nothing is stored: for long numbers, or for a better path.
+_TOKENIZED_BYTES: Final = 262_144
+#: Tokens looked at to find that a value, which is refused anyway, is also nested too deep.
 _TOKENS_WORTH_A_LOOK: Final = 20_000
 _SHOWN_PATH_CHARACTERS: Final = 400
 #: Bytes of a name's source text that are decoded; whatever is longer is too long however it is escaped.
@@ -64,23 +61,25 @@ _OVERLONG: Final = "(overlong)"
 
 
 class Source:
-    """A cursor over a body that is proven to be JSON. It stands on one value, from `start` to `end`.
+    """A cursor over text that is proven to be JSON. It stands on one value, from `start` to `end`.
 
-    Of an object or array, `end` is known only once one has gone through it (`members`, `elements`) or passed over it
-    (`skip`); what follows can't be reached before.
+    Of an object or array, `end` is known only after a walk through it (`members`) or over it (`skip`); what follows
+    can't be reached before.
     """
 
-    __slots__ = ("_may_hold_nul", "body", "depth", "digits", "end", "start")
+    __slots__ = ("body", "depth", "end", "start")
 
-    def __init__(self, body: bytes) -> None:
-        check_text(body)
-        self.body = body
+    def __init__(self, text: bytes, depth: int = 0) -> None:
+        self.body = text
         #: Levels of objects and arrays around the value at hand.
-        self.depth = 0
-        #: Of all numbers judged so far, in plain decimal form.
-        self.digits = 0
-        self._may_hold_nul = b"\\u0000" in body
-        self.start, self.end = _found(_ELEMENT.match(body)).span(1)
+        self.depth = depth
+        self._stand_at(0)
+
+    @classmethod
+    def parse(cls, body: bytes) -> Source:
+        """Return a cursor over a body. Raises ApiError if it is not JSON."""
+        check_text(body)
+        return cls(body)
 
     @property
     def kind(self) -> str:
@@ -93,102 +92,85 @@ class Source:
         return self.body[self.start : self.end]
 
     def members(self, path: str) -> Iterator[str]:
-        """Goes through the object at hand: each member's name, with the cursor on its value. Shadowed ones too."""
+        """Walk the object at hand: yield each member's name, with the cursor on its value. Shadowed ones too."""
         self.depth += 1
         self.end = self.start + 1
-        match = _MEMBER.match(self.body, self.end)
-        while match is not None:
-            name = self._name(*match.span(1), path)
-            self.start, self.end = match.span(2)
+        while self.body[_past_white(self.body, self.end)] != ord("}"):
+            self._stand_at(self.end)
+            name = self._name(path)
+            self._stand_at(_past_white(self.body, self.end) + 1)  # behind the colon
             yield name
-            match = _MEMBER.match(self.body, self.end) if self._pass_comma() else None
-        self._leave()
-
-    def elements(self) -> Iterator[None]:
-        """Goes through the array at hand, with the cursor on each element in turn."""
-        self.depth += 1
-        self.end = self.start + 1
-        match = _ELEMENT.match(self.body, self.end)
-        while match is not None:
-            self.start, self.end = match.span(1)
-            yield
-            match = _ELEMENT.match(self.body, self.end) if self._pass_comma() else None
-        self._leave()
-
-    def _pass_comma(self) -> bool:
-        end = _found(_SEPARATOR.match(self.body, self.end)).end()
-        if self.body[end - 1] != ord(","):
-            return False
-        self.end = end
-        return True
-
-    def _leave(self) -> None:
-        self.end = _found(_SEPARATOR.match(self.body, self.end)).end()
+            self.end = _past_white(self.body, self.end)
+            self.end += self.body[self.end] == ord(",")
+        self.end = _past_white(self.body, self.end) + 1
         self.depth -= 1
 
-    def _name(self, start: int, end: int, path: str) -> str:
-        if end - start > _LONGEST_NAME_READ:
-            raise name_refusal(decoded_size(self.body[start:end]), child_path(path, _OVERLONG))
-        name = decoded(self.body[start:end])
-        if self._may_hold_nul and "\0" in name:
+    def _stand_at(self, position: int) -> None:
+        self.start = _past_white(self.body, position)
+        if self.body[self.start] in b"{[":
+            self.end = self.start
+        else:
+            short = _SHORT.match(self.body, self.start)
+            self.end = short.end() if short else value_end(self.body, self.start)
+
+    def _name(self, path: str) -> str:
+        if self.end - self.start > _LONGEST_NAME_READ:
+            raise name_refusal(decoded_size(self.text), child_path(path, _OVERLONG))
+        name = decoded(self.text)
+        if "\0" in name:
             raise _nul_refusal(child_path(path, name))
         return name
 
     def primitive_size(self, path: str) -> int:
-        """The size of the primitive at hand: a string's decoded bytes, else the bytes of its JSON text."""
+        """Return the size of the primitive at hand: a string's decoded bytes, else the bytes of its JSON text."""
         if self.kind == "string":
             return decoded_size(self.string(path))
-        if self.kind == "number":
-            digits = digits_in_plain_form(self.text.decode())
-            if digits > MAX_NUMBER_DIGITS:
-                raise _number_refusal(digits, path)
-            self.digits += digits
+        if self.kind == "number" and self.end - self.start <= MAX_VALUE_BYTES:
+            _check_digits(self.text, path)
         return self.end - self.start
 
     def string(self, path: str) -> bytes:
-        """The source text of the string at hand, with its quotes."""
-        if self._may_hold_nul and _NUL.search(self.body, self.start, self.end):
+        """Return the source text of the string at hand, with its quotes."""
+        if find_nul(self.body, self.start, self.end) >= 0:
             raise _nul_refusal(path)
         return self.text
 
     def skip(self, path: str) -> None:
-        """Passes over the value at hand: whatever is in it, the rules for any body hold there."""
-        if self.kind not in NESTED:
-            self.primitive_size(path)
-            return
-        self.end = self._end_of_nested(path)
-        if self._may_hold_nul and (nul := _NUL.search(self.body, self.start, self.end)):
-            raise _nul_refusal(self._locate(nul.end() - 1, path))
+        """Pass over the value at hand, of which nothing matters but its depth."""
+        if self.kind in NESTED:
+            self.end = value_end(self.body, self.start)
+            if is_deeper(self.body, self.start, self.end, MAX_NESTING - self.depth):
+                raise depth_refusal(path)
 
-    def _end_of_nested(self, path: str) -> int:
-        depth = self.depth
-        for token in _TOKEN.finditer(self.body, self.start):
-            if token.lastindex == _OPENING:
-                depth += 1
-                if depth > MAX_NESTING:
-                    raise depth_refusal(path)
-            elif token.lastindex == _CLOSING:
-                depth -= 1
-                if depth == self.depth:
-                    return token.end()
-            elif (
-                token.lastindex == _LITERAL and (digits := digits_in_plain_form(token[0].decode())) > MAX_NUMBER_DIGITS
-            ):
-                raise _number_refusal(digits, self._locate(token.start(), path))
-        raise AssertionError("the parser saw the end of this value")
+    def check_everything(self, path: str) -> None:
+        """Check the object at hand by the rules for any text: depth, U+0000, and long numbers near its beginning."""
+        self.skip(path)
+        for token in self._first_tokens():
+            if token.lastindex == _LITERAL:
+                _check_digits(token[0], path, self, token.start())
+        if (nul := find_nul(self.body, self.start, self.end)) >= 0:
+            raise _nul_refusal(self.locate(nul, path))
 
     def refuse_deep_nesting(self, path: str) -> None:
-        """Names nesting beyond the limit for what it is, in a value about to be refused for being nested at all."""
+        """Raise ApiError if the nested value at hand, about to be refused for being nested at all, is too deep."""
         depth = self.depth
-        for token in islice(_TOKEN.finditer(self.body, self.start), _TOKENS_WORTH_A_LOOK):
+        for token in islice(self._first_tokens(), _TOKENS_WORTH_A_LOOK):
             depth += (token.lastindex == _OPENING) - (token.lastindex == _CLOSING)
             if depth > MAX_NESTING:
                 raise depth_refusal(path)
             if depth == self.depth:
                 return
 
-    def _locate(self, position: int, path: str) -> str:
-        """The path of what stands at a position in the nested value at hand."""
+    def _first_tokens(self) -> Iterator[re.Match[bytes]]:
+        """The tokens that end near the beginning of the value at hand."""
+        end = self.start + _TOKENIZED_BYTES
+        tokens = _TOKEN.finditer(self.body, self.start, end)
+        return takewhile(lambda token: token.end() < end and token.lastindex != _CUT_OFF, tokens)
+
+    def locate(self, position: int, path: str) -> str:
+        """Return the path of what stands at a position in the nested value at hand; its own path if that is far."""
+        if position - self.start > _TOKENIZED_BYTES:
+            return path
         steps: list[int | str] = []
         for mark in _LANDMARK.finditer(self.body, self.start):
             if mark.start() > position:
@@ -206,14 +188,23 @@ class Source:
         return path if len(path) <= _SHOWN_PATH_CHARACTERS else path[:_SHOWN_PATH_CHARACTERS] + "…"
 
 
-def _found(match: re.Match[bytes] | None) -> re.Match[bytes]:
+def _past_white(text: bytes, position: int) -> int:
+    match = _WHITE.match(text, position)
     if match is None:
-        raise AssertionError("the parser proved that this is here")
-    return match
+        raise AssertionError("the pattern matches nothing, too")
+    return match.end()
+
+
+def _check_digits(literal: bytes, path: str, source: Source | None = None, position: int = 0) -> None:
+    digits = digits_in_plain_form(literal.decode())
+    if digits > MAX_NUMBER_DIGITS:
+        sentence = f"A number needs more than {MAX_NUMBER_DIGITS:,} digits in plain decimal form; send it as a string."
+        path = source.locate(position, path) if source else path
+        raise ApiError(ErrorCode.NUMBER_OUT_OF_RANGE, sentence, path=path, limit=MAX_NUMBER_DIGITS, observed=digits)
 
 
 def name_refusal(size: int, path: str) -> ApiError:
-    """The refusal of a member's name by its size."""
+    """Return the error for a member's name of that size."""
     sentence = f"A name in `fields`, `tags` or `context` must be 1 to {MAX_KEY_BYTES} bytes; this one has {size:,}."
     return ApiError(ErrorCode.INVALID_NAME, sentence, path=path, limit=MAX_KEY_BYTES, observed=size)
 
@@ -221,8 +212,3 @@ def name_refusal(size: int, path: str) -> ApiError:
 def _nul_refusal(path: str) -> ApiError:
     sentence = "A string or name holds the character U+0000, which can't be stored; remove it."
     return ApiError(ErrorCode.NUL_CHARACTER, sentence, path=path)
-
-
-def _number_refusal(digits: int, path: str) -> ApiError:
-    sentence = f"A number needs more than {MAX_NUMBER_DIGITS:,} digits in plain decimal form; send it as a string."
-    return ApiError(ErrorCode.NUMBER_OUT_OF_RANGE, sentence, path=path, limit=MAX_NUMBER_DIGITS, observed=digits)

@@ -1,9 +1,7 @@
-"""What can be said of JSON by its text alone.
+"""Facts about JSON text that need no walk through it.
 
-Whether it is JSON, how long a string is once decoded, how many digits a number needs, and how to write down where in
-a body something stands.
-
-Nothing here builds the values: a body of thirty megabytes is judged in the memory that it already has.
+Whether it is JSON, where a value ends, how long a string is once decoded, how many digits a number needs, and the path
+of a place in a body. No function here builds the values of a body: it is judged in the memory that it already has.
 """
 
 from __future__ import annotations
@@ -16,6 +14,8 @@ from typing import Final
 import msgspec
 
 from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.validation.structure import windows
+from shared.json_chunks import end_of_value
 from shared.limits import MAX_NESTING
 
 _WHITE_SPACE: Final = b" \t\r\n"
@@ -26,12 +26,8 @@ _LONE_SURROGATE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
 _LITERAL: Final = re.compile(r"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?)0*([0-9]+))?")
-#: Exponents of more digits are refused, of zero too: Postgres refuses some of them, and nobody means one.
+#: Exponents of more digits are refused, of zero too: Postgres refuses some of them.
 _MAX_EXPONENT_DIGITS: Final = 5
-#: Whole characters and whole escapes, about a megabyte of them.
-_PIECE: Final = re.compile(
-    rb"(?:\\u[dD][89abAB]..\\u....|\\u....|\\.|[\x20-\x5b\x5d-\x7f]{1,64}+|[\xc2-\xf4][\x80-\xbf]++){1,20000}+"
-)
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SHOWN_CHARACTERS: Final = 64
 
@@ -40,7 +36,7 @@ _json_string: Final = msgspec.json.Decoder(str)
 
 
 def check_text(body: bytes) -> None:
-    """Refuses a body that is not one JSON value in UTF-8. Nesting may be what the parser can bear, not more."""
+    """Raise ApiError if a body is not one JSON value in UTF-8. Nesting is limited by the parser only."""
     if not body.strip(_WHITE_SPACE):
         raise ApiError(ErrorCode.EMPTY_BODY)
     if body.startswith(codecs.BOM_UTF8):
@@ -69,39 +65,48 @@ def _check_utf8(body: bytes) -> None:
         raise ApiError(ErrorCode.INVALID_ENCODING, "The body is not valid UTF-8; encode it as UTF-8.") from None
 
 
-def _explain(body: bytes, fault: str) -> ApiError:
+def _explain(body: bytes, error: str) -> ApiError:
     # A parser that wants the second half of a pair reports whatever it finds instead, the end of the text included.
-    if ("surrogate" in fault or "hex escape" in fault or "truncated" in fault) and _LONE_SURROGATE.search(body):
+    if ("surrogate" in error or "hex escape" in error or "truncated" in error) and _LONE_SURROGATE.search(body):
         sentence = "A string holds half of a surrogate pair (`\\ud800` to `\\udfff`); send whole characters."
         return ApiError(ErrorCode.INVALID_ENCODING, sentence)
-    fault = "it ends too early" if "truncated" in fault else fault.removeprefix("JSON is malformed: ")
-    return ApiError(ErrorCode.INVALID_JSON, f"The body is not JSON: {fault}; fix how it is serialised.")
+    what = "it ends too early" if "truncated" in error else error.removeprefix("JSON is malformed: ")
+    return ApiError(ErrorCode.INVALID_JSON, f"The body is not JSON: {what}; fix how it is serialised.")
 
 
 def depth_refusal(path: str | None) -> ApiError:
-    """The refusal of nesting beyond the limit."""
+    """Return the error for nesting beyond the limit."""
     sentence = f"The body is nested deeper than {MAX_NESTING} levels of objects and arrays; flatten it."
     return ApiError(ErrorCode.NESTING_TOO_DEEP, sentence, path=path, limit=MAX_NESTING)
 
 
+def value_end(text: bytes, start: int) -> int:
+    """Return where the value ends that starts at a position in valid JSON."""
+    try:
+        _json_syntax.decode(memoryview(text)[start:])
+        end = len(text)
+    except msgspec.DecodeError as error:
+        end = start + (end_of_value(error) or 0)
+    return start + len(text[start:end].rstrip(_WHITE_SPACE))
+
+
 def decoded(string: bytes) -> str:
-    """A string, of its source text with quotes."""
+    """Decode a string from its source text with quotes."""
     return _json_string.decode(string)
 
 
 def decoded_size(string: bytes) -> int:
-    """UTF-8 bytes of a string's value, of its source text with quotes: escapes are counted as what they stand for."""
+    """Return the UTF-8 bytes of a string's value, from its source text with quotes."""
     if b"\\" not in string:
         return len(string) - 2
     if len(string) < _DECODED_AT_ONCE:
         return len(decoded(string).encode())
-    # The same, a megabyte at a time.
-    pieces = _PIECE.finditer(string, 1, len(string) - 1)
-    return sum(len(decoded(b'"%b"' % piece[0]).encode()) for piece in pieces)
+    parts = (window for _, window in windows(string, 1, len(string) - 1))
+    return sum(len(decoded(b'"%b"' % part).encode()) if b"\\" in part else len(part) for part in parts)
 
 
 def digits_in_plain_form(literal: str) -> int:
-    """Digits of a number written out without an exponent, as Postgres would: `1.50e2` is 150, three digits.
+    """Return the digits of a number written out without an exponent, as Postgres would: `1.50e2` is 150, three digits.
 
     Counted are the digits before the point, without leading zeros but at least one, and all that stand after it,
     zeros too: `1.0` has two, `1e400` 401, `1e-3` four, `0e9` one. The number is never built. An exponent of more than
@@ -122,7 +127,7 @@ def digits_in_plain_form(literal: str) -> int:
 
 
 def child_path(path: str, name: str) -> str:
-    """The path of an object's member: `$.fields.notes`, or `$.fields["a b"]`. A long name is cut."""
+    """Return the path of an object's member: `$.fields.notes`, or `$.fields["a b"]`. A long name is cut."""
     if _PLAIN_NAME.fullmatch(name):
         return f"{path}.{name}"
     # ASCII only, so that a path can always be encoded: a name may come from a URL.
@@ -130,7 +135,7 @@ def child_path(path: str, name: str) -> str:
 
 
 def cut(text: str) -> str:
-    """As much of a text from a request as an answer repeats."""
+    """Return as much of a text from a request as an answer repeats."""
     shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
     # A name from a URL may hold what can't be encoded, and the answer must be.
     return shown.encode(errors="replace").decode()

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 from operations.cli.output import print_line, print_members, print_table, readable_bytes, visible
-from shared.entry import COUNTED
+from shared.kinds import COUNTED
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.request_id import position_of_version

@@ -16,7 +16,8 @@ from operations.cli.arguments import AsJson
 from operations.cli.errors import CommandError
 from operations.cli.logs import document
 from operations.cli.output import print_json, print_line, print_members, readable_seconds, visible
-from shared.entry import COUNTED, decode_meta
+from shared.entry import decode_meta
+from shared.kinds import COUNTED
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.process.startup import process_settings

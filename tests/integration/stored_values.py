@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from shared.entry import Kind
 from shared.postgres.connections import Connection
 
 #: A JSON value whose numbers are exact and never taken for booleans.
@@ -37,7 +36,7 @@ class Stored:
     receipts: dict[tuple[int, int], tuple[str, int]] = field(default_factory=dict)
 
     def take(
-        self, body: bytes, kind: Kind, *, connector: int, version: int, counted: int, stream: str, id_field: str
+        self, body: bytes, kind: str, *, connector: int, version: int, counted: int, stream: str, id_field: str
     ) -> None:
         """Adds what a submission brings; the newest one comes last."""
         self.receipts[connector, version] = kind, counted

@@ -13,7 +13,10 @@ from shared.entry import Entry, Meta
 from shared.request_id import position_of_entry
 from tests.folded import folded
 from workers import fold as fold_module
-from workers.fold import UnreadableEntryError
+from workers.binary_arrays import text, text_array
+from workers.columns import columns_of
+from workers.decoding import UnreadableEntryError
+from workers.fold import Slice
 
 LANE = 3
 
@@ -103,16 +106,16 @@ def test_a_name_that_is_no_string_names_nothing() -> None:
     assert webhook(b'{"id":"a","name":5}')[1] is None
 
 
-def test_log_entries_are_keyed_by_their_place_and_levels_are_stored_in_one_spelling() -> None:
+def test_log_entries_are_keyed_by_their_place() -> None:
     body = b'{"entries":[{"level":"WARNING","message":"m"},{"level":"Critical","message":"n","context":{"x":1.10}}]}'
     entry_id = "1700000000000-1"
 
     result = folded(LANE, [Entry(entry_id, 1, Meta("log"), 2, body)])
 
     version = position_of_entry(LANE, entry_id).version
-    assert [(row.connector_id, row.version, row.index, row.level, bytes(row.context)) for row in result.logs] == [
-        (1, version, 0, "warn", b"{}"),
-        (1, version, 1, "fatal", b'{"x":1.10}'),
+    assert [(*key, bytes(entry.context)) for *key, entry in result.logs] == [
+        (1, version, 0, b"{}"),
+        (1, version, 1, b'{"x":1.10}'),
     ]
 
 
@@ -169,3 +172,21 @@ def test_the_fold_agrees_with_applying_each_entry_in_turn(entries: list[Entry]) 
             model[item["id"]] = item["fields"]["n"]
 
     assert {key[2]: json.loads(text)["n"] for key, (_, text) in states(entries).items()} == model
+
+
+def test_levels_are_packed_in_their_stored_spelling() -> None:
+    body = b'{"entries":[{"level":"WARNING","message":"m"},{"level":"Critical","message":"n"}]}'
+    (part,) = Slice(LANE, [Entry("1-1", 1, Meta("log"), 2, body)]).parts()
+
+    ((query, columns),) = columns_of(part).inserts
+
+    assert query == "insert_logs"
+    assert columns["levels"] == text_array([text("warn"), text("fatal")])
+
+
+def test_a_level_that_no_process_of_ours_accepts_can_never_be_applied() -> None:
+    body = b'{"entries":[{"level":"loud","message":"m"}]}'
+    (part,) = Slice(LANE, [Entry("1-1", 1, Meta("log"), 1, body)]).parts()
+
+    with pytest.raises(UnreadableEntryError):
+        columns_of(part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 import pytest
@@ -18,14 +18,14 @@ from ingest_api.app import create_app
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.openapi.document import document
 from ingest_api.request_status import LONGEST_WAIT_SECONDS
-from ingest_api.validation.fast import validate_items, validate_log_entries, validate_webhook
 from shared import limits
 from shared.credentials import credential
-from shared.entry import COUNTED, Kind
+from shared.kinds import COUNTED, KINDS
 from shared.log_levels import STORED_LEVELS
 from shared.process.settings import SecretUrl, Settings
 from shared.request_id import unaccepted_request_id
 from tests.bodies import ANYTHING, BATCHES, LOGS, damaged, records
+from tests.validators import validate_items, validate_log_entries, validate_webhook
 
 #: Everything that is described, as a client receives it.
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document()))
@@ -207,9 +207,9 @@ def parameters(path: str, method: str) -> dict[str, dict[str, Any]]:
 def test_every_kind_of_submission_has_its_answer_and_its_counter() -> None:
     status = SCHEMAS["RequestStatus"]["properties"]
 
-    assert status["kind"]["enum"] == list(get_args(Kind))
+    assert status["kind"]["enum"] == list(KINDS)
     assert set(COUNTED.values()) <= set(status)
-    for kind in get_args(Kind):
+    for kind in KINDS:
         counted = {COUNTED[kind]} if kind in COUNTED else set()
         assert set(SCHEMAS[f"{kind.capitalize()}Accepted"]["properties"]) == {"status", "requestId"} | counted
 

@@ -1,30 +1,31 @@
-"""The fast path, the exact path and the obvious validator agree.
+"""The fast way, the exact way and an obvious validator agree.
 
 The obvious validator is the oracle: it builds the whole tree with the standard library, keeps what a tree would hide
-(shadowed members, the text of numbers), and looks. The exact path must decide as it does, and the fast path must say
-yes to nothing else.
+(shadowed members, the text of numbers), and looks. The exact way must decide as it does, and the fast way must accept
+nothing else.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from typing import Any, Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.validation.exact import judge_items, judge_log_entries
-from ingest_api.validation.fast import ENTRIES, ITEMS, validate_heartbeat, validate_items, validate_webhook
+from ingest_api.validation import exact as exact_module
 from ingest_api.validation.json_text import decoded_size, digits_in_plain_form
 from ingest_api.validation.timestamps import is_timestamp
+from shared.json_chunks import chunks
 from shared.log_levels import STORED_LEVELS
 from tests.bodies import ANYTHING, BATCHES, GOOD_TEXT, LOGS, damaged
+from tests.validators import exact, fast, validate_heartbeat, validate_items, validate_webhook
 
 
 class _No(Exception):
@@ -88,10 +89,10 @@ def is_string(value: Any) -> bool:
     return isinstance(value, str) and not isinstance(value, _Number)
 
 
-def is_flat(value: Any, most: float = 200) -> bool:
+def is_flat(value: Any) -> bool:
     return (
         isinstance(value, _Object)
-        and len({name for name, _ in value}) <= most
+        and len(value) <= 200
         and all(1 <= len(name.encode()) <= 256 and not isinstance(member, list) for name, member in value)
     )
 
@@ -102,7 +103,7 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "name": lambda value: value is None or (is_string(value) and len(value.encode()) <= 1024),
     "fields": is_flat,
     "tags": is_flat,
-    "context": lambda value: is_flat(value, math.inf),
+    "context": is_flat,
     "level": lambda value: is_string(value) and value.lower() in STORED_LEVELS,
     "message": is_string,
     "timestamp": lambda value: is_string(value) and is_timestamp(value),
@@ -133,47 +134,43 @@ def oracle(body: bytes, array: Literal["items", "entries"]) -> int:
     return len(arrays[-1])
 
 
-def verdict(judge: Callable[..., int | None], *arguments: Any) -> int | Literal["no"] | None:
+def outcome(check_body: Callable[..., int | None], *arguments: Any) -> int | Literal["no"] | None:
     try:
-        return judge(*arguments)
+        return check_body(*arguments)
     except (ApiError, _No):
         return "no"
 
 
-def never(body: bytes, _: int) -> tuple[int, int]:
-    return 0, len(body)
-
-
 @given(damaged(BATCHES))
-def test_batches_are_judged_as_the_oracle_judges_them(body: bytes) -> None:
-    exact = verdict(judge_items, body, never)
-    assert exact == verdict(oracle, body, "items")
-    assert ITEMS.count(body) in (None, exact)
-    assert verdict(validate_items, body) == exact
+def test_batches_are_validated_as_the_oracle_validates_them(body: bytes) -> None:
+    found = outcome(exact, "items", body)
+    assert found == outcome(oracle, body, "items")
+    assert fast("items", body) in (None, found)
+    assert outcome(validate_items, body) == found
 
 
 @given(damaged(LOGS))
-def test_logs_are_judged_as_the_oracle_judges_them(body: bytes) -> None:
-    exact = verdict(judge_log_entries, body, never)
-    assert exact == verdict(oracle, body, "entries")
-    assert ENTRIES.count(body) in (None, exact)
+def test_logs_are_validated_as_the_oracle_validates_them(body: bytes) -> None:
+    found = outcome(exact, "log", body)
+    assert found == outcome(oracle, body, "entries")
+    assert fast("log", body) in (None, found)
 
 
-@given(damaged(BATCHES), st.integers(0, 60))
-def test_leaps_change_no_verdict(body: bytes, reach: int) -> None:
-    assert verdict(judge_items, body, partial(ITEMS.leap, reach=reach)) == verdict(judge_items, body, never)
+@given(st.sampled_from(["items", "log"]), st.data(), st.integers(1, 60))
+def test_chunks_change_no_outcome(kind: str, data: st.DataObject, size: int) -> None:
+    body = data.draw(damaged(BATCHES if kind == "items" else LOGS))
+    with pytest.MonkeyPatch.context() as patch:
+        whole = outcome(exact, kind, body)
+        patch.setattr(exact_module, "chunks", partial(chunks, size=size))
+        assert outcome(exact, kind, body) == whole
 
 
-@given(damaged(LOGS), st.integers(0, 60))
-def test_leaps_over_log_entries_change_no_verdict(body: bytes, reach: int) -> None:
-    leap = partial(ENTRIES.leap, reach=reach)
-    assert verdict(judge_log_entries, body, leap) == verdict(judge_log_entries, body, never)
-
-
-def test_a_leap_stays_in_its_array() -> None:
+def test_a_chunk_stays_in_its_array() -> None:
     body = b'{"stream":"s","items":[{"id":"a"},{"id":"b"},{"id":"c"}],"items":[{"id":"d"},{"id":"e"}]}'
-    for reach in range(len(body)):
-        assert judge_items(body, partial(ITEMS.leap, reach=reach)) == 2
+    for size in range(1, len(body)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exact_module, "chunks", partial(chunks, size=size))
+            assert exact("items", body) == 2
 
 
 def heartbeat_oracle(body: bytes) -> None:
@@ -183,27 +180,49 @@ def heartbeat_oracle(body: bytes) -> None:
         check(isinstance(value, _Object))
 
 
+def webhook_oracle(body: bytes) -> None:
+    """Of nested values, syntax alone is judged."""
+    item = tree(body)
+    check(isinstance(item, _Object))
+    for name, member in item:
+        check(1 <= len(name.encode()) <= 256)
+        check_text(name)
+        if not isinstance(member, list):
+            check_anything(member)
+    check(not re.search(r"\\u[dD][89a-fA-F]", body.decode()) or all(map(is_whole, texts(item))))
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, _Object):
+        for name, member in value:
+            yield name
+            yield from texts(member)
+    elif isinstance(value, list):
+        for element in value:
+            yield from texts(element)
+    elif isinstance(value, str):
+        yield value
+
+
+def is_whole(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 @given(damaged(st.builds('{{"a":{},"id":{}}}'.format, ANYTHING, ANYTHING)))
-def test_heartbeats_and_webhooks_keep_the_rules_of_any_body(body: bytes) -> None:
-    heartbeat = verdict(heartbeat_oracle, body)
-    assert verdict(validate_heartbeat, body) == heartbeat
-    if heartbeat is None:
-        assert webhook_code(body) in (
-            None,
-            ErrorCode.EMPTY_BODY,
-            ErrorCode.INVALID_ID,
-            ErrorCode.MISSING_PROPERTY,
-            ErrorCode.INVALID_NAME,
-        )
+def test_heartbeats_and_webhooks_are_validated_as_the_oracles_validate_them(body: bytes) -> None:
+    assert (outcome(validate_heartbeat, body) == "no") == (outcome(heartbeat_oracle, body) == "no")
+    code = webhook_code(body)
+    if outcome(webhook_oracle, body) == "no":
+        assert code is not None
     else:
-        assert webhook_code(body) is not None
+        assert code in (None, ErrorCode.EMPTY_BODY, ErrorCode.INVALID_ID, ErrorCode.MISSING_PROPERTY)
 
 
 def webhook_code(body: bytes) -> ErrorCode | None:
     try:
         validate_webhook(body, "id")
-    except ApiError as refusal:
-        return refusal.code
+    except ApiError as error:
+        return error.code
     return None
 
 

@@ -1,0 +1,79 @@
+r"""What can be found out about long JSON text without a step of Python for each token.
+
+Everything here takes text that is proven to be JSON, and looks at it with a few passes of `bytes.replace`,
+`translate`, `count` and `split`, about a megabyte at a time, so that no pass holds the interpreter for long.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import accumulate, chain
+from operator import add
+from typing import Final
+
+#: Bytes that are looked at in one pass.
+_WINDOW_BYTES: Final = 1_048_576
+#: Ends where no escape and no character is cut in two: behind six bytes of which none can begin an escape, or in front
+#: of an escape (but not of the second half of a surrogate pair).
+_CUT: Final = re.compile(rb"[^\\](?:[^\\]{5}(?![\x80-\xbf])|(?=\\(?!u[dD][c-fC-F])))")
+_ESCAPED_NUL: Final = rb"\u0000"
+_MARKS: Final = b'"[]{}:'
+_NO_MARKS: Final = bytes(set(range(256)) - set(_MARKS))
+#: A bit for each bracket: whether it opens.
+_BITS: Final = bytes.maketrans(b"[{]}", b"1100")
+#: Of eight such bits: the levels gained in all, as a signed byte, and the highest level reached on the way.
+_LEVELS: Final = [[0, *accumulate(1 if octet >> bit & 1 else -1 for bit in range(7, -1, -1))] for octet in range(256)]
+_GAINED: Final = bytes(levels[-1] & 255 for levels in _LEVELS)
+_REACHED: Final = bytes(max(levels) for levels in _LEVELS)
+
+
+def windows(text: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Cut a part of the text, which must not begin within an escape; yield each window with its position."""
+    while start < end:
+        cut = _CUT.search(text, start + _WINDOW_BYTES, end)
+        stop = cut.end() if cut else end
+        yield start, text[start:stop]
+        start = stop
+
+
+def find_nul(text: bytes, start: int, end: int) -> int:
+    """Return the position of the first escaped U+0000 in a part of the text, or -1."""
+    if text.find(_ESCAPED_NUL, start, end) < 0:
+        return -1
+    for position, window in windows(text, start, end):
+        # Of a backslash that is itself escaped, both are replaced, so that positions stay.
+        found = window.replace(rb"\\", b"..").find(_ESCAPED_NUL)
+        if found >= 0:
+            return position + found
+    return -1
+
+
+def marks(text: bytes, start: int, end: int, dropped: bytes = _NO_MARKS) -> Iterator[bytes]:
+    """Yield the brackets, braces and colons of a part of the text that stand outside of strings, in order.
+
+    `dropped`: the bytes that are left out; by default all others.
+    """
+    within = 0
+    for _, window in windows(text, start, end):
+        plain = window.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in window else window
+        # Two quotes with no mark between change nothing for the marks around.
+        parts = plain.translate(None, dropped).replace(b'""', b"").split(b'"')
+        yield b"".join(parts[within::2])
+        within = (within + len(parts) - 1) & 1
+
+
+def is_deeper(text: bytes, start: int, end: int, levels: int) -> bool:
+    """Return whether objects and arrays in a part of the text are nested deeper than so many levels."""
+    if end - start <= _WINDOW_BYTES and text.count(b"[", start, end) + text.count(b"{", start, end) <= levels:
+        return False
+    depth, rest = 0, b""
+    for window in chain(marks(text, start, end), [b"]" * 7]):
+        bits = rest + window.translate(_BITS, b":")
+        octets = int(b"0" + bits[: len(bits) & ~7], 2).to_bytes(len(bits) // 8, "big")
+        rest = bits[len(bits) & ~7 :]
+        depths = list(accumulate(memoryview(octets.translate(_GAINED)).cast("b"), initial=depth))
+        if max(map(add, depths, octets.translate(_REACHED)), default=0) > levels:
+            return True
+        depth = depths[-1]
+    return False

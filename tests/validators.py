@@ -1,0 +1,46 @@
+"""Validation of one kind of submission, as tests call it."""
+
+from __future__ import annotations
+
+from ingest_api.validation import validate
+from ingest_api.validation.exact import check_batch
+from ingest_api.validation.fast import fast_validator
+from shared.entry import Meta
+from shared.kinds import KINDS
+from shared.kinds.shapes import Shape
+
+
+def validate_items(body: bytes) -> int:
+    return validate(KINDS["items"], Meta("items"), body)
+
+
+def validate_log_entries(body: bytes) -> int:
+    return validate(KINDS["log"], Meta("log"), body)
+
+
+def validate_heartbeat(body: bytes) -> int:
+    return validate(KINDS["heartbeat"], Meta("heartbeat"), body)
+
+
+def validate_webhook(body: bytes, id_field: str) -> int:
+    return validate(KINDS["webhook"], Meta("webhook", "s", id_field), body)
+
+
+def validate_stream(stream: str) -> int:
+    return validate(KINDS["webhook"], Meta("webhook", stream, "id"), b'{"id":"a"}')
+
+
+def exact(kind: str, body: bytes) -> int:
+    """Count the elements of a batch by the exact way alone."""
+    return check_batch(body, shape(kind))
+
+
+def fast(kind: str, body: bytes) -> int | None:
+    """Count the elements of a batch by the fast way alone; None if it leaves the body to the exact way."""
+    return fast_validator(shape(kind)).count(body)
+
+
+def shape(kind: str) -> Shape:
+    body = KINDS[kind].body
+    assert isinstance(body, Shape)
+    return body
