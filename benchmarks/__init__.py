@@ -1,1 +1,1 @@
-"""Speed, as ratios measured side by side in one run."""
+"""Benchmarks: ratios of figures that are measured side by side in one run."""

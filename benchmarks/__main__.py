@@ -1,8 +1,8 @@
-"""`make bench`, or `make bench ONLY='accept drain'`: measures, prints what it does, writes `benchmarks/results.md`.
+"""`make bench`, or `make bench ONLY='accept drain'`: measures, prints its progress, writes `benchmarks/results.md`.
 
-Every figure stands beside its floor, measured in the same run, in turn, several rounds. What has to be installed by
-hand is asked for before anything is measured. A subset replaces its own sections of the page. `QUICK=1` measures just
-enough to see that everything works, and marks what it writes.
+Every figure is measured beside its floor, alternately, in several rounds of the same run. Missing programs are named
+before anything is measured. A subset replaces its own sections of the page. `QUICK=1` measures just enough to see that
+everything works, and marks its sections.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ SUBJECTS: Final[dict[str, ModuleType]] = {
 
 
 def main(chosen: list[str]) -> None:
-    """Runs the subjects that were chosen, or all."""
+    """Run the chosen subjects, or all of them."""
     unknown = set(chosen) - set(SUBJECTS)
     if unknown:
-        sys.exit(f"There is no subject {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}.")
+        sys.exit(f"Unknown subject: {', '.join(sorted(unknown))}. Choose from {', '.join(SUBJECTS)}.")
     names = [name for name in SUBJECTS if name in chosen or not chosen]
-    ask_for_what_is_missing(names)
+    exit_if_programs_are_missing(names)
     effort = Effort(quick=os.environ.get("QUICK", "") not in {"", "0"})
     run = this_run(quick=effort.quick)
     failed = [name for name in names if not measure(name, effort, run)]
     if failed:
-        sys.exit(f"Not measured: {', '.join(failed)}; why stands above. Their former sections are as they were.")
+        sys.exit(f"Not measured: {', '.join(failed)}; see the errors above. Their former sections are unchanged.")
 
 
-def ask_for_what_is_missing(names: list[str]) -> None:
-    """One sentence, before anything is measured."""
+def exit_if_programs_are_missing(names: list[str]) -> None:
+    """Exit with one sentence before anything is measured."""
     wanted = dict.fromkeys(need for name in names for need in SUBJECTS[name].missing())
     if wanted:
         others = " ".join(name for name, subject in SUBJECTS.items() if not subject.missing())
         sys.exit(
-            f"{'; '.join(wanted)}: please install that first, or measure what needs nothing more with "
+            f"{'; '.join(wanted)}: install that first, or measure what needs nothing more with "
             f"`make bench ONLY='{others}'`."
         )
 
 
 def measure(name: str, effort: Effort, run: Run) -> bool:
-    """Measures one subject and writes its section at once, so that a later failure costs nothing; whether it worked."""
+    """Measure one subject and write its section at once, which a later failure keeps; return whether it worked."""
     started = time.monotonic()
 
     def say(line: str) -> None:
@@ -68,10 +68,10 @@ def measure(name: str, effort: Effort, run: Run) -> bool:
     say("begins")
     try:
         section: Section = SUBJECTS[name].measure(effort, say)
-    except BenchmarkError as fault:
-        say(f"failed: {fault}")
+    except BenchmarkError as error:
+        say(f"failed: {error}")
         return False
-    except Exception:  # noqa: BLE001 - whatever it was, the other subjects are still measured
+    except Exception:  # noqa: BLE001 - the other subjects are still measured
         say("failed:")
         traceback.print_exc()
         return False
@@ -83,7 +83,7 @@ def measure(name: str, effort: Effort, run: Run) -> bool:
 
 
 if __name__ == "__main__":
-    # As an exception, so that what was started is ended and temporary folders go.
+    # As an exception, so that started processes end and temporary folders are removed.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     signal.signal(signal.SIGINT, lambda number, _frame: sys.exit(128 + number))
     main([name for argument in sys.argv[1:] for name in argument.split()])

@@ -1,8 +1,8 @@
-"""accept: requests a second of one API process on one core, beside a bare application on the same server.
+"""accept: requests per second of one API process on one core, beside a bare application on the same server.
 
-The engines, the load and a worker share the other core, so what is measured is the API process as long as it is the
-one that is busy; on two cores the engines' part is seen too. Each run of ours begins with an empty Redis, so that no
-run meets what the one before left to the worker.
+The engines, the load and a worker share the other core, so the API process is measured as long as its core is the busy
+one; on two cores the engines have a part too. Each run of the product begins with an empty Redis, so that no run is
+slowed by the backlog of the one before.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _SIZES: Final = (1, 10, 100, 1_000)
 #: Items in a body of 5 MB.
 _LARGE: Final = 25_000
 _SECONDS: Final = 3
-#: Short enough for the large ones to fit into Valkey's memory; so few connections that they don't all wait for the
-#: first one to be read.
+#: Load of large bodies: seconds after which they still fit into Valkey's memory, and so few connections that they
+#: do not all wait for the first body to be read.
 _LARGE_SECONDS: Final = 3
 _LARGE_CONNECTIONS: Final = 4
 _STEADY_SECONDS: Final = 10
@@ -39,12 +39,12 @@ request at half of the highest rate that was found."""
 
 
 def missing() -> list[str]:
-    """What has to be installed by hand."""
+    """Return what must be installed by hand."""
     return [found] if (found := wrk.missing()) else []
 
 
 def measure(effort: Effort, say: Say) -> Section:
-    """A row for each size of batch and each server, and the latency at half of the highest rate."""
+    """Measure each batch size on each server, and the latency at half of the highest rate."""
     section = Section("accept: requests a second of one API process", _STORY)
     table = Table(["body", "server", "requests/s", "of the floor"])
     groups = []
@@ -89,9 +89,9 @@ def _runs(effort: Effort, ours: Installation, bare: str, body: bytes) -> dict[st
 
 
 def _note(table: Table, section: Section, label: str, size: int, found: dict[str, Figure]) -> list[Bar]:
-    """Adds a size's rows; gives its bars."""
+    """Add the rows of a batch size; return its bars."""
     floor, bars = found["bare"], []
-    spell = ",.0f" if floor.median > 1000 else ",.1f"  # noqa: PLR2004 - fewer are told apart by their tenths
+    spell = ",.0f" if floor.median > 1000 else ",.1f"  # noqa: PLR2004 - smaller figures need a decimal
     for name, figure in found.items():
         table.rows.append([label, name, figure.text(spell), f"{figure.over(floor):.2f}"])
         bars.append(Bar(f"{label}: {name}", figure.ratio(floor)))
@@ -101,7 +101,7 @@ def _note(table: Table, section: Section, label: str, size: int, found: dict[str
 
 
 def _steady(effort: Effort, say: Say, ours: Installation, rate: float, section: Section) -> Table:
-    """Latency of the 202 at a fixed rate."""
+    """Measure the latency of the 202 at a fixed rate."""
     table = Table(["at half of the highest rate", "p50", "p99"])
     ours.forget()
     found: list[list[float]] = []
@@ -127,7 +127,7 @@ def _steady(effort: Effort, say: Say, ours: Installation, rate: float, section: 
 
 @contextlib.contextmanager
 def _bare() -> Iterator[str]:
-    """The bare application on the API's core, which is idle then."""
+    """Run the bare application on the core of the API, which is idle meanwhile."""
     port = free_port()
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
     command = python("uvicorn", "benchmarks.bare:app", "--port", str(port), *options)

@@ -10,7 +10,7 @@ _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % 
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Reads the body and answers 202; /parse parses it first."""
+    """Read the body and answer 202; /parse parses it first."""
     if scope["type"] != "http":
         return
     chunks, more = [], scope["method"] == "POST"

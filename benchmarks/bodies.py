@@ -1,7 +1,7 @@
-"""Batches whose items change from sending to sending, at the price of one `bytes.join`.
+"""Batches whose items change each time that they are sent, for the cost of one `bytes.join`.
 
-A template is a body cut at the places of a number that stands in every item; `fill` puts the number in. A batch is a
-run of neighbouring ids, as a poller sends that reads a table in the order of its key.
+A template is a body that is split where a number stands in every item; `fill` inserts the number. A batch has
+consecutive ids, like that of a connector that reads a table in the order of its key.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import random
 from typing import Any, Final
 
 BATCH: Final = 100
-#: Seven digits, so that a body's length stays whatever the number is.
+#: Seven digits, so that every number gives a body the same length.
 FIRST_STAMP: Final = 1_000_000
-#: Stands in a template's source where the number goes.
+#: Placeholder of the number in the source of a template.
 PLACE: Final = 7_777_777
 
 Template = list[bytes]
 
 
 def item(number: int, stamp: int = PLACE) -> dict[str, Any]:
-    """An item of 8 fields, 210 bytes of JSON."""
+    """Return an item with 8 fields, 210 bytes of JSON."""
     fields = {
         "state": "Ready",
         "queue": "Sales",
@@ -35,30 +35,30 @@ def item(number: int, stamp: int = PLACE) -> dict[str, Any]:
 
 
 def batch(first: int, size: int = BATCH) -> bytes:
-    """A whole body with the items from `first` on."""
+    """Return a body with `size` items from `first` on."""
     items = [item(number) for number in range(first, first + size)]
     return json.dumps({"stream": "agents", "items": items}, separators=(",", ":")).encode()
 
 
 def templates(ids: int, size: int, count: int) -> list[Template]:
-    """Up to `count` batches out of those that `ids` items make; always the same ones."""
+    """Return up to `count` of the batches that `ids` items make; always the same ones."""
     starts = range(0, ids, size)
     chosen = starts if len(starts) <= count else random.Random(count).sample(starts, count)
     return [cut(batch(first, size)) for first in chosen]
 
 
 def cut(body: bytes) -> Template:
-    """A body or any other text with the number's place in it, as a template."""
+    """Return the template of a text with placeholders."""
     return body.split(b"%d" % PLACE)
 
 
 def fill(template: Template, stamp: int) -> bytes:
-    """The text with its number."""
+    """Return the text with its number."""
     return (b"%d" % stamp).join(template)
 
 
 def sequence(count: int, batches: int, *, shuffled: bool) -> list[int]:
-    """Which template each of `count` requests sends: at random, but the same in every run; or one after the other."""
+    """Return the template of each of `count` requests: in order, or shuffled in the same way in every run."""
     if not shuffled:
         return [number % batches for number in range(count)]
     chosen = random.Random(batches)

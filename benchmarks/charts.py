@@ -1,6 +1,6 @@
-"""Charts: horizontal bars with whiskers from the lowest to the highest round, as SVG.
+"""Bar charts as SVG, with whiskers from the lowest to the highest round.
 
-Written by hand, since bars are all that is shown: a plotting library would be a dozen packages to keep pinned.
+They need no plotting library, which would be a dozen packages to keep pinned.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _COLOURS: Final = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#9c6b4e", "#97bb
 
 
 class Bar(msgspec.Struct):
-    """One of a group."""
+    """A bar of a group."""
 
     label: str
     figure: Figure
 
 
 class Chart(msgspec.Struct):
-    """Groups of bars on one scale. The n-th bar of each group has the n-th colour."""
+    """Groups of bars on one scale; the n-th bar of each group has the n-th colour."""
 
     title: str
     unit: str
     groups: list[list[Bar]]
-    #: How numbers are spelled.
+    #: Format of the numbers.
     spell: str = ",.0f"
 
 
 def draw(chart: Chart) -> str:
-    """The chart as an SVG document."""
+    """Return the chart as an SVG document."""
     highest = max((bar.figure.high for group in chart.groups for bar in group), default=0.0) or 1.0
     scale = (_WIDTH - _LEFT - _RIGHT) / highest
     y, parts = _TOP, []

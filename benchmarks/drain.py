@@ -1,7 +1,7 @@
-"""drain: items a second of one worker on a loaded lane, beside the same rows merged by plain SQL in the same server.
+"""drain: items per second of one worker on a loaded lane, beside the same rows merged by plain SQL in the same server.
 
-The lane is loaded through the API, which is stopped before the worker starts; the clock starts when the first entry is
-read, so that the start of a process is no part of it. The floors write the same rows with psql.
+The lane is loaded through the API, which is stopped before the worker starts. The time counts from the first entry that
+is read, without the start of the process. The floors write the same rows with psql.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from operations.local.binaries import find_postgres_bin
 
 _ITEMS: Final = 1_000_000
 _DISTINCT: Final = 200_000
-#: What a worker merges in one transaction; the floor does the same.
+#: Rows that a worker merges in one transaction; the floor does the same.
 _ROWS_A_SLICE: Final = 20_000
 _START_SECONDS: Final = 60
 _STORY: Final = f"""A lane with {_ITEMS:,} items in batches of {bodies.BATCH}, drawn at random from the batches that
@@ -49,21 +49,21 @@ WHERE items.version < excluded.version;
 
 @dataclass(frozen=True)
 class Drained:
-    """What draining a loaded installation came to."""
+    """The result of draining a loaded installation."""
 
     items_a_second: float
     wal_bytes: int
-    #: Highest resident memory of each worker, MB.
+    #: Peak resident memory of each worker in MB.
     worker_mb: list[float]
 
 
 def missing() -> list[str]:
-    """Nothing: psql comes with the engines."""
+    """Return nothing: psql comes with the engines."""
     return []
 
 
 def measure(effort: Effort, say: Say) -> Section:
-    """One worker, and two floors."""
+    """Measure one worker and two floors."""
     job = _job(effort)
     with running_engines() as engines, installation(engines) as ours, _rows(job) as folder:
         merge, copy = "COPY, INSERT … ON CONFLICT", "COPY alone"
@@ -95,20 +95,20 @@ def _one_worker(ours: Installation, job: Job, say: Say) -> float:
 
 
 def fill_lanes(ours: Installation, job: Job) -> None:
-    """Sends a job's requests through an API, with nobody there to apply them."""
+    """Send the requests of a job through an API, while no worker runs."""
     with ours.api():
         send_all(ours, msgspec.structs.replace(job, port=ours.port, credentials=ours.credentials))
 
 
 def drain(ours: Installation, workers: int = 1) -> Drained:
-    """Drains what waits: items a second from the moment when the first entry was read until nothing waits."""
+    """Drain the lanes, and measure from the first entry that is read until they are empty."""
     before, log, positions = ours.applied_items(), ours.wal_bytes(), ours.positions()
     with ours.workers(workers) as started:
         deadline = time.monotonic() + _START_SECONDS
         while ours.positions() == positions:
             if time.monotonic() > deadline:
                 raise BenchmarkError(f"The workers read nothing in {_START_SECONDS} s.")
-            time.sleep(0.002)  # what is measured tells nobody when it begins
+            time.sleep(0.002)  # a worker does not report when it begins
         begun = time.monotonic()
         ended = ours.wait_until_drained()
         memory = [process.memory_mb("VmHWM") for process in started]
@@ -116,7 +116,7 @@ def drain(ours: Installation, workers: int = 1) -> Drained:
 
 
 def _psql(ours: Installation, script: Path, job: Job) -> float:
-    """Runs a script of psql's; items a second."""
+    """Run a script with psql; return items per second."""
     _empty_tables(ours)
     psql = [str(find_postgres_bin() / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
     started = time.monotonic()
@@ -133,7 +133,7 @@ def _empty_tables(ours: Installation) -> None:
 
 @contextlib.contextmanager
 def _rows(job: Job) -> Iterator[Path]:
-    """The same rows as files for COPY, a slice each, and the scripts that write them."""
+    """Write the rows as files for COPY, one for each slice, with the scripts that load them."""
     batches = bodies.templates(job.ids, job.batch, job.batches)
     texts = [bodies.cut(_copy_text(bodies.fill(one, bodies.PLACE))) for one in batches]
     order = bodies.sequence(job.requests or 0, len(batches), shuffled=True)
@@ -156,7 +156,7 @@ def _rows(job: Job) -> Iterator[Path]:
 
 
 def _copy_text(body: bytes) -> bytes:
-    """A batch as lines for COPY; the number is the version too."""
+    """Return a batch as lines for COPY, in which the number is the version too."""
     rows = []
     for one in msgspec.json.decode(body)["items"]:
         fields, tags = msgspec.json.encode(one["fields"]), msgspec.json.encode(one["tags"])

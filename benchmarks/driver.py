@@ -1,8 +1,8 @@
-"""Drives a system with the load generator and watches what becomes of what was accepted.
+"""Drives a system with the load generator, and measures when the accepted items are applied.
 
-Two ways to load: at a fixed rate, or `balanced`: the generator may be ahead of what was applied by about two seconds'
-work, no more, so that accepting and applying share the machine as they would at the highest rate at which the backlog
-does not grow. Sampled requests are looked for in Postgres until they are there.
+The load has a fixed rate, or is `balanced`: the generator may be ahead of what was applied by about two seconds' work,
+so that accepting and applying share the machine as at the highest rate at which the backlog does not grow. Postgres is
+polled for sampled requests until they are applied.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from benchmarks.load import Job, Outcome, Told
 from benchmarks.measure import BenchmarkError, slope
 from benchmarks.processes import ROOT, on_core, python
 
-#: How often Postgres is asked what was applied; more often where the load waits for that.
+#: Interval in seconds at which Postgres is polled for what was applied; shorter if the load waits for it.
 _TICK_SECONDS: Final = 0.5
 _BALANCED_TICK_SECONDS: Final = 0.1
-#: How far a balanced load is ahead: of a slow system so many items, which is enough for one that merges what waits to
-#: find something to merge; of a fast one so many seconds' work.
+#: Lead of a balanced load: for a slow system in items, enough for one that merges its backlog to find something to
+#: merge; for a fast one in seconds of its work.
 SMALLEST_LEAD: Final = 20_000
 LEAD_SECONDS: Final = 2
 _END_SECONDS: Final = 90
 
 
 class System(Protocol):
-    """What is loaded: ours or a peer."""
+    """A system under load: the product or a peer."""
 
     name: str
     port: int
     credentials: list[tuple[int, str]]
 
     def applied_items(self) -> int:
-        """Items of all submissions that were applied."""
+        """Count the items of all applied submissions."""
 
     def applied_requests(self, asked: list[tuple[int, str]]) -> set[str]:
-        """Which of some requests, as connector and request id, were applied."""
+        """Return the ids of those requests, given as connector and request id, that were applied."""
 
 
 @dataclass
 class Course:
-    """What was seen while a load ran."""
+    """The measurements of a load."""
 
     #: Seconds since the start, items accepted, items applied.
     points: list[tuple[float, int, int]] = field(default_factory=list)
@@ -57,28 +57,28 @@ class Course:
     outcome: Outcome = field(default_factory=Outcome)
 
     def applied_rate(self, begin: float, end: float) -> float:
-        """Items a second that were applied between two moments."""
+        """Return the items per second that were applied between two moments."""
         part = [point for point in self.points if begin <= point[0] <= end]
         if len(part) < 2:  # noqa: PLR2004 - a rate needs two points
             return 0.0
         return (part[-1][2] - part[0][2]) / (part[-1][0] - part[0][0])
 
     def accepted_rate(self) -> float:
-        """Items a second that were accepted, from the first point to the last."""
+        """Return the items per second that were accepted, from the first point to the last."""
         first, last = self.points[0], self.points[-1]
         return (last[1] - first[1]) / max(last[0] - first[0], 1e-9)
 
     def backlog_growth(self, begin: float = 0.0) -> float:
-        """Items a second by which what was accepted and not applied grew."""
+        """Return the growth of the backlog in items per second."""
         return slope([(moment, accepted - applied) for moment, accepted, applied in self.points if moment >= begin])
 
     def refused(self) -> int:
-        """Answers that were no 202."""
+        """Count the answers other than 202."""
         return sum(count for status, count in self.outcome.statuses.items() if status != 202)  # noqa: PLR2004 - accepted
 
 
 class Load:
-    """A generator at work."""
+    """A running load generator."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -99,14 +99,14 @@ class Load:
             self.outcome = told.outcome or self.outcome
 
     def allow(self, items: int) -> None:
-        """Lets it send so many items in all."""
+        """Allow the generator to send `items` items in all."""
         if self._process.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(b"%d\n" % items)
                 self._process.stdin.flush()
 
     def runs(self) -> bool:
-        """Whether it is at work. Raises BenchmarkError if it failed."""
+        """Return whether the generator runs. Raises BenchmarkError if it failed."""
         if self.outcome:
             return False
         if self._process.poll() is not None:
@@ -118,7 +118,7 @@ class Load:
 
 @contextlib.contextmanager
 def load(job: Job, *, core: int | None = None) -> Iterator[Load]:
-    """A generator for the block."""
+    """Run a load generator within the block."""
     with tempfile.NamedTemporaryFile(prefix="bench-job-", suffix=".json") as file, on_core(core):
         file.write(msgspec.json.encode(job))
         file.flush()
@@ -131,13 +131,13 @@ def load(job: Job, *, core: int | None = None) -> Iterator[Load]:
 
 
 def send_all(system: System, job: Job, *, core: int | None = None) -> Outcome:
-    """Sends a job's requests and watches nothing; every one of them must be accepted."""
+    """Send the requests of a job, all of which must be accepted, without measuring."""
     with load(job, core=core) as generator:
         while generator.runs():
-            time.sleep(0.01)  # it tells when it is done
+            time.sleep(0.01)  # the generator reports when it is done
         outcome = generator.outcome or Outcome()
     if set(outcome.statuses) != {202}:
-        raise BenchmarkError(f"{system.name} answered {outcome.statuses} where every request should be accepted.")
+        raise BenchmarkError(f"{system.name} answered {outcome.statuses}; every request should be accepted.")
     return outcome
 
 
@@ -149,7 +149,7 @@ def drive(
     poll_ms: float = 10,
     at_each_look: Callable[[], None] = lambda: None,
 ) -> Course:
-    """Runs a job to its end and watches; `at_each_look` may watch more."""
+    """Run a job to its end and measure; `at_each_look` may measure more."""
     watch = _Watch(system, balanced=balanced, at_each_look=at_each_look)
     with load(job) as generator:
         deadline = time.monotonic() + (job.seconds or 0) + _END_SECONDS
@@ -157,7 +157,7 @@ def drive(
             watch.tick(generator)
             if time.monotonic() > deadline:
                 raise BenchmarkError(f"{system.name} did not answer all requests in time.")
-            time.sleep(poll_ms / 1000)  # Postgres tells nobody when a row is there
+            time.sleep(poll_ms / 1000)  # Postgres does not report when a row is there
         watch.tick(generator, last=True)
         _look_for_the_rest(watch, generator, poll_ms)
         watch.course.outcome = generator.outcome or Outcome()
@@ -167,14 +167,14 @@ def drive(
 
 
 def _look_for_the_rest(watch: _Watch, generator: Load, poll_ms: float) -> None:
-    """Samples that are not applied yet when the load ends have the longest latencies: they must not be left out."""
+    """Wait for the samples that are not applied when the load ends: they have the longest latencies."""
     deadline = time.monotonic() + _END_SECONDS / 3
     while watch.look_for_samples(generator) and time.monotonic() < deadline:
         time.sleep(poll_ms / 1000)  # likewise
 
 
 class _Watch:
-    """What is looked at while a load runs."""
+    """Measures while a load runs."""
 
     def __init__(self, system: System, *, balanced: bool, at_each_look: Callable[[], None]) -> None:
         self._at_each_look = at_each_look
@@ -188,7 +188,7 @@ class _Watch:
         self.course = Course()
 
     def tick(self, generator: Load, *, last: bool = False) -> None:
-        """A look at the samples, and from time to time at what was applied."""
+        """Look for the samples, and when due for what was applied."""
         self.look_for_samples(generator)
         now = time.monotonic()
         if now < self._due and not last:
@@ -204,12 +204,12 @@ class _Watch:
             self.course.points.append((now - self._started, accepted, applied))
 
     def _lead(self) -> int:
-        """How far ahead, as the last seconds went."""
+        """Return the lead in items, from the rate of the last seconds."""
         now = self.course.points[-1][0] if self.course.points else 0.0
         return max(SMALLEST_LEAD, int(self.course.applied_rate(now - LEAD_SECONDS, now) * LEAD_SECONDS))
 
     def look_for_samples(self, generator: Load) -> int:
-        """Notes which samples are applied by now; how many are not."""
+        """Record which samples are applied; return how many are not."""
         fresh = generator.samples[self._seen :]
         self._seen += len(fresh)
         self._asked |= {request: (connector, accepted) for connector, request, _, accepted in fresh}

@@ -1,8 +1,7 @@
-"""end to end: how much one machine takes and applies at the same time, for as long as one likes.
+"""end to end: the rate at which one machine accepts and applies items at the same time, indefinitely.
 
-The highest rate at which the backlog does not grow is looked for in steps at a fixed rate, starting from what a
-balanced load reaches; then that rate is kept up for a minute. If the backlog grows after all, it is tried again a step
-lower.
+The highest rate at which the backlog does not grow is searched in steps at a fixed rate, beginning with what a balanced
+load reaches; then that rate is sustained for a minute. If the backlog grows after all, the rate is lowered by a step.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ read in Postgres, sampled every {_SAMPLE_SECONDS * 1000:.0f} ms."""
 
 
 def missing() -> list[str]:
-    """Nothing."""
+    """Return nothing: everything is installed."""
     return []
 
 
 def measure(effort: Effort, say: Say) -> Section:
-    """The search, the sustained run, and what it cost."""
+    """Search the rate, sustain it, and measure what it costs."""
     with running_engines() as engines, installation(engines, connectors=CONNECTORS) as ours, whole(ours):
         rate = _highest_rate(ours, effort, say)
         course, costs, rate = _sustain(ours, rate, effort, say)
@@ -64,13 +63,13 @@ def measure(effort: Effort, say: Say) -> Section:
 
 @contextlib.contextmanager
 def whole(ours: Installation, *, workers: int = WORKERS, processes: int = 1) -> Iterator[None]:
-    """API and workers of an installation."""
+    """Run the API and the workers of an installation."""
     with ours.api(WEB_CONCURRENCY=str(processes)), ours.ready_workers(workers):
         yield
 
 
 def job_for(system: System, seconds: float, *, rate: float | None = None, sample_every: float | None = None) -> Job:
-    """The same load for every system: at a fixed rate, or without one as far as the driver lets it."""
+    """Return the same load for every system: at a fixed rate, or balanced by the driver."""
     return Job(
         system.port,
         system.credentials,
@@ -84,7 +83,7 @@ def job_for(system: System, seconds: float, *, rate: float | None = None, sample
 
 
 def _highest_rate(ours: Installation, effort: Effort, say: Say) -> float:
-    """Requests a second."""
+    """Return the highest rate in requests per second."""
     seconds = effort.seconds(_BALANCED_SECONDS)
     reached = drive(ours, job_for(ours, seconds), balanced=True).applied_rate(seconds * 0.3, seconds) / bodies.BATCH
     if not reached:
@@ -97,13 +96,13 @@ def _highest_rate(ours: Installation, effort: Effort, say: Say) -> float:
         course = drive(ours, job_for(ours, effort.seconds(_STEP_SECONDS), rate=rate))
         good = holds(course, rate * bodies.BATCH)
         low, high = (rate, high) if good else (low, rate)
-        verdict = "holds" if good else "too much"
-        say(f"{rate * bodies.BATCH:,.0f} items/s: {verdict}, backlog {course.backlog_growth():+,.0f} items/s")
+        result = "holds" if good else "too much"
+        say(f"{rate * bodies.BATCH:,.0f} items/s: {result}, backlog {course.backlog_growth():+,.0f} items/s")
     return low
 
 
 def holds(course: Course, rate: float) -> bool:
-    """Whether a system kept up with `rate` items a second: all accepted, and no more waiting at the end."""
+    """Return whether a system kept up with `rate` items per second: all accepted, and no backlog that grew."""
     begin = course.points[-1][0] * 0.3
     kept_up = course.accepted_rate() >= rate * _KEPT_UP and not course.refused()
     return kept_up and course.backlog_growth(begin) <= rate * _GROWTH
@@ -111,7 +110,7 @@ def holds(course: Course, rate: float) -> bool:
 
 @dataclass
 class _Costs:
-    """What the sustained run used."""
+    """Resources that the sustained run used."""
 
     cpu: dict[str, float]
     wal: int
@@ -119,7 +118,7 @@ class _Costs:
 
 
 class _Appended:
-    """What Valkey appends to its file, which shrinks when it is rewritten: the sum of what it grew by between looks."""
+    """Bytes that Valkey appends to its file, which a rewrite shrinks: the sum of its growth between looks."""
 
     def __init__(self, ours: Installation) -> None:
         self._ours = ours
@@ -127,14 +126,14 @@ class _Appended:
         self.bytes = 0
 
     def look(self) -> None:
-        """Adds what came since the last look."""
+        """Add the growth since the last look."""
         size = self._ours.aof_bytes()
         self.bytes += max(0, size - self._size)
         self._size = size
 
 
 def _sustain(ours: Installation, rate: float, effort: Effort, say: Say) -> tuple[Course, _Costs, float]:
-    """Keeps the rate up; a step lower where that does not hold."""
+    """Sustain the rate, lowered by a step each time that the backlog grows."""
     for _ in range(_ATTEMPTS):
         ours.wait_until_drained()
         begun = _used(ours)
@@ -154,14 +153,14 @@ def _sustain(ours: Installation, rate: float, effort: Effort, say: Say) -> tuple
 
 
 def _used(ours: Installation) -> _Costs:
-    """Counters of now."""
+    """Return the current counters."""
     pids = {name: process.pid for name, process in ours.processes.items()}
     pids |= {"PostgreSQL": ours.engines.postgres.pid, "Valkey": ours.engines.valkey.pid}
     return _Costs({name: cpu_seconds(pid) for name, pid in pids.items()}, ours.wal_bytes())
 
 
 def _throughput(course: Course, rate: float, section: Section) -> Table:
-    """Rates and latencies, over the thirds of the run."""
+    """Return rates and latencies of each third of the run."""
     length = course.points[-1][0]
     thirds = [(length * part / 3, length * (part + 1) / 3) for part in range(3)]
     applied = Figure.of(course.applied_rate(*third) for third in thirds)
@@ -180,7 +179,7 @@ def _throughput(course: Course, rate: float, section: Section) -> Table:
 
 
 def _in_thirds(values: list[tuple[float, float]]) -> list[list[float]]:
-    """The second member of each, by time, in three parts of equal number."""
+    """Return the second member of each pair, by time, in three parts of equal number."""
     ordered = [value for _, value in sorted(values)]
     size = max(1, -(-len(ordered) // 3))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)] or [[]]

@@ -1,4 +1,4 @@
-"""growth: what changes with the rows in the table, the connectors, the workers and the API processes.
+"""growth: how speed and memory change with rows, connectors, workers and API processes.
 
 Each kind of growth has its installations side by side on the same engines, measured in turn. Rows are filled in by SQL:
 how they came there makes no difference to what is measured afterwards.
@@ -30,7 +30,7 @@ _CONNECTORS: Final = (10, 1_000, 10_000)
 _WORKERS: Final = (1, 2, 4)
 _PROCESSES: Final = (1, 2)
 _DRAINED_ITEMS: Final = 200_000
-#: Where batches are small, or the worker is one of several.
+#: Number of items if batches are small, or several workers run.
 _FEWER_ITEMS: Final = 100_000
 _SMALL_BATCH: Final = 20
 _ACCEPT_SECONDS: Final = 2
@@ -54,28 +54,28 @@ FROM generate_series(0, {last}) AS number
 
 
 def missing() -> list[str]:
-    """What has to be installed by hand."""
+    """Return what must be installed by hand."""
     return [found] if (found := wrk.missing()) else []
 
 
 @dataclass
 class _Point:
-    """What was measured at one size."""
+    """The measurements at one size."""
 
     ours: Installation
     memory: dict[str, list[float]] = field(default_factory=dict)
 
     def note(self, name: str, megabytes: float) -> None:
-        """Keeps a reading of memory."""
+        """Record a reading of memory."""
         self.memory.setdefault(name, []).append(megabytes)
 
     def note_engines(self) -> None:
-        """Memory of the engines now."""
+        """Record the current memory of the engines."""
         self.note("Valkey", memory_mb(self.ours.engines.valkey.pid))
         self.note("PostgreSQL", memory_of_all_mb(self.ours.engines.postgres.pid))
 
     def cells(self) -> list[str]:
-        """The highest reading of each."""
+        """Return the highest reading of each process."""
         return [
             f"{max(self.memory[name]):,.0f}" if name in self.memory else ""
             for name in ("API", "worker", "Valkey", "PostgreSQL")
@@ -86,7 +86,7 @@ _MEMORY_HEAD: Final = ["API, MB", "worker, MB", "Valkey, MB", "PostgreSQL, MB"]
 
 
 def measure(effort: Effort, say: Say) -> Section:
-    """A table and a chart for each kind of growth."""
+    """Measure a table and a chart for each kind of growth."""
     section = Section("growth: rows, connectors, workers, API processes", _STORY)
     for part in (_rows, _connectors, _processes):
         with running_engines() as engines:
@@ -100,7 +100,7 @@ def _rows(section: Section, engines: Engines, effort: Effort, say: Say) -> None:
         for number, full in enumerate(_ROWS):
             rows = effort.count(full)
             ours = stack.enter_context(installation(engines, number=number))
-            say(f"fills in {rows:,} rows")
+            say(f"inserts {rows:,} rows")
             _fill_in(ours, rows)
             points[f"{rows:,} rows"] = (_Point(ours), _drain_job(effort, rows))
         drained, accepted = _measure_points(points, effort, say)
@@ -110,7 +110,7 @@ def _rows(section: Section, engines: Engines, effort: Effort, say: Say) -> None:
 
 
 def _fill_in(ours: Installation, rows: int) -> None:
-    """The key is built once over all of them, which is many times faster than row by row."""
+    """Insert rows and build the key once over all of them, which is many times faster than row by row."""
     ours.connection.execute("ALTER TABLE items DROP CONSTRAINT items_pkey")
     ours.connection.execute(_FILL.format(connector=ours.credentials[0][0], last=rows - 1).encode())
     ours.connection.execute("ALTER TABLE items ADD PRIMARY KEY (connector_id, stream, id)")
@@ -128,7 +128,7 @@ def _connectors(section: Section, engines: Engines, effort: Effort, say: Say) ->
     with contextlib.ExitStack() as stack:
         for number, full in enumerate(_CONNECTORS):
             connectors = full if full < 100 else effort.count(full)  # noqa: PLR2004 - few enough
-            say(f"makes {connectors:,} connectors")
+            say(f"creates {connectors:,} connectors")
             ours = stack.enter_context(installation(engines, number=number, connectors=connectors))
             requests = effort.count(_FEWER_ITEMS) // _SMALL_BATCH
             job = Job(0, [], requests=requests, ids=_DRAINED_ITEMS // 10, batch=_SMALL_BATCH, batches=requests)
@@ -140,7 +140,7 @@ def _connectors(section: Section, engines: Engines, effort: Effort, say: Say) ->
 def _measure_points(
     points: dict[str, tuple[_Point, Job]], effort: Effort, say: Say
 ) -> tuple[dict[str, Figure], dict[str, Figure]]:
-    """Drain and accept of each, in turn."""
+    """Measure drain and accept at each point, alternately."""
     drains = {name: _drain_run(point, job) for name, (point, job) in points.items()}
     drained = in_turn(drains, effort.rounds, lambda line: say(f"drain, {line}"), "items/s")
     accepts = {name: _accept_run(point, effort) for name, (point, _) in points.items()}
@@ -205,7 +205,7 @@ def _show(
     drained: dict[str, Figure],
     accepted: dict[str, Figure],
 ) -> None:
-    """A table with everything, and a chart of the rates."""
+    """Add a table of all figures, and charts of the rates."""
     table = Table([what, "drain, items/s", "accept, requests/s", *_MEMORY_HEAD])
     for name, point in points.items():
         cells = [found[name].text() if name in found else "" for found in (drained, accepted)]

@@ -1,4 +1,4 @@
-"""latency: an idle system and one request a second; how long to the 202, and from there until it is applied."""
+"""latency: of an idle system with one request per second, to the 202 and from there until it is applied."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from benchmarks.report import Section, Table
 from benchmarks.stack import installation, running_engines
 
 _SECONDS: Final = 25
-#: How often Postgres is asked whether a sample is there: what is measured can be that much too long.
+#: Interval in milliseconds at which Postgres is polled for a sample: a latency can be that much too long.
 _POLL_MS: Final = 1
-#: The first requests of a process meet cold caches and connections that are not open yet.
+#: Duration in seconds of a load before the measurement, which opens connections and fills caches.
 _WARM_SECONDS: Final = 4
 _STORY: Final = f"""One API process, two workers, the sweeper; one request of one item a second, {_SECONDS} s a round.
 Applied is when the receipt can be read in Postgres, which is asked every {_POLL_MS} ms."""
 
 
 def missing() -> list[str]:
-    """Nothing."""
+    """Return nothing: everything is installed."""
     return []
 
 
 def measure(effort: Effort, say: Say) -> Section:
-    """Percentiles of both, a round each."""
+    """Measure percentiles of both latencies in each round."""
     found: dict[str, list[float]] = {}
     with running_engines() as engines, installation(engines) as ours, whole(ours):
         job = Job(ours.port, ours.credentials, 1, rate=1, seconds=_WARM_SECONDS, batch=1, sample_every=0.01)

@@ -1,12 +1,12 @@
-"""`python -m benchmarks.load job.json`: sends batches over raw HTTP/1.1, at a fixed rate or as fast as it is let.
+"""`python -m benchmarks.load job.json`: sends batches over raw HTTP/1.1, at a fixed rate or as fast as it may.
 
-A process of its own, so that nothing of the harness disturbs its clock. Its job is the JSON file that its argument
-names; lines on standard input raise the number of items that it may have sent, and their end ends it. It tells on
-standard output, a JSON line each, what was accepted so far, the requests that it picked as samples, and at the end what
-it saw. Times are those of `time.monotonic`, which processes of one machine share.
+It is a process of its own, so that the harness does not disturb its clock. Its argument names the JSON file of its job.
+Lines on standard input raise the number of items that it may send in all; the end of the input ends it. On standard
+output it reports, each as a JSON line, how many items were accepted so far, the requests that it chose as samples, and
+in the end its outcome. Times are those of `time.monotonic`, which the processes of a machine share.
 
-At a fixed rate a latency counts from the moment when the request was due, unless its connection was waiting for that
-moment: a server that stalls is charged for the requests that it kept from being sent.
+At a fixed rate a latency counts from the moment when the request was due, unless its connection was idle until that
+moment: a server that stalls is charged for the requests that it delays.
 """
 
 from __future__ import annotations
@@ -26,41 +26,41 @@ import msgspec
 from benchmarks import bodies
 
 _TELL_SECONDS: Final = 0.1
-#: After a 503 or 429: what was refused is not tried again, the next one is.
+#: Pause in seconds after a 503 or 429; the refused request is not repeated.
 _REFUSED_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 60.0
 _ACCEPTED: Final = 202
 
 
 class Job(msgspec.Struct):
-    """What is to be sent. It ends after so many seconds or requests, whichever is given."""
+    """The requests to send. A job ends after `seconds` or after `requests`."""
 
     port: int
-    #: Connectors' ids and credentials, used in turn.
+    #: Ids and credentials of the connectors, used in turn.
     credentials: list[tuple[int, str]]
     connections: int = 16
-    #: Requests a second; None: as fast as answers come.
+    #: Requests per second; None: as fast as answers come.
     rate: float | None = None
     seconds: float | None = None
     requests: int | None = None
-    #: Whether items are sent only as far as lines on standard input allow.
+    #: Whether lines on standard input limit the number of items.
     gated: bool = False
-    #: Items that there are, items a batch, and how many of the batches are used.
+    #: Number of distinct items, items in a batch, and number of batches that are used.
     ids: int = 10_000
     batch: int = bodies.BATCH
     batches: int = 2_000
     shuffled: bool = False
     first_stamp: int = bodies.FIRST_STAMP
-    #: Whether each request's number is another one, so that every item sent again has changed.
+    #: Whether each request has another number, so that every item has changed when it is sent again.
     changing: bool = True
-    #: One request in so many seconds is told as a sample.
+    #: Interval in seconds at which a request is reported as a sample.
     sample_every: float | None = None
 
 
 class Outcome(msgspec.Struct):
-    """What was seen."""
+    """The result of a job."""
 
-    #: How many answers there were of each status.
+    #: Number of answers with each status.
     statuses: dict[int, int] = {}
     #: Milliseconds to each 202.
     latencies: list[float] = []
@@ -69,7 +69,7 @@ class Outcome(msgspec.Struct):
 
 
 class Told(msgspec.Struct, omit_defaults=True):
-    """A line of standard output: one of these."""
+    """A line of standard output: one of these members."""
 
     accepted: int | None = None
     #: Connector, request id, when it was sent, when its 202 came.
@@ -86,11 +86,11 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It stands."""
+        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Collects one answer; they all have a Content-Length."""
+        """Collect one answer; every answer has a Content-Length."""
         self._buffer += data
         head, found, body = self._buffer.partition(b"\r\n\r\n")
         if not found or len(body) < _content_length(head):
@@ -100,12 +100,12 @@ class Connection(asyncio.Protocol):
             self._answer.set_result((int(head[9:12]), body))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The server closed it."""
+        """Fail the request that waits for an answer."""
         if self._answer and not self._answer.done():
             self._answer.set_exception(exc or ConnectionResetError("the server closed the connection"))
 
     async def exchange(self, request: list[bytes]) -> tuple[int, bytes]:
-        """Sends a request and waits for its answer."""
+        """Send a request and wait for its answer."""
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.writelines(request)
         async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -118,7 +118,7 @@ def _content_length(head: bytes) -> int:
 
 
 class Generator:
-    """One job."""
+    """Sends the requests of a job."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -133,12 +133,12 @@ class Generator:
         self.outcome = Outcome()
 
     def allow(self, items: int) -> None:
-        """Lets up to so many items be sent in all."""
+        """Allow `items` items to be sent in all."""
         self._allowed = max(self._allowed, items)
         self._gate.set()
 
     async def run(self) -> None:
-        """All connections, until the job is done."""
+        """Use all connections until the job is done."""
         loop = asyncio.get_running_loop()
         opened = [await loop.create_connection(Connection, "127.0.0.1", self._job.port) for _ in self._connections()]
         self._started = time.monotonic()
@@ -150,7 +150,7 @@ class Generator:
         return range(min(self._job.connections, self._job.requests or self._job.connections))
 
     async def _use(self, connection: Connection) -> None:
-        """One request after the other on one connection."""
+        """Send one request after the other on a connection."""
         while (number := self._take()) is not None:
             begun = await self._until_due(number)
             if begun is None:
@@ -159,7 +159,7 @@ class Generator:
             await self._note(number, begun, status, body)
 
     def _take(self) -> int | None:
-        """The next request's number."""
+        """Return the number of the next request, None if there is no further one."""
         job, number = self._job, self._next
         if job.requests is not None and number >= job.requests:
             return None
@@ -167,7 +167,7 @@ class Generator:
         return number
 
     async def _until_due(self, number: int) -> float | None:
-        """The moment from which this request's latency counts; None: the time is over."""
+        """Wait until the request is due; return the moment from which its latency counts, None if the time is over."""
         job = self._job
         while job.gated and (number + 1) * job.batch > self._allowed and not self._over(time.monotonic()):
             self._gate.clear()
@@ -212,18 +212,18 @@ def _head(credential: str) -> bytes:
 
 
 def tell(told: Told) -> None:
-    """One line to the harness."""
+    """Write one line to the harness."""
     sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
     sys.stdout.buffer.flush()
 
 
 async def _listen(generator: Generator) -> None:
-    """Reads how much may be sent."""
+    """Read how many items may be sent."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         generator.allow(int(line))
-    os._exit(1)  # whoever started us is gone
+    os._exit(1)  # the harness has ended
 
 
 async def _tell_accepted(generator: Generator) -> None:
@@ -233,7 +233,7 @@ async def _tell_accepted(generator: Generator) -> None:
 
 
 async def do(job: Job) -> None:
-    """Does the job, tells what was seen."""
+    """Do the job, and report its outcome."""
     generator = Generator(job)
     beside = [asyncio.create_task(_listen(generator)), asyncio.create_task(_tell_accepted(generator))]
     await generator.run()
@@ -243,7 +243,7 @@ async def do(job: Job) -> None:
 
 
 def main() -> None:
-    """Reads the job; on uvloop where there is one."""
+    """Read the job and do it, on uvloop if it is installed."""
     job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(do(job))

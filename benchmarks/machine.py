@@ -1,4 +1,4 @@
-"""When and where a section was measured: date, commit, machine, versions."""
+"""Date, commit, machine and versions of a measurement."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class Run(msgspec.Struct):
     machine: str
     versions: str
     quick: bool
-    #: How long the subject took; filled in when it has ended.
+    #: Duration of the subject in seconds, set at its end.
     seconds: float = 0.0
 
     def text(self) -> str:
-        """As a line above the section."""
+        """Return the line above the section."""
         where = f"*{self.date}, commit {self.commit}, {self.seconds:,.0f} s, on {self.machine}. {self.versions}.*"
         return f"{where} **Shortened (QUICK=1): not to be quoted.**" if self.quick else where
 
 
 def this_run(*, quick: bool) -> Run:
-    """The one that begins now."""
+    """Return the run that begins now."""
     moment = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return Run(date=moment, commit=_commit(), machine=_machine(), versions=_versions(), quick=quick)
 
 
 def _commit() -> str:
     found = _told(["git", "-C", str(_ROOT), "rev-parse", "--short=12", "HEAD"]) or "unknown"
-    # What a former run wrote is no change of what is measured.
+    # Results of former runs do not change what is measured.
     clean = not _told(["git", "-C", str(_ROOT), "status", "--porcelain", "--", ".", ":!benchmarks"])
     return found if clean else f"{found} with changes"
 
@@ -75,7 +75,7 @@ def _versions() -> str:
 
 
 def _told(command: list[str]) -> str:
-    """What a program says, on whichever stream; nothing where it is not there."""
+    """Return the output of a program, '' if it is not installed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     except OSError:

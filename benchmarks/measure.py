@@ -1,4 +1,4 @@
-"""What every subject shares: how much is measured, rounds in turn, figures with their median and spread."""
+"""Measuring: how much, in alternating rounds, and figures with their median and spread."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ Say = Callable[[str], None]
 
 
 class BenchmarkError(Exception):
-    """Something that the benchmark needs is not there, or did not behave; the message is a sentence."""
+    """A requirement of the benchmark is missing or failed; the message is a sentence."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: all, or with QUICK=1 just enough to see that everything works."""
+    """How much is measured: everything, or with QUICK=1 just enough to see that it works."""
 
     quick: bool = False
 
     @property
     def rounds(self) -> int:
-        """How often each figure is taken, in turn with those beside it."""
+        """Number of times that each figure is measured, alternating with those beside it."""
         return 1 if self.quick else 3
 
     def seconds(self, full: float, least: float = 3) -> float:
-        """How long one measurement takes; less than `least` would show nothing."""
+        """Return the duration of one measurement, at least `least` seconds."""
         return max(least, full / 6) if self.quick else full
 
     def count(self, full: int) -> int:
-        """How much work one measurement is given."""
+        """Return the amount of work of one measurement."""
         return max(1, full // 10) if self.quick else full
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured quantity: its median, and how far its rounds lie apart."""
+    """A measured quantity: the median of its rounds, the lowest and the highest."""
 
     median: float
     low: float
@@ -43,38 +43,38 @@ class Figure:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Figure:
-        """From what the rounds came to."""
+        """Make a figure of the values of the rounds."""
         found = sorted(values)
         return cls(statistics.median(found), found[0], found[-1])
 
     def text(self, spell: str = ",.0f") -> str:
-        """The median, and the spread where there is one."""
+        """Return the median, and the spread if there is one."""
         if self.low == self.high:
             return format(self.median, spell)
         return f"{self.median:{spell}} ({self.low:{spell}} to {self.high:{spell}})"
 
     def over(self, floor: Figure) -> float:
-        """Ratio of the medians."""
+        """Return the ratio of the medians."""
         return self.median / floor.median if floor.median else float("nan")
 
     def ratio(self, floor: Figure) -> Figure:
-        """Ratio of the medians, with the spread of this one."""
+        """Return the ratio of the medians, with the spread of this figure."""
         return Figure(self.over(floor), self.low / floor.median, self.high / floor.median)
 
 
 def in_turn(runs: Mapping[str, Callable[[], float]], rounds: int, say: Say, unit: str) -> dict[str, Figure]:
-    """Takes each run's figure once a round, so that whatever disturbs the machine disturbs all of them alike."""
+    """Measure each run once in a round, so that a disturbance of the machine affects all of them."""
     found: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(1, rounds + 1):
         for name, run in runs.items():
             figure = run()
             found[name].append(figure)
-            say(f"round {number} of {rounds}, {name}: {figure:,.{0 if figure > 100 else 1}f} {unit}")  # noqa: PLR2004 - so few want a tenth
+            say(f"round {number} of {rounds}, {name}: {figure:,.{0 if figure > 100 else 1}f} {unit}")  # noqa: PLR2004 - small figures need a decimal
     return {name: Figure.of(values) for name, values in found.items()}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of them lie: the nearest rank, so that it is one of them."""
+    """Return the value below which `share` of the values are, by nearest rank."""
     if not values:
         return float("nan")
     ordered = sorted(values)
@@ -83,7 +83,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """How fast the second value grows with the first: least squares."""
+    """Return the growth of the second value with the first, by least squares."""
     if len(points) < 2:  # noqa: PLR2004 - a line has two points
         return 0.0
     x_mean = statistics.fmean(x for x, _ in points)

@@ -1,4 +1,4 @@
-"""memory: the highest that an API process and a worker come to under the largest load that the limits let through."""
+"""memory: the peak of an API process and of a worker under the largest load that the limits allow."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from benchmarks.stack import Installation, installation, running_engines
 _MB: Final = 1 << 20
 _BODY: Final = 30 * _MB
 _IN_FLIGHT: Final = 16
-#: One value may have 5 MB, all of an item 10 MB.
+#: Limits: 5 MB for a value, 10 MB for an item.
 _VALUE: Final = 5 * _MB - 100
-#: As many as Valkey's 1 GB and the time allow; each is a slice of its own, so more of them take no more memory.
+#: Number of bodies that Valkey's 1 GB and the time allow; each is a slice of its own, so more take no more memory.
 _ORDINARY: Final = 4
 _LARGE_VALUES: Final = 12
-#: Sixteen such bodies are checked one after the other.
+#: Timeout in seconds: sixteen such bodies are validated one after the other.
 _ANSWER_SECONDS: Final = 240
 _TINY_ITEMS: Final = 1_900_000
 _STORY: Final = f"""Resident memory at its highest (VmHWM), MB of 1,048,576 bytes. API: {_IN_FLIGHT} connectors send 30
@@ -36,12 +36,12 @@ own, and Valkey has 1 GB); and one entry of 30 MB with {_TINY_ITEMS:,} items tha
 
 
 def missing() -> list[str]:
-    """Nothing."""
+    """Return nothing: everything is installed."""
     return []
 
 
 def measure(effort: Effort, say: Say) -> Section:
-    """Four figures."""
+    """Measure the four figures."""
     with running_engines() as engines, installation(engines, connectors=_IN_FLIGHT) as ours:
         idle, peak, accepted = _api(ours)
         say(f"API: {idle:.0f} MB idle, {peak:.0f} MB at the highest, {accepted} of {_IN_FLIGHT} accepted")
@@ -64,7 +64,7 @@ def measure(effort: Effort, say: Say) -> Section:
 
 
 def _api(ours: Installation) -> tuple[float, float, int]:
-    """Idle, highest, and how many of the bodies were accepted."""
+    """Return the memory while idle, the peak, and how many bodies were accepted."""
     with ours.api(BODY_TIMEOUT_SECONDS="300") as api:
         send_all(ours, Job(ours.port, ours.credentials, 1, requests=50, batch=1))
         idle = api.memory_mb()
@@ -77,12 +77,12 @@ def _api(ours: Installation) -> tuple[float, float, int]:
 
 
 def _send_together(ours: Installation, sent: list[bytes]) -> list[int]:
-    """All but the last bytes of each body; once all of that has been sent, the rest; the statuses."""
+    """Send all but the last bytes of each body, then the rest of all of them; return the statuses."""
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(_connect(ours.port)) for _ in ours.credentials]
         for connection, body, (_, credential) in zip(opened, sent, ours.credentials, strict=True):
             _send(connection, _head(credential, body) + body[:-64])
-        time.sleep(1)  # what the kernel still holds is read
+        time.sleep(1)  # the API reads what the kernel still holds
         for connection, body in zip(opened, sent, strict=True):
             _send(connection, body[-64:])
         return [_status(connection) for connection in opened]
@@ -100,7 +100,7 @@ def _head(credential: str, body: bytes) -> bytes:
 
 
 def _send(connection: socket.socket, data: bytes) -> None:
-    """An API that refuses may close before everything was sent; the answer tells."""
+    """Send bytes; an API that refuses may close before, and its answer says so."""
     with contextlib.suppress(ConnectionError):
         connection.sendall(data)
 
@@ -114,7 +114,7 @@ def _status(connection: socket.socket) -> int:
 
 
 def _worker(ours: Installation, make: Callable[[], Iterator[bytes]], name: str, say: Say) -> float:
-    """Highest memory of a worker that drains some bodies of one connector."""
+    """Return the peak memory of a worker that drains some bodies of one connector."""
     with ours.api():
         for body in make():
             with _connect(ours.port) as connection:
@@ -135,7 +135,7 @@ def _large(effort: Effort) -> Iterator[bytes]:
 
 
 def _large_values() -> bytes:
-    """A body of almost 30 MB in six values."""
+    """Return a body of almost 30 MB in six values."""
     value = "The quick brown fox. " * (_VALUE // 21)
     items = [{"id": f"document-{number}", "fields": {"text": value}} for number in range(6)]
     items[-1]["fields"] = {"text": value[: _VALUE - 4096]}
@@ -143,12 +143,12 @@ def _large_values() -> bytes:
 
 
 def _ordinary() -> bytes:
-    """A body of 30 MB at the most."""
+    """Return a body of 30 MB at most."""
     size = len(bodies.batch(0)) // bodies.BATCH + 1
     return bodies.fill(bodies.cut(bodies.batch(0, _BODY // size)), bodies.FIRST_STAMP)
 
 
 def _tiny(count: int) -> bytes:
-    """Items that have nothing but an id, as many as fit."""
+    """Return as many items with an id alone as fit."""
     items = b",".join(b'{"id":"%x"}' % number for number in range(count))
     return b'{"stream":"tiny","items":[%s]}' % items

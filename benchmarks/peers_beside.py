@@ -1,4 +1,4 @@
-"""peers: the same contract on what a team would build instead, under the same load, on the same table.
+"""peers: the same contract in the stacks that a team would use instead, under the same load and on the same table.
 
 Each run has engines of its own, started fresh with the same durable settings. The load is balanced (see `driver`): what
 is measured is how many items a second are applied while as many are accepted.
@@ -33,16 +33,16 @@ _STORY: Final = f"""{CONNECTORS} connectors with {IDS:,} ids each, batches of {b
 changed, {CONNECTIONS} connections; one API process and {WORKERS} workers (or as many worker processes), everything on
 this machine, engines started fresh with the same settings for each run. The generator may be {LEAD_SECONDS} seconds'
 work ahead of what is applied, {SMALLEST_LEAD:,} items at least; items applied a second over {_SECONDS} s, after
-{_WARM_SECONDS} s. How each peer is written, and why so, is told in its folder below `benchmarks/peers/`."""
+{_WARM_SECONDS} s. How each peer is written, and why, is documented in its folder below `benchmarks/peers/`."""
 
 
 def missing() -> list[str]:
-    """What the peers need that no lock file can install."""
+    """Return what the peers need that no lock file installs."""
     return list(dict.fromkeys(need.rstrip(".") for peer in PEERS if (need := peer.missing())))
 
 
 def measure(effort: Effort, say: Say) -> Section:
-    """A row for each."""
+    """Measure a row for each peer."""
     for peer in PEERS:
         say(f"prepares {peer.title}")
         peer.prepare()
@@ -87,7 +87,7 @@ def _applied_rate(system: System, effort: Effort, latencies: dict[str, list[floa
 
 @dataclass
 class RunningPeer:
-    """A peer as the driver sees it."""
+    """A peer, for the driver."""
 
     peer: Peer
     name: str
@@ -96,11 +96,11 @@ class RunningPeer:
     connection: psycopg.Connection[tuple[object, ...]]
 
     def applied_items(self) -> int:
-        """Items of all submissions that were applied."""
+        """Count the items of all applied submissions."""
         return self.peer.applied_items(self.connection)
 
     def applied_requests(self, asked: list[tuple[int, str]]) -> set[str]:
-        """Which of some requests were applied."""
+        """Return the ids of those requests that were applied."""
         names = [request for _, request in asked]
         found = self.connection.execute("SELECT id FROM peers.requests WHERE id = ANY(%s)", [names]).fetchall()
         return {str(row[0]) for row in found}
@@ -108,7 +108,7 @@ class RunningPeer:
 
 @contextlib.contextmanager
 def running_peer(peer: Peer) -> Iterator[RunningPeer]:
-    """A peer on engines of its own, once it has answered 202."""
+    """Run a peer on engines of its own; it has answered a 202."""
     port = free_port()
     with running_engines() as engines, contextlib.ExitStack() as stack:
         peer.create_schema(engines.database_url)
@@ -131,9 +131,9 @@ def _first_request(system: RunningPeer) -> urllib.request.Request:
 
 
 def _wait_until_applied(system: RunningPeer, seconds: float = 60) -> None:
-    """Its workers are up once what it was sent is there."""
+    """Wait until the workers run: they have applied what was sent."""
     deadline = time.monotonic() + seconds
     while not system.applied_items():
         if time.monotonic() > deadline:
             raise BenchmarkError(f"{system.name} applied nothing in {seconds:g} s.")
-        time.sleep(0.05)  # Postgres tells nobody when a row is there
+        time.sleep(0.05)  # Postgres does not report when a row is there

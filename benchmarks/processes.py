@@ -1,4 +1,4 @@
-"""Processes of a benchmark: started on a core, tied to our life, read in /proc, ended with all that they started."""
+"""Processes of a benchmark: started on a core, measured in /proc, ended with all their descendants."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DOWN_SECONDS: Final = 15
 
 @dataclass(frozen=True)
 class Process:
-    """One that runs, with whatever it started."""
+    """A running process with its descendants."""
 
     name: str
     pid: int
@@ -35,23 +35,23 @@ class Process:
     log: Path
 
     def check(self) -> None:
-        """Raises BenchmarkError if it has ended."""
+        """Raise BenchmarkError if the process has ended."""
         if self.child.ended() is not None:
             told = self.log.read_text(errors="replace")[-1500:]
-            raise BenchmarkError(f"{self.name} ended by itself:\n{told}")
+            raise BenchmarkError(f"{self.name} ended unexpectedly:\n{told}")
 
     def memory_mb(self, field: str = "VmRSS") -> float:
-        """Its memory now, or its highest so far (VmHWM)."""
+        """Return its current memory, or its peak (VmHWM)."""
         return memory_mb(self.pid, field)
 
 
-#: Before anything was pinned; none where a process can't be kept on a core.
+#: Cores before any process was pinned; none if a process cannot be pinned.
 _CORES: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 @contextlib.contextmanager
 def on_core(core: int | None) -> Iterator[None]:
-    """What is started in the block stays on one core, as `taskset` would keep it; None: where we are ourselves."""
+    """Pin what is started in the block to one core, like `taskset`; None: do not pin."""
     if core is None or core >= len(_CORES) or len(_CORES) == 1:
         yield
         return
@@ -67,7 +67,7 @@ def on_core(core: int | None) -> Iterator[None]:
 def running(
     name: str, argv: Sequence[str], environ: Mapping[str, str], *, cwd: Path = ROOT, core: int | None = None
 ) -> Iterator[Process]:
-    """A process for the block; it and its children are gone afterwards."""
+    """Run a process within the block; end it and its children afterwards."""
     with tempfile.NamedTemporaryFile(prefix=f"bench-{name}-", suffix=".log") as log:
         with on_core(core):
             every = {**os.environ, **environ}
@@ -82,38 +82,38 @@ def running(
 
 
 def python(*module: str) -> list[str]:
-    """The command line of a module of ours."""
+    """Return the command line of a Python module."""
     return [sys.executable, "-m", *module]
 
 
 def _end_group(group: int) -> None:
-    """A child that outlives the process that started it would disturb what is measured next."""
+    """End the children that are left: they would disturb the next measurement."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port that no process listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_until_answers(request: str | urllib.request.Request, process: Process, status: int = 200) -> None:
-    """Waits for a server to come up."""
+    """Wait until a server answers."""
     deadline = time.monotonic() + _UP_SECONDS
     while time.monotonic() < deadline:
         process.check()
         with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
             if answer.status == status:
                 return
-        time.sleep(0.05)  # a server has no event to wait for
+        time.sleep(0.05)  # a server reports no event to wait for
     told = process.log.read_text(errors="replace")[-1500:]
-    raise BenchmarkError(f"{process.name} did not come up in {_UP_SECONDS} s:\n{told}")
+    raise BenchmarkError(f"{process.name} did not start within {_UP_SECONDS} s:\n{told}")
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all below it."""
+    """Return the pids of a process and its descendants."""
     found = [pid]
     for known in found:
         with contextlib.suppress(OSError):
@@ -123,7 +123,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and of all that it started, ended ones included."""
+    """Return the CPU seconds of a process and its descendants, including those that have ended."""
     ticks = 0
     for known in tree(pid):
         with contextlib.suppress(OSError):
@@ -133,7 +133,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_mb(pid: int, field: str = "VmRSS") -> float:
-    """Resident memory (VmRSS) of a process alone, or its highest so far (VmHWM), in MB of 1,048,576 bytes."""
+    """Return the resident memory (VmRSS) of a process, or its peak (VmHWM), in MB of 1,048,576 bytes."""
     with contextlib.suppress(OSError):
         for line in (_PROC / str(pid) / "status").read_text().splitlines():
             if line.startswith(f"{field}:"):
@@ -142,7 +142,7 @@ def memory_mb(pid: int, field: str = "VmRSS") -> float:
 
 
 def memory_of_all_mb(pid: int) -> float:
-    """Memory of a process and its children, what they share counted once (PSS)."""
+    """Return the memory of a process and its children, with shared memory counted once (PSS)."""
     kilobytes = 0
     for known in tree(pid):
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""What is kept of a run: `results.json` holds each subject's newest section, `results.md` and `charts/` show them.
+"""The report: `results.json` holds the newest section of each subject, `results.md` and `charts/` show them.
 
-The page is always written anew from the whole file, so that `make bench ONLY=accept` replaces one section and leaves
-the others as they were measured. Why a target was missed is for a person to say: `notes.md` is put at the end.
+The page is always written from the whole file, so that `make bench ONLY=accept` replaces one section and keeps the
+others. `notes.md`, in which people explain missed targets, is appended to it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Written by `make bench`; the figures are medians, with the lowest and the highes
 
 
 class Table(msgspec.Struct):
-    """Rows of a section, as they are read."""
+    """A table of a section."""
 
     head: list[str]
     rows: list[list[str]] = []
 
     def markdown(self) -> str:
-        """Columns of numbers stand to the right."""
+        """Return the table as Markdown, with numbers aligned to the right."""
         rule = ["---:" if self._is_numbers(column) else "---" for column in range(len(self.head))]
         lines = [self.head, rule, *self.rows]
         return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -43,34 +43,34 @@ class Table(msgspec.Struct):
 
 
 class Section(msgspec.Struct):
-    """What a subject came to."""
+    """The result of a subject."""
 
     title: str
     #: What was measured, how, and what was scaled down.
     story: str
     tables: list[Table] = []
     charts: list[Chart] = []
-    #: By name, for the targets.
+    #: Figures by name, for the targets.
     figures: dict[str, Figure] = {}
-    #: When and where; filled in by whoever ran it.
+    #: Date and machine, set by `__main__`.
     run: Run | None = None
 
 
 def read_sections(path: Path) -> dict[str, Section]:
-    """The sections of former runs."""
+    """Return the sections of former runs."""
     return msgspec.json.decode(path.read_bytes(), type=dict[str, Section]) if path.exists() else {}
 
 
 def replace_sections(
     former: Mapping[str, Section], new: Mapping[str, Section], order: Sequence[str]
 ) -> dict[str, Section]:
-    """The newest of each, in the order of the subjects; a subject that is gone takes its section with it."""
+    """Return the newest section of each subject, in their order; sections of removed subjects are dropped."""
     known = {**former, **new}
     return {name: known[name] for name in order if name in known}
 
 
 def write_report(new: Mapping[str, Section], order: Sequence[str], folder: Path = FOLDER) -> None:
-    """Adds sections to what is kept and writes the page and the charts."""
+    """Add sections to the results, and write the page and the charts."""
     sections = replace_sections(read_sections(folder / "results.json"), new, order)
     (folder / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(sections), indent=1) + b"\n")
     charts = folder / "charts"
@@ -84,7 +84,7 @@ def write_report(new: Mapping[str, Section], order: Sequence[str], folder: Path 
 
 
 def page(sections: Mapping[str, Section], notes: str) -> str:
-    """The whole of results.md."""
+    """Return the text of results.md."""
     whole = [section for section in sections.values() if not (section.run and section.run.quick)]
     figures = {name: figure for section in whole for name, figure in section.figures.items()}
     parts = [_HEAD, *(_section_text(name, section) for name, section in sections.items())]
@@ -92,7 +92,7 @@ def page(sections: Mapping[str, Section], notes: str) -> str:
 
 
 def chart_name(subject: str, number: int) -> str:
-    """A file's name; the first one is the subject's."""
+    """Return the file name of a chart."""
     return f"{subject}-{number + 1}.svg" if number else f"{subject}.svg"
 
 

@@ -1,4 +1,4 @@
-"""The real system for a benchmark: engines, installations on them, and our own processes.
+"""The product under measurement: engines, installations on them, and their processes.
 
 An installation is a database and a Redis database of their own, migrated, with connectors that may send as fast as they
 can. Several of them share the engines, so that what they differ in can be measured in turn.
@@ -32,7 +32,7 @@ from shared.request_id import position_of_request
 
 LANES: Final = 16
 _MB: Final = 1 << 20
-#: Room for what a subject puts before the workers; Valkey has 1 GB.
+#: Limit of the backlog that a subject builds up; Valkey has 1 GB.
 _LIMITS: Final = {"MAX_BACKLOG_BYTES": str(800 * _MB), "MAX_CONNECTOR_BACKLOG_BYTES": str(800 * _MB)}
 _RATE: Final = 1_000_000
 _UP_SECONDS: Final = 60
@@ -43,14 +43,14 @@ Credential = tuple[int, str]
 
 @contextlib.contextmanager
 def running_engines() -> Iterator[Engines]:
-    """Engines in a temporary folder; their durable settings are those of everywhere."""
+    """Run engines in a temporary folder, with the durable settings of production."""
     with tempfile.TemporaryDirectory(prefix="ingest-bench-") as folder, engines(Path(folder) / "data") as found:
         yield found
 
 
 @dataclass
 class Installation:
-    """One installation. `number` is that of its databases."""
+    """An installation; `number` is that of its databases."""
 
     engines: Engines
     number: int = 0
@@ -62,7 +62,7 @@ class Installation:
     name: str = "ingest_api + workers"
 
     def __post_init__(self) -> None:
-        """Migrates and makes the connectors."""
+        """Migrate the database and create the connectors."""
         database_name = f"bench_{self.number}"
         with psycopg.connect(self.engines.database_url, autocommit=True) as maintenance:
             maintenance.execute(f"CREATE DATABASE {database_name}")
@@ -76,12 +76,12 @@ class Installation:
         load_lanes(self.connection, self.redis, range(self.lanes))
 
     def close(self) -> None:
-        """Ends our own connections."""
+        """Close the connections of the benchmark."""
         self.connection.close()
         self.redis.close()
 
     def _make_connectors(self) -> list[Credential]:
-        """By hand rather than one by one: ten thousand take a second."""
+        """Insert all connectors at once: ten thousand take a second."""
         made = []
         with self.connection.transaction():
             for number in range(self.connectors):
@@ -96,14 +96,14 @@ class Installation:
 
     @property
     def url(self) -> str:
-        """Where its API answers."""
+        """Address of its API."""
         return f"http://127.0.0.1:{self.port}"
 
     @contextlib.contextmanager
     def process(self, name: str, *module: str, core: int | None = None, **environ: str) -> Iterator[Process]:
-        """A process of ours on this installation."""
+        """Run a process of the product on this installation."""
         urls = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url, "LOG_FORMAT": "json"}
-        quiet = {"LOG_LEVEL": "warning"} if name != "api" else {}  # the API's line a request is part of its work
+        quiet = {"LOG_LEVEL": "warning"} if name != "api" else {}  # the API's log is part of its work
         with running(name, python(*module), {**urls, **quiet, **environ}, core=core) as started:
             self.processes[name] = started
             try:
@@ -113,7 +113,7 @@ class Installation:
 
     @contextlib.contextmanager
     def api(self, *, core: int | None = None, **environ: str) -> Iterator[Process]:
-        """An API that is ready."""
+        """Run an API that is ready."""
         self.port = free_port()
         with self.process("api", "ingest_api", core=core, PORT=str(self.port), **_LIMITS, **environ) as started:
             wait_until_answers(f"{self.url}/readyz", started)
@@ -121,7 +121,7 @@ class Installation:
 
     @contextlib.contextmanager
     def workers(self, count: int = 1, *, core: int | None = None) -> Iterator[list[Process]]:
-        """Workers and the sweeper, which may still be about to start."""
+        """Run workers and the sweeper, which may not be ready yet."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.process("sweeper", "workers.sweep", core=core))
             yield [
@@ -131,53 +131,53 @@ class Installation:
 
     @contextlib.contextmanager
     def ready_workers(self, count: int = 1, *, core: int | None = None) -> Iterator[list[Process]]:
-        """Workers that have started, and the sweeper: their start takes no time from what is measured next."""
+        """Run workers and the sweeper that are ready: their start is not part of the measurement."""
         with self.workers(count, core=core) as started:
             deadline = time.monotonic() + _UP_SECONDS
             while Worker.count(connection=self.redis) < count or not self.redis.exists(SWEEPER):
                 for process in list(self.processes.values()):
                     process.check()
                 if time.monotonic() > deadline:
-                    raise BenchmarkError(f"The workers did not come up in {_UP_SECONDS} s.")
-                time.sleep(0.02)  # they tell nobody
+                    raise BenchmarkError(f"The workers did not start within {_UP_SECONDS} s.")
+                time.sleep(0.02)  # workers report no event to wait for
             yield started
 
     def forget(self) -> None:
-        """Empties Redis, as if it had lost its memory, and lets the API in again; for a time without workers."""
+        """Empty Redis and load the credentials again, while no worker runs."""
         self.redis.flushdb()
         load_lanes(self.connection, self.redis, range(self.lanes))
 
     def pending(self) -> int:
-        """Entries that wait in all lanes."""
+        """Count the entries of all lanes."""
         pipeline = self.redis.pipeline(transaction=False)
         for lane in range(self.lanes):
             pipeline.xlen(lane_keys(lane).stream)
         return sum(pipeline.execute())
 
     def positions(self) -> list[bytes]:
-        """The last entry of each lane that a worker has read."""
+        """Return the last entry of each lane that a worker has read."""
         pipeline = self.redis.pipeline(transaction=False)
         for lane in range(self.lanes):
             pipeline.xinfo_groups(lane_keys(lane).stream)
         return [groups[0]["last-delivered-id"] for groups in pipeline.execute()]
 
     def wait_until_drained(self, *, seconds: float = _DRAINED_SECONDS) -> float:
-        """Waits until nothing waits in any lane; the moment when that was seen."""
+        """Wait until all lanes are empty; return the moment when they were."""
         deadline = time.monotonic() + seconds
         while self.pending():
             for process in list(self.processes.values()):
                 process.check()
             if time.monotonic() > deadline:
                 raise BenchmarkError(f"{self.pending():,} entries still wait after {seconds:g} s.")
-            time.sleep(0.005)  # what is measured tells nobody when it is done
+            time.sleep(0.005)  # workers report no event to wait for
         return time.monotonic()
 
     def applied_items(self) -> int:
-        """Items of all submissions that were applied."""
+        """Count the items of all applied submissions."""
         return int(self.rows("SELECT coalesce(sum(received), 0)::bigint AS n FROM receipts")[0]["n"])
 
     def applied_requests(self, asked: list[tuple[int, str]]) -> set[str]:
-        """Which of some requests, as connector and request id, were applied."""
+        """Return the ids of those requests, given as connector and request id, that were applied."""
         positions = {
             (connector, position.version): request
             for connector, request in asked
@@ -191,21 +191,21 @@ class Installation:
         return {positions[row["connector_id"], row["version"]] for row in found}
 
     def wal_bytes(self) -> int:
-        """Bytes of write-ahead log that Postgres has written so far."""
+        """Return the bytes of write-ahead log that Postgres has written so far."""
         return int(self.rows("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS n")[0]["n"])
 
     def aof_bytes(self) -> int:
-        """Size of Valkey's append-only file: what is appended, until it is rewritten."""
+        """Return the size of Valkey's append-only file."""
         return int(self.redis.info("persistence")["aof_current_size"])
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
-        """What a statement of a benchmark gives."""
+        """Return the first value of a statement."""
         return self.connection.execute(statement.encode()).fetchall()
 
 
 @contextlib.contextmanager
 def installation(found: Engines, *, number: int = 0, connectors: int = 1) -> Iterator[Installation]:
-    """A new installation on engines that run."""
+    """Make an installation on running engines."""
     made = Installation(found, number, connectors)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""What is to be reached, held against what was measured last; a shortened run says nothing about it."""
+"""Targets, compared with the last complete measurements; a shortened run does not count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.measure import Figure
 
 @dataclass(frozen=True)
 class Target:
-    """One bound: `figure` names what a subject measured."""
+    """A bound of one figure."""
 
     what: str
     figure: str
@@ -20,7 +20,7 @@ class Target:
     at_least: bool = True
 
     def row(self, figures: Mapping[str, Figure]) -> list[str]:
-        """What, target, measured, and whether it was reached."""
+        """Return the row of the target: name, bound, measured value, and whether it was reached."""
         sign = "≥" if self.at_least else "≤"
         target = f"{sign} {self.bound:g}{self.unit}"
         found = figures.get(self.figure)
@@ -51,11 +51,11 @@ TARGETS: Final = (
 
 
 def target_table(figures: Mapping[str, Figure]) -> str:
-    """As Markdown."""
+    """Return the table of targets as Markdown."""
     rows = [["what", "target", "measured", ""], ["---", "---:", "---:", "---"]]
     rows += [target.row(figures) for target in TARGETS]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _spelled(value: float) -> str:
-    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"  # noqa: PLR2004 - three digits say enough
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"  # noqa: PLR2004 - three digits suffice

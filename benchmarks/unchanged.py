@@ -1,4 +1,4 @@
-"""unchanged: items that are sent again as they are, beside items that have changed; speed of the drain, and WAL."""
+"""unchanged: speed of the drain and WAL for items that are sent again unchanged, beside items that have changed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ lane. No checkpoint is forced in between."""
 
 
 def missing() -> list[str]:
-    """Nothing."""
+    """Return nothing: everything is installed."""
     return []
 
 
 def measure(effort: Effort, say: Say) -> Section:
-    """Two rows."""
+    """Measure both rows."""
     items = effort.count(_ITEMS)
     wal: dict[str, list[float]] = {"changed": [], "unchanged": []}
     with running_engines() as engines, installation(engines) as ours:
         passes = _Passes(ours, items)
-        for _ in range(2):  # the rows are there, and the pages' first images are written
+        for _ in range(2):  # so that the rows exist and the first images of their pages are written
             passes.send(changed=True)
         runs = {name: _run(passes, wal, items, changed=name == "changed") for name in wal}
         rates = in_turn(runs, effort.rounds, say, "items/s")
@@ -50,7 +50,7 @@ def measure(effort: Effort, say: Say) -> Section:
 
 
 class _Passes:
-    """Passes over all items; each changes all of them, or none."""
+    """Sends all items in each pass; a pass changes all of them, or none."""
 
     def __init__(self, ours: Installation, items: int) -> None:
         self._ours = ours
@@ -58,7 +58,7 @@ class _Passes:
         self._stamp = bodies.FIRST_STAMP
 
     def send(self, *, changed: bool) -> tuple[float, int]:
-        """One pass: items a second, and bytes of WAL."""
+        """Measure one pass: items per second, and bytes of WAL."""
         self._stamp += changed
         batches = self._items // bodies.BATCH
         job = Job(0, [], requests=batches, ids=self._items, batches=batches, first_stamp=self._stamp, changing=False)

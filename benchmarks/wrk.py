@@ -1,4 +1,4 @@
-"""wrk, which loads a server as fast as it answers."""
+"""Load by wrk, as fast as the server answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.measure import BenchmarkError
 from benchmarks.processes import on_core
 
-#: Requests are made once, one a credential, and sent in turn.
+#: Makes one request for each credential, and sends them in turn.
 _SCRIPT = """
 local f = io.open("{folder}/body.json") local body = f:read("*a") f:close()
 local requests, turn = {{}}, 0
@@ -30,14 +30,14 @@ end
 
 
 def missing() -> str | None:
-    """Says what to install, if anything."""
+    """Return what must be installed, '' if nothing."""
     return None if shutil.which("wrk") else "wrk is needed (Debian: `apt-get install wrk`)"
 
 
 def requests_a_second(
     url: str, body: bytes, credentials: Sequence[str], *, seconds: float, connections: int = 64, core: int | None = None
 ) -> float:
-    """Loads `url`; every answer must be a success."""
+    """Load `url`, whose every answer must be a success; return requests per second."""
     with tempfile.TemporaryDirectory() as folder, on_core(core):
         (Path(folder) / "body.json").write_bytes(body)
         (Path(folder) / "credentials").write_text("\n".join(credentials) + "\n")
@@ -47,7 +47,7 @@ def requests_a_second(
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     if done.returncode or not found or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-        raise BenchmarkError(f"wrk on {url} did not pass:\n{done.stdout}{done.stderr}")
+        raise BenchmarkError(f"wrk failed on {url}:\n{done.stdout}{done.stderr}")
     if float(found[1]) == 0:
-        raise BenchmarkError(f"{url} answered nothing in {seconds:.0f} s.")
+        raise BenchmarkError(f"{url} did not answer within {seconds:.0f} s.")
     return float(found[1])

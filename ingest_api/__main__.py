@@ -1,4 +1,4 @@
-"""`python -m ingest_api`: serves the API on HOST:PORT with WEB_CONCURRENCY processes."""
+"""`python -m ingest_api`: serve the API on HOST:PORT with WEB_CONCURRENCY processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import tempfile
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,40 +17,42 @@ from ingest_api.http.protocol import HttpProtocol
 from ingest_api.metrics import SHARED_FOLDER
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
-from shared.process.startup import exit_unless_durable, log_start, logging_settings
+from shared.process.startup import exit_unless_durable, log_start, start_process
 from shared.redis.connections import UNAVAILABLE, connect_redis
 from shared.redis.durability import check_durability
 
-#: An idle connection is kept for longer than load balancers keep theirs, so that they close first.
-_KEEP_ALIVE_SECONDS = 75
-#: Objects made and not yet gone before the collector looks at them: requests free theirs by themselves.
-_COLLECTED_AFTER = 10_000
+#: Lifetime of an idle connection in seconds; longer than that of load balancers, so that they close first.
+_KEEP_ALIVE_SECONDS: Final = 75
+#: Net allocations before a garbage collection; requests leave no cycles, so frequent collections find nothing.
+_GC_THRESHOLD: Final = 10_000
 
 
 def application() -> ASGIApp:
-    """The application of one serving process: what uvicorn calls in each."""
-    settings = logging_settings("api")
+    """Return the application of one serving process; uvicorn calls this in each."""
+    settings = start_process("api")
     log_start(settings)
     if settings.web_concurrency > 1:
-        # uvicorn's parent, killed, would leave its children serving and holding the port.
+        # If uvicorn's parent is killed, its children would go on serving and hold the port.
         die_with_parent()
     app = create_app(settings)
-    settle_memory()
+    freeze_memory()
     return app
 
 
-def settle_memory() -> None:
-    """Spares the garbage collector what lives as long as the process: some 66,000 objects at each full look."""
+def freeze_memory() -> None:
+    """Exclude from garbage collection the 66,000 objects that live as long as the process."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_COLLECTED_AFTER)
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def main() -> None:
-    """Serves until told to stop."""
-    settings = logging_settings("api")
-    allow_connections()
-    with contextlib.suppress(*UNAVAILABLE):  # one that is away is answered 503, checked when it is back
+    """Serve until a signal ends the process."""
+    settings = start_process("api")
+    raise_connection_limit()
+    with contextlib.suppress(
+        *UNAVAILABLE
+    ):  # while Redis is away, submissions are answered 503; it is checked again later
         exit_unless_durable(check_durability(connect_redis(settings.redis_url)), settings)
     with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:
         if settings.web_concurrency > 1:
@@ -57,15 +60,15 @@ def main() -> None:
         serve(settings)
 
 
-def allow_connections() -> None:
-    """Lets the process have as many connections as it may: the usual 1,024 are held by a thousand idle clients."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # some systems have a lower limit than they name
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def raise_connection_limit() -> None:
+    """Allow as many connections as the system permits; a thousand idle clients would use up the usual 1,024."""
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems enforce a lower limit than they report
+        resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 
 
 def serve(settings: Settings) -> None:
-    """Serves with uvicorn, in this process or in several."""
+    """Serve with uvicorn, in this process or in several."""
     uvicorn.run(
         "ingest_api.__main__:application",
         factory=True,
@@ -79,7 +82,7 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing asks where a request came from
+        proxy_headers=False,  # the client's address is not used
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
         backlog=2048,

@@ -1,4 +1,4 @@
-"""The API, assembled in the order in which its parts come to be."""
+"""Assemble the API of one process from the settings."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from ingest_api import kinds
-from ingest_api.append import Appender, BacklogLimits
+from ingest_api.append import Appender
+from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
 from ingest_api.configuration import Configurations
 from ingest_api.health import Healthz, Readyz
-from ingest_api.http.body import MemoryBudget
+from ingest_api.http.body import BodyReader, MemoryBudget
 from ingest_api.metrics import Metrics
 from ingest_api.middleware import ErrorMiddleware
 from ingest_api.openapi.endpoint import OpenApi
@@ -30,8 +31,8 @@ from shared.redis.connections import connect_redis, connect_redis_async
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """The ASGI application of one process. `settings` must name both engines."""
-    # Appends have a connection to themselves: however many ask for a status, they wait for nobody.
+    """Return the ASGI application. `settings` must name both engines."""
+    # Appends have a connection of their own, so that status requests never delay them.
     append_redis = connect_redis_async(settings.redis_url, connections=1)
     status_redis = connect_redis_async(settings.redis_url, connections=8)
     blocking_redis = connect_redis(settings.redis_url)
@@ -42,11 +43,11 @@ def create_app(settings: Settings) -> ASGIApp:
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
     appender = Appender(append_redis, limits=limits, wake=waker.wake)
     authenticator = Authenticator(readiness, appender)
-    memory = MemoryBudget(settings.max_inflight_bytes)
+    bodies = BodyReader(MemoryBudget(settings.max_inflight_bytes), idle_timeout=settings.body_timeout_seconds)
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
-        submissions = Submissions(authenticator, memory, body_timeout_seconds=settings.body_timeout_seconds)
+        submissions = Submissions(authenticator, bodies)
         routes += [
             Route("/api/ingest", SubmissionEndpoint(submissions, kinds.items), methods=["POST"]),
             Route("/api/ingest/log", SubmissionEndpoint(submissions, kinds.log), methods=["POST"]),
@@ -55,19 +56,8 @@ def create_app(settings: Settings) -> ASGIApp:
             Route("/api/requests/{request_id}", RequestStatus(authenticator, status_redis, postgres), methods=["GET"]),
         ]
     if "management" in settings.surfaces:
-        routes.append(
-            Route(
-                "/api/connector/config",
-                Configurations(
-                    authenticator,
-                    postgres,
-                    memory,
-                    datapool_address=settings.datapool_address,
-                    body_timeout_seconds=settings.body_timeout_seconds,
-                ),
-                methods=["GET", "PUT"],
-            )
-        )
+        configurations = Configurations(authenticator, postgres, bodies, datapool_address=settings.datapool_address)
+        routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
     routes += [
         Route("/healthz", Healthz(), methods=["GET"]),
         Route("/readyz", Readyz(readiness), methods=["GET"]),
@@ -77,7 +67,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
-        loading = asyncio.create_task(readiness.keep())
+        loading = asyncio.create_task(readiness.run())
         await postgres.open(wait=False)
         yield
         loading.cancel()

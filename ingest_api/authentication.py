@@ -1,6 +1,6 @@
-"""Who may: puts a credential to the append script and turns its verdict into what it means for the request.
+"""Authenticate requests: pass each credential to the append script and turn the result into an error or a connector.
 
-Shared by the routes that submit and the routes that only ask, so that a credential is judged in one place.
+Used by the routes that submit and by those that read, so that a credential is checked in one place.
 """
 
 from __future__ import annotations
@@ -9,109 +9,112 @@ import hmac
 from collections import OrderedDict
 from typing import Final
 
-from ingest_api.append import AppendCall, Appender, AppendResult, StoreUnavailableError, Submission
+from ingest_api.append import Appender, StoreUnavailableError
+from ingest_api.append_script import AppendCall, AppendResult, Status, Submission
 from ingest_api.context import RateLimit, RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.readiness import Readiness
 from shared.credentials.credential import Presented, parse_credential
 from shared.redis.names import lane_of
 
-_REMEMBERED: Final = 20_000
+#: Maximum number of credentials that one process remembers; bounds its memory.
+_CACHED_CREDENTIALS: Final = 20_000
+#: Results that end a request although its credential is valid.
+_ERRORS: Final[dict[Status, ErrorCode]] = {
+    "limited": ErrorCode.RATE_LIMITED,
+    "full": ErrorCode.BACKLOG_FULL,
+    "connector_full": ErrorCode.CONNECTOR_BACKLOG_FULL,
+    "reused": ErrorCode.IDEMPOTENCY_KEY_REUSED,
+}
 
 
-def present(context: RequestContext) -> Presented:
-    """The credential of a request's header. Raises ApiError(unauthorized) where there is none of the right form."""
+def read_credential(context: RequestContext) -> Presented:
+    """Return the credential in the request's header. Raises ApiError(unauthorized) if it is missing or malformed."""
     scheme, _, text = (context.header(b"authorization") or b"").partition(b" ")
-    presented = parse_credential(text.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
-    if presented is None:
+    credential = parse_credential(text.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
+    if credential is None:
         raise ApiError(ErrorCode.UNAUTHORIZED)
-    return presented
+    return credential
 
 
-class GoodCredentials:
-    """The credentials that were good when this process last asked, the least recently used forgotten first."""
+class CredentialCache:
+    """The credentials that were valid when this process last checked; evicts the least recently used."""
 
-    def __init__(self, most: int = _REMEMBERED) -> None:
-        self._most = most
+    def __init__(self, size: int = _CACHED_CREDENTIALS) -> None:
+        self._size = size
         self._known: OrderedDict[str, tuple[str, int]] = OrderedDict()
 
-    def connector_of(self, presented: Presented) -> int | None:
-        """The connector of a credential that was good; None of any other."""
-        digest, connector_id = self._known.get(presented.key_id, ("", 0))
-        if not hmac.compare_digest(digest, presented.digest):
+    def connector_of(self, credential: Presented) -> int | None:
+        """Return the connector of a credential that was valid; None for any other."""
+        digest, connector_id = self._known.get(credential.key_id, ("", 0))
+        if not hmac.compare_digest(digest, credential.digest):
             return None
-        self._known.move_to_end(presented.key_id)
+        self._known.move_to_end(credential.key_id)
         return connector_id
 
-    def remember(self, presented: Presented, connector_id: int) -> None:
-        """Notes a credential that the append script let in."""
-        self._known[presented.key_id] = presented.digest, connector_id
-        if len(self._known) > self._most:
+    def remember(self, credential: Presented, connector_id: int) -> None:
+        """Add a credential that the append script accepted."""
+        self._known[credential.key_id] = credential.digest, connector_id
+        if len(self._known) > self._size:
             self._known.popitem(last=False)
 
-    def forget(self, presented: Presented) -> None:
-        """Drops a credential that the append script refused."""
-        if self._known.get(presented.key_id, ("", 0))[0] == presented.digest:
-            del self._known[presented.key_id]
+    def forget(self, credential: Presented) -> None:
+        """Remove a credential that the append script rejected."""
+        if self._known.get(credential.key_id, ("", 0))[0] == credential.digest:
+            del self._known[credential.key_id]
 
 
 class Authenticator:
-    """Lets requests in, or refuses them."""
+    """Checks credentials, charges their token buckets and appends their submissions."""
 
     def __init__(self, readiness: Readiness, appender: Appender) -> None:
         self._readiness = readiness
         self._appender = appender
-        self._good = GoodCredentials()
+        self._cache = CredentialCache()
 
-    def lane_of(self, presented: Presented) -> int:
-        """The lane of a credential. Raises ApiError while the number of lanes is unknown."""
-        return lane_of(presented.key_id, self._readiness.lanes())
+    def lane_of(self, credential: Presented) -> int:
+        """Return the lane of a credential. Raises ApiError(not_ready) while the number of lanes is unknown."""
+        return lane_of(credential.key_id, self._readiness.lanes())
 
-    async def identify(self, context: RequestContext, presented: Presented) -> int:
-        """The connector of a credential, before anything is read for it; takes no token.
+    async def identify(self, context: RequestContext, credential: Presented) -> int:
+        """Return the connector of a credential before its body is read; takes no token.
 
-        What this process remembers is enough here: `charge` and `append` ask anew.
+        A cached answer is enough, since `charge` and `append` check the credential again.
         """
-        connector_id = self._good.connector_of(presented)
+        connector_id = self._cache.connector_of(credential)
         if connector_id is None:
-            verdict = await self._ask(context, AppendCall(self.lane_of(presented), presented, "check"))
-            connector_id = verdict.connector_id
+            result = await self._call(context, AppendCall(self.lane_of(credential), credential, "check"))
+            connector_id = result.connector_id
         return connector_id
 
-    async def charge(self, context: RequestContext, presented: Presented, *, asking: bool = False) -> int:
-        """Takes a token for a request that appends nothing; its connector."""
-        question = AppendCall(self.lane_of(presented), presented, "charge", asking=asking)
-        return (await self._ask(context, question)).connector_id
+    async def charge(self, context: RequestContext, credential: Presented, *, read_bucket: bool = False) -> int:
+        """Take a token for a request that appends nothing, and return its connector."""
+        call = AppendCall(self.lane_of(credential), credential, "charge", read_bucket=read_bucket)
+        return (await self._call(context, call)).connector_id
 
     async def append(
-        self, context: RequestContext, presented: Presented, lane: int, submission: Submission
+        self, context: RequestContext, credential: Presented, lane: int, submission: Submission
     ) -> AppendResult:
-        """Takes a token and appends; the verdict is 'ok' or 'replayed'."""
-        return await self._ask(context, AppendCall(lane, presented, "append", submission))
+        """Take a token and append; the result is 'ok' or 'replayed'."""
+        return await self._call(context, AppendCall(lane, credential, "append", submission))
 
-    async def _ask(self, context: RequestContext, question: AppendCall) -> AppendResult:
+    async def _call(self, context: RequestContext, call: AppendCall) -> AppendResult:
         try:
-            verdict = await self._appender.call(question)
+            result = await self._appender.call(call)
         except StoreUnavailableError:
             self._readiness.reload()
             raise ApiError(ErrorCode.STORE_UNAVAILABLE) from None
-        if verdict.word == "unauthorized":
-            self._good.forget(question.presented)
-            # Every 401 is the same, also of a credential that was good when its body began to come.
+        if result.status == "unauthorized":
+            self._cache.forget(call.credential)
+            # Every 401 is the same, including that of a credential revoked while its body arrived.
             context.connector_id = context.rate_limit = None
             raise ApiError(ErrorCode.UNAUTHORIZED)
-        if verdict.word == "not_ready":
+        if result.status == "not_ready":
             self._readiness.reload()
             raise ApiError(ErrorCode.NOT_READY)
-        self._good.remember(question.presented, verdict.connector_id)
-        context.connector_id = verdict.connector_id
-        context.rate_limit = RateLimit(verdict.burst, verdict.remaining, verdict.reset)
-        if verdict.word == "limited":
-            raise ApiError(ErrorCode.RATE_LIMITED, retry_after=verdict.retry_after)
-        if verdict.word == "full":
-            raise ApiError(ErrorCode.BACKLOG_FULL)
-        if verdict.word == "connector_full":
-            raise ApiError(ErrorCode.CONNECTOR_BACKLOG_FULL)
-        if verdict.word == "reused":
-            raise ApiError(ErrorCode.IDEMPOTENCY_KEY_REUSED)
-        return verdict
+        self._cache.remember(call.credential, result.connector_id)
+        context.connector_id = result.connector_id
+        context.rate_limit = RateLimit(result.burst, result.remaining, result.reset)
+        if error := _ERRORS.get(result.status):
+            raise ApiError(error, retry_after=result.retry_after)
+        return result

@@ -1,12 +1,14 @@
-"""One request and its answer: what is learnt on the way, for the answer's headers, the log line and the metrics.
+"""One request and its answer: facts collected for the answer's headers, the log line and the metrics.
 
-Every answer, whatever its status, is written here, so every answer carries its request id in header and body.
+Every answer that an endpoint or the error middleware gives is sent here, so each one carries its request id in header
+and body.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -17,8 +19,8 @@ from starlette.types import Scope, Send
 from ingest_api.errors import ApiError, ErrorCode
 from shared.request_id import unaccepted_request_id
 
-#: Among a scope's `extensions`, of a server that has it: takes the whole body where it has come already.
-BODY_AT_HAND: Final = "ingest.body_at_hand"
+#: ASGI extension of our HTTP protocol: returns the whole body if it has already arrived, else None.
+RECEIVED_BODY: Final = "ingest.received_body"
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -33,7 +35,7 @@ class RateLimit(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class RequestContext:
-    """What is known of a request so far."""
+    """What is known about a request so far."""
 
     scope: Scope
     send: Send
@@ -44,12 +46,13 @@ class RequestContext:
     received_bytes: int = 0
     #: Items or entries in the body.
     count: int | None = None
+    #: HTTP status of the answer; 0 until it is sent.
     status: int = 0
     code: str | None = None
     _headers: dict[bytes, bytes] | None = field(default=None, repr=False)
 
     def header(self, name: bytes) -> bytes | None:
-        """A request header by its lower-case name; sent twice, both with a comma between, which none of ours may be."""
+        """Return a request header by its lower-case name; repeated ones are joined by commas, as HTTP allows."""
         if self._headers is None:
             self._headers = dict(self.scope["headers"])
             if len(self._headers) != len(self.scope["headers"]):
@@ -58,42 +61,44 @@ class RequestContext:
                     self._headers[key] = b"%b, %b" % (self._headers[key], value) if key in self._headers else value
         return self._headers.get(name)
 
-    def body_at_hand(self) -> bytes | None:
-        """The whole body, if it came with the headers and the server can tell; None where one must wait for it."""
-        take: Callable[[], bytes | None] | None = self.scope.get("extensions", {}).get(BODY_AT_HAND)
+    def received_body(self) -> bytes | None:
+        """Return the whole body if it has already arrived; None if the endpoint must wait for it."""
+        take: Callable[[], bytes | None] | None = self.scope.get("extensions", {}).get(RECEIVED_BODY)
         return take and take()
 
     @property
     def has_body(self) -> bool:
-        """Whether the request says that a body comes."""
+        """Whether the request declares a body."""
         return self.header(b"transfer-encoding") is not None or self.header(b"content-length") not in (None, b"0")
 
     async def answer(
         self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None, *, id_as: str = "requestId"
     ) -> None:
-        """Sends a JSON answer; the request's id is set in `payload`."""
-        self.request_id = self.request_id or unaccepted_request_id()
-        payload[id_as] = self.request_id
-        body = orjson.dumps(payload)
-        described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await self._send_all(status, described, b"" if self.scope["method"] == "HEAD" else body, headers)
+        """Send a JSON answer; sets the request's id in `payload`."""
+        self.request_id = payload[id_as] = self.request_id or unaccepted_request_id()
+        await self._send(status, b"application/json", orjson.dumps(payload), headers)
 
     async def answer_text(self, body: bytes, content_type: str) -> None:
-        """Sends what is not JSON: metrics, to who asks for their text form."""
-        self.request_id = self.request_id or unaccepted_request_id()
-        described = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
-        await self._send_all(200, described, b"" if self.scope["method"] == "HEAD" else body, None)
+        """Send a body that is not JSON: metrics in Prometheus' text format."""
+        await self._send(200, content_type.encode(), body)
 
     async def answer_not_modified(self, headers: dict[str, str]) -> None:
-        """Sends a 304, the one answer that has no body."""
-        self.request_id = self.request_id or unaccepted_request_id()
-        await self._send_all(304, [], b"", headers)
+        """Send a 304, which has no body."""
+        await self._send(304, None, b"", headers)
 
-    async def _send_all(
-        self, status: int, raw: list[tuple[bytes, bytes]], body: bytes, headers: dict[str, str] | None
+    async def answer_error(self, error: ApiError) -> None:
+        """Send an error in the form that all errors have."""
+        self.code = error.code.text
+        await self.answer(error.code.value.status, error.payload(), _error_headers(error))
+
+    async def _send(
+        self, status: int, content_type: bytes | None, body: bytes, headers: dict[str, str] | None = None
     ) -> None:
         self.status = status
-        raw.append((b"x-request-id", self.request_id.encode()))
+        self.request_id = self.request_id or unaccepted_request_id()
+        raw = [(b"x-request-id", self.request_id.encode())]
+        if content_type is not None:
+            raw += ((b"content-type", content_type), (b"content-length", b"%d" % len(body)))
         if self.rate_limit is not None:
             raw += (
                 (b"ratelimit-limit", b"%d" % self.rate_limit.limit),
@@ -103,30 +108,25 @@ class RequestContext:
         if headers:
             raw += ((name.lower().encode(), value.encode()) for name, value in headers.items())
         await self.send({"type": "http.response.start", "status": status, "headers": raw})
-        await self.send({"type": "http.response.body", "body": body})
-
-    async def refuse(self, refusal: ApiError) -> None:
-        """Sends a refusal in the form that every error has."""
-        self.code = refusal.code.text
-        await self.answer(refusal.code.value.status, refusal.payload(), _headers_of(refusal))
+        await self.send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else body})
 
 
 def query_parameter(scope: Scope, name: str, default: str) -> str:
-    """A parameter of the request's query; the last one where it was sent twice."""
+    """Return a parameter of the request's query; the last one if it is repeated."""
     text: str = scope["query_string"].decode("latin-1")
     return parse_qs(text, keep_blank_values=True).get(name, [default])[-1]
 
 
-def _headers_of(refusal: ApiError) -> dict[str, str]:
-    """The headers that a refusal's status calls for."""
-    headers = dict(refusal.headers)
-    rule = refusal.code.value
-    if rule.status in (429, 503):
-        headers["Retry-After"] = str(max(1, refusal.retry_after or 1))
-    if rule.status == 401:  # noqa: PLR2004 - a status is its own name
+def _error_headers(error: ApiError) -> dict[str, str]:
+    """Return the headers that an error's status requires, with its own."""
+    headers = dict(error.headers)
+    status = error.code.value.status
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        headers["Retry-After"] = str(max(1, error.retry_after or 1))
+    if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if refusal.code in (ErrorCode.BODY_TIMEOUT, ErrorCode.INCOMPLETE_BODY):
-        # Nothing more comes. The rest of a body that is too large does, and the server swallows it: closing on a client
-        # (or proxy) that is still sending would reset the connection, and the answer might be lost with it.
+    if error.code in (ErrorCode.BODY_TIMEOUT, ErrorCode.INCOMPLETE_BODY):
+        # The client sends nothing more. After body_too_large it still does, and the protocol discards that: closing
+        # the connection while a client (or proxy) is sending would reset it, and the answer might be lost.
         headers["Connection"] = "close"
     return headers

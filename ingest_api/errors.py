@@ -1,8 +1,8 @@
-"""Every answer that is not a success, in one register.
+"""The register of all error answers, and the exception that carries one.
 
-A refusal has one short code, used alike in the response, the log line and the metric. Its status, and what its
-reader is to do about it, are facts of the code, so they stand here and nowhere else; what differs from case to case
-(path, limit, observed, the sentence) travels in the exception. The README's table is checked against this register.
+An error has one short code, which the response, the log line and the metric share. The status and the advice belong to
+the code and are declared here only; the exception carries what differs from case to case (path, limit, observed,
+message). A test compares the README's table with this register.
 """
 
 from __future__ import annotations
@@ -14,53 +14,53 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
-    """What a code means to the caller."""
+    """What a code means to the client."""
 
     #: HTTP status of the answer.
     status: int
-    #: One sentence: when this is answered.
+    #: One sentence that names the problem.
     meaning: str
-    #: Whether the same request may pass later, unchanged.
+    #: Whether the same request may succeed later, unchanged.
     retry: bool
-    #: What the connector's author should do.
+    #: One sentence that tells the connector's author what to do.
     advice: str
 
 
 class ErrorCode(enum.Enum):
-    """The register of refusal codes."""
+    """The register of error codes."""
 
     BAD_REQUEST = ErrorSpec(400, "The request is not valid HTTP/1.1.", False, "Use an HTTP client library.")
     HEADERS_TOO_LARGE = ErrorSpec(400, "The request's headers are over 64 KB.", False, "Send fewer or shorter headers.")
-    EMPTY_BODY = ErrorSpec(400, "The body is empty where JSON was expected.", False, "Send a JSON body.")
+    EMPTY_BODY = ErrorSpec(400, "The body is empty and must be JSON.", False, "Send a JSON body.")
     INVALID_JSON = ErrorSpec(400, "The body is not JSON.", False, "Fix the serialisation.")
     INVALID_ENCODING = ErrorSpec(
-        400, "The body is not UTF-8, or holds half of a surrogate pair.", False, "Encode the body as UTF-8."
+        400, "The body is not UTF-8, or contains half of a surrogate pair.", False, "Encode the body as UTF-8."
     )
-    INVALID_COMPRESSION = ErrorSpec(400, "The gzip data is damaged or cut short.", False, "Compress the body again.")
+    INVALID_COMPRESSION = ErrorSpec(400, "The gzip data is damaged or incomplete.", False, "Compress the body again.")
     INCOMPLETE_BODY = ErrorSpec(
-        400, "The connection ended before the whole body came.", True, "Send the request again."
+        400, "The connection ended before the whole body arrived.", True, "Send the request again."
     )
 
-    UNAUTHORIZED = ErrorSpec(401, "The credential is not valid.", False, "Stop and alert: it is wrong or was rotated.")
+    UNAUTHORIZED = ErrorSpec(
+        401, "The credential is not valid.", False, "Stop and alert: it is wrong, rotated or disabled."
+    )
 
     NOT_FOUND = ErrorSpec(404, "There is no such route.", False, "Fix the URL.")
     UNKNOWN_REQUEST = ErrorSpec(
-        404, "The connector was never given this request id.", False, "Ask with the id of an accepted submission."
+        404, "No accepted submission of this connector has this request id.", False, "Use the request id of a 202."
     )
-    METHOD_NOT_ALLOWED = ErrorSpec(405, "The route does not take this method.", False, "Use a method named in `Allow`.")
+    METHOD_NOT_ALLOWED = ErrorSpec(405, "The route does not have this method.", False, "Use a method named in `Allow`.")
     HEADERS_TIMEOUT = ErrorSpec(408, "The request's headers stopped arriving.", True, "Send the request again.")
     BODY_TIMEOUT = ErrorSpec(408, "The body stopped arriving.", True, "Send the request again.")
 
-    WRONG_TYPE = ErrorSpec(
-        409, "A value has another JSON type than the one expected.", False, "Fix the payload's shape."
-    )
+    WRONG_TYPE = ErrorSpec(409, "A value does not have the expected JSON type.", False, "Fix the payload's shape.")
     MISSING_PROPERTY = ErrorSpec(409, "A required property is missing.", False, "Add the property.")
     UNKNOWN_PROPERTY = ErrorSpec(409, "A property is not part of the API.", False, "Remove it, or move it to `fields`.")
     NESTED_VALUE = ErrorSpec(
-        409, "A value is an object or array where only primitives are kept.", False, "Flatten or serialise it."
+        409, "A value is an object or array; only primitives are allowed.", False, "Flatten or serialise it."
     )
     NESTING_TOO_DEEP = ErrorSpec(409, "The body is nested deeper than 100 levels.", False, "Flatten the payload.")
-    NUL_CHARACTER = ErrorSpec(409, "A string or name holds U+0000.", False, "Remove the character.")
+    NUL_CHARACTER = ErrorSpec(409, "A string or name contains U+0000.", False, "Remove the character.")
     NUMBER_OUT_OF_RANGE = ErrorSpec(
         409,
         "A number needs more than 1,000 digits in plain decimal form, or those of a `context` over 100 MB.",
@@ -82,19 +82,20 @@ class ErrorCode(enum.Enum):
     )
 
     INVALID_CONFIGURATION = ErrorSpec(
-        409, "`configuration` is not a string of up to 1 MB that holds a JSON object.", False, "Fix the configuration."
+        409,
+        "`configuration` is not a string of up to 1 MB that contains a JSON object.",
+        False,
+        "Fix the configuration.",
     )
-    INVALID_PARAMETER = ErrorSpec(
-        409, "A query parameter has a value that can't be used.", False, "Correct the parameter."
-    )
+    INVALID_PARAMETER = ErrorSpec(409, "A query parameter has an invalid value.", False, "Correct the parameter.")
     INVALID_IDEMPOTENCY_KEY = ErrorSpec(
-        409, "`Idempotency-Key` is not 1 to 255 visible characters.", False, "Send another key, a UUID for example."
+        409, "`Idempotency-Key` is not 1 to 255 visible characters.", False, "Send another key, for example a UUID."
     )
     IDEMPOTENCY_KEY_REUSED = ErrorSpec(
         409,
-        "The `Idempotency-Key` came before with another submission.",
+        "The `Idempotency-Key` was already used for another submission.",
         False,
-        "Use a new key for each submission, the same one for its repeats.",
+        "Use a new key for each submission, and the same key for its retries.",
     )
 
     BODY_TOO_LARGE = ErrorSpec(413, "The body is over 30 MB, before or after decompression.", False, "Split the batch.")
@@ -107,28 +108,30 @@ class ErrorCode(enum.Enum):
 
     RATE_LIMITED = ErrorSpec(429, "The credential's rate limit is exceeded.", True, "Wait for `Retry-After` seconds.")
 
-    INTERNAL_ERROR = ErrorSpec(500, "We failed.", True, "Retry with backoff; report the request id.")
-    STORE_UNAVAILABLE = ErrorSpec(503, "The submission can't be made durable now.", True, "Retry after `Retry-After`.")
-    DATABASE_UNAVAILABLE = ErrorSpec(503, "Postgres does not answer now.", True, "Retry after `Retry-After`.")
+    INTERNAL_ERROR = ErrorSpec(500, "The service failed.", True, "Retry with backoff; report the request id.")
+    STORE_UNAVAILABLE = ErrorSpec(
+        503, "The submission can't be stored durably now.", True, "Retry after `Retry-After`."
+    )
+    DATABASE_UNAVAILABLE = ErrorSpec(503, "The database does not answer now.", True, "Retry after `Retry-After`.")
     NOT_READY = ErrorSpec(503, "The service is still loading its credentials.", True, "Retry after `Retry-After`.")
     OVERLOADED = ErrorSpec(503, "Too many bytes are in flight in this process.", True, "Retry after `Retry-After`.")
-    BACKLOG_FULL = ErrorSpec(503, "Too much is waiting to be applied.", True, "Retry after `Retry-After`.")
+    BACKLOG_FULL = ErrorSpec(503, "Too many bytes are waiting to be applied.", True, "Retry after `Retry-After`.")
     CONNECTOR_BACKLOG_FULL = ErrorSpec(
-        503, "Too much of this connector's is waiting to be applied.", True, "Retry after `Retry-After`."
+        503, "Too many bytes of this connector are waiting to be applied.", True, "Retry after `Retry-After`."
     )
     SHUTTING_DOWN = ErrorSpec(503, "This process is stopping.", True, "Retry at once: another process answers.")
 
     @property
     def text(self) -> str:
-        """The code as clients, logs and metrics see it."""
+        """Return the code as clients, logs and metrics show it."""
         return self.name.lower()
 
 
 class ApiError(Exception):
-    """The request is answered with an error. `message` is one sentence that says what to change.
+    """Ends a request with an error answer. `message` is one sentence that says what to change.
 
-    `path` is where in the body the fault is (`$.items[3].fields.notes`); `limit` and `observed` are numbers in the
-    unit that `message` names; `retry_after` is in whole seconds; `headers` are added to the answer.
+    `path` locates the problem in the body (`$.items[3].fields.notes`); `limit` and `observed` are numbers in the unit
+    that `message` names; `retry_after` is in whole seconds; `headers` are added to the answer.
     """
 
     def __init__(
@@ -152,7 +155,7 @@ class ApiError(Exception):
         self.headers = headers or {}
 
     def payload(self, request_id: str = "") -> dict[str, Any]:
-        """The body of the answer, in the form that every error has."""
+        """Return the body of the answer, in the form that all errors have."""
         error: dict[str, Any] = {"code": self.code.text, "message": self.message}
         for name in ("path", "limit", "observed"):
             if (value := getattr(self, name)) is not None:

@@ -1,4 +1,4 @@
-"""`/healthz`: this process lives. `/readyz`: it can take submissions and they can be applied."""
+"""`/healthz`: this process is alive. `/readyz`: it can accept submissions, and they can be applied."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ingest_api.readiness import Readiness
 
 
 class Healthz:
-    """Answers 200 as long as the event loop turns."""
+    """Answers 200 while the event loop runs."""
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
-        """Serves one request."""
+        """Serve one request."""
         context: RequestContext = scope["context"]
         await context.answer(200, {"status": "ok"})
 
 
 class Readyz:
-    """Answers 200, or 503 with what is missing."""
+    """Answers 200, or 503 with the list of what is missing."""
 
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
-        """Serves one request."""
+        """Serve one request."""
         context: RequestContext = scope["context"]
         missing = await self._readiness.missing()
         if missing:

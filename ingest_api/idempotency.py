@@ -1,7 +1,7 @@
-"""`Idempotency-Key`: a repeat within a day is answered with the first one's request id, and nothing is appended twice.
+"""`Idempotency-Key`: a repeat within 24 hours is answered with the first request id, and nothing is appended twice.
 
-The append script remembers the key in the step that appends, so however two repeats race, one appends. The name in
-Redis is the connector's, not the credential's: it outlives a rotation.
+The append script stores the key in the same atomic step that appends, so only one of two racing repeats appends. The
+Redis key belongs to the connector and not to the credential, so it outlives a rotation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Final
 
-from ingest_api.append import Idempotency
+from ingest_api.append_script import Idempotency
 from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from shared.redis.names import lane_keys
@@ -18,8 +18,8 @@ from shared.redis.names import lane_keys
 FORM: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
-def require_form(context: RequestContext) -> bytes | None:
-    """The request's key, if it has one. Raises ApiError where it has another form than a key's."""
+def read_idempotency_key(context: RequestContext) -> bytes | None:
+    """Return the request's key, if it has one. Raises ApiError(invalid_idempotency_key) if it is malformed."""
     key = context.header(b"idempotency-key")
     if key is not None and not FORM.fullmatch(key):
         raise ApiError(ErrorCode.INVALID_IDEMPOTENCY_KEY)
@@ -27,6 +27,6 @@ def require_form(context: RequestContext) -> bytes | None:
 
 
 def idempotency_of(key: bytes, *, connector_id: int, lane: int, meta: bytes, body: bytes) -> Idempotency:
-    """What the append script is told of a key and the submission that came with it."""
+    """Return the Redis key and fingerprint of a submission sent with `key`."""
     name = lane_keys(lane).idempotency(connector_id, hashlib.sha256(key).hexdigest())
     return Idempotency(name, hashlib.sha256(meta + b"\0" + body).hexdigest())

@@ -1,8 +1,8 @@
 """Metrics: the register of all names, and `GET /metrics`.
 
-Prometheus gets its text form by asking for it, as it does (`Accept`); everybody else gets JSON, as on every route. What
-a process counts is its own; with several processes on one port the counts are shared through files (prometheus-client's
-multi-process mode). What waits in the lanes is read from Redis at each scrape, so any one process tells the whole.
+Prometheus gets its text format, which it requests with `Accept`; other clients get JSON, as on every route. Several
+processes on one port share their counts through files (prometheus-client's multi-process mode). The state of the lanes
+is read from Redis at each scrape, so every process reports all of it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from starlette.types import Receive, Scope, Send
 from ingest_api.context import RequestContext
 from shared.redis.lane_status import RedisState, look_at_redis
 
-#: Names the folder in which the processes of one port share their counts; prometheus-client looks when it is imported.
+#: Variable of prometheus-client, read when it is imported: the folder in which processes of one port share counts.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _own: Final = CollectorRegistry()
 REQUESTS: Final = Counter(
     "ingest_requests",
-    "Requests answered; `code` is empty where nothing was refused.",
+    "Requests answered; `code` is empty unless the answer is an error.",
     ["route", "status", "code"],
     registry=_own,
 )
@@ -39,10 +39,10 @@ REQUEST_SECONDS: Final = Histogram(
 )
 BODY_BYTES: Final = Counter("ingest_body_bytes", "Bytes of bodies received, before decompression.", registry=_own)
 APPEND_FAILURES: Final = Counter(
-    "ingest_append_failures", "Calls of the append script that Redis did not answer.", registry=_own
+    "ingest_append_failures", "Calls of the append script without a usable answer from Redis.", registry=_own
 )
 WAKE_UP_FAILURES: Final = Counter(
-    "ingest_wake_up_failures", "Wake-ups left to the sweeper, since Redis did not take them.", registry=_own
+    "ingest_wake_up_failures", "Wake-ups that Redis rejected and that were left to the sweeper.", registry=_own
 )
 INFLIGHT_BYTES: Final = Gauge(
     "ingest_inflight_bytes", "Bytes of bodies held in memory.", registry=_own, multiprocess_mode="livesum"
@@ -50,24 +50,24 @@ INFLIGHT_BYTES: Final = Gauge(
 
 
 class LaneCollector:
-    """Reads at each scrape what waits in Redis."""
+    """Reads the state of the lanes from Redis at each scrape."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def collect(self) -> Iterator[Metric]:
-        """The gauges of all lanes; only `ingest_redis_up` while Redis is away."""
+        """Yield the gauges of all lanes; only `ingest_redis_up` while Redis is away."""
         try:
             state = look_at_redis(self._redis, None)
         except RedisError:
-            yield _gauge("ingest_redis_up", "Whether Redis answers.", 0)
+            yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 0)
             return
-        yield _gauge("ingest_redis_up", "Whether Redis answers.", 1)
+        yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 1)
         yield from _lane_gauges(state)
-        yield _gauge("ingest_queued_jobs", "Wake-ups that wait for a worker.", state.queued_jobs)
-        yield _gauge("ingest_failed_jobs", "Drains that failed and stand in RQ's registry.", state.failed_jobs)
-        yield _gauge("ingest_workers", "Worker processes.", len(state.workers))
-        yield _gauge("ingest_sweeper_up", "Whether a sweeper acts.", int(state.sweeper))
+        yield GaugeMetricFamily("ingest_queued_jobs", "Wake-ups waiting for a worker.", state.queued_jobs)
+        yield GaugeMetricFamily("ingest_failed_jobs", "Failed drains in RQ's registry.", state.failed_jobs)
+        yield GaugeMetricFamily("ingest_workers", "Worker processes.", len(state.workers))
+        yield GaugeMetricFamily("ingest_sweeper_up", "Whether a sweeper is active.", int(state.sweeper))
 
 
 class Metrics:
@@ -77,15 +77,15 @@ class Metrics:
         """`shared`: whether several processes serve this port."""
         self._registry = CollectorRegistry()
         if shared:
-            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call] # theirs
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call] # untyped in the library
         else:
             self._registry.register(_own)
         self._registry.register(LaneCollector(redis))
-        # Anybody may scrape as often as he likes: one at a time.
+        # Scraping needs no credential, so only one scrape runs at a time.
         self._scraping = asyncio.Lock()
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
-        """Serves one scrape."""
+        """Serve one scrape."""
         context: RequestContext = scope["context"]
         accept = (context.header(b"accept") or b"").decode("latin-1")
         if "text/plain" in accept or "openmetrics" in accept:
@@ -107,7 +107,7 @@ class Metrics:
 
 
 def count_request(context: RequestContext, seconds: float) -> None:
-    """Counts one answered request."""
+    """Count one answered request."""
     route = getattr(context.scope.get("route"), "path", "none")
     requests, request_seconds = _labelled(route, context.status, context.code or "")
     requests.inc()
@@ -115,22 +115,20 @@ def count_request(context: RequestContext, seconds: float) -> None:
     BODY_BYTES.inc(context.received_bytes)
 
 
-@lru_cache(maxsize=1024)  # the library's own look-up of labels takes twenty times as long
+@lru_cache(maxsize=1024)  # the library's own lookup of labels takes twenty times as long
 def _labelled(route: str, status: int, code: str) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, str(status), code), REQUEST_SECONDS.labels(route)
 
 
 def _lane_gauges(state: RedisState) -> Iterator[Metric]:
-    entries = GaugeMetricFamily("ingest_lane_entries", "Submissions that wait to be applied.", labels=["lane"])
-    backlog = GaugeMetricFamily("ingest_lane_bytes", "Their bytes.", labels=["lane"])
-    oldest = GaugeMetricFamily("ingest_lane_oldest_seconds", "Age of the oldest of them; the lag.", labels=["lane"])
+    entries = GaugeMetricFamily("ingest_lane_entries", "Submissions waiting to be applied.", labels=["lane"])
+    backlog = GaugeMetricFamily("ingest_lane_bytes", "Bytes of the submissions waiting to be applied.", labels=["lane"])
+    oldest = GaugeMetricFamily(
+        "ingest_lane_oldest_seconds", "Age of the oldest submission waiting to be applied.", labels=["lane"]
+    )
     for lane in state.lanes:
         label = [str(lane.number)]
         entries.add_metric(label, lane.entries)
         backlog.add_metric(label, lane.bytes)
         oldest.add_metric(label, lane.oldest_age_seconds or 0)
     yield from (entries, backlog, oldest)
-
-
-def _gauge(name: str, meaning: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, meaning, value)

@@ -1,8 +1,7 @@
-"""The outermost layer: what every request gets, whatever its route. An id, an answer in JSON, one log line, a count.
+"""The outermost layer of every route: a request id, an answer in JSON even for failures, one log line, one count.
 
-Plain ASGI around the router: refusals, unknown routes and crashes all end here, so there is one place that
-turns a failure into an answer. (Starlette's own middleware stack would answer some of them in plain text, and its
-request-response middleware costs 200 µs a request.)
+This is plain ASGI around the router. Starlette's own middleware would answer some failures in plain text, and its
+request and response objects cost 200 µs per request.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -23,10 +22,9 @@ from shared.process.log import log_often
 
 log = structlog.get_logger()
 
-#: A wrong credential is answered after so long: who guesses, or goes on with a rotated key as fast as he can, gets ten
-#: answers a second on a connection, and takes no more of this process than that from those who are right.
-_GUESS_SECONDS = 0.1
-_HTTP_CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
+#: Delay before a 401 in seconds; limits guessing to ten attempts per second and connection.
+_UNAUTHORIZED_DELAY_SECONDS: Final = 0.1
+_HTTP_CODES: Final = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
 
 
 class ErrorMiddleware:
@@ -36,31 +34,31 @@ class ErrorMiddleware:
         self._router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request, or the lifespan."""
+        """Serve one request, or the lifespan."""
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
         started = time.perf_counter()
         context = scope["context"] = RequestContext(scope, send)
-        # The router raises for an unknown route only where it finds itself inside an application.
+        # Starlette's router raises for an unknown route only inside an application; otherwise it answers in plain text.
         scope["app"] = self
         try:
             await self._router(scope, receive, send)
-        except ApiError as refusal:
-            if refusal.code is ErrorCode.UNAUTHORIZED:
+        except ApiError as error:
+            if error.code is ErrorCode.UNAUTHORIZED:
                 with contextlib.suppress(asyncio.CancelledError):  # the server is stopping
-                    await asyncio.sleep(_GUESS_SECONDS)
-            await context.refuse(refusal)
+                    await asyncio.sleep(_UNAUTHORIZED_DELAY_SECONDS)
+            await context.answer_error(error)
         except HTTPException as error:
-            await context.refuse(_refusal_of(error, scope))
+            await context.answer_error(_api_error_of(error, scope))
         except asyncio.CancelledError:
-            # The server is stopping and has waited long enough.
+            # The server is stopping, and its grace period is over.
             if not context.status:
-                await context.refuse(ApiError(ErrorCode.SHUTTING_DOWN))
+                await context.answer_error(ApiError(ErrorCode.SHUTTING_DOWN))
         except Exception:
-            # The traceback goes to the log under the id that the caller gets.
+            # The traceback is logged under the request id that the client gets.
             if not context.status:
-                await context.refuse(ApiError(ErrorCode.INTERNAL_ERROR))
+                await context.answer_error(ApiError(ErrorCode.INTERNAL_ERROR))
             log.exception("request_crashed", request_id=context.request_id)
         finally:
             seconds = time.perf_counter() - started
@@ -68,11 +66,11 @@ class ErrorMiddleware:
             _log_request(context, seconds)
 
 
-def _refusal_of(error: HTTPException, scope: Scope) -> ApiError:
+def _api_error_of(error: HTTPException, scope: Scope) -> ApiError:
     code = _HTTP_CODES.get(error.status_code, ErrorCode.INTERNAL_ERROR)
     message = None
     if code is ErrorCode.METHOD_NOT_ALLOWED:
-        message = f"{scope['method'][:20]} is not allowed here; see the Allow header."
+        message = f"{scope['method'][:20]} is not allowed here; use a method named in the Allow header."
     return ApiError(code, message, headers=dict(error.headers or {}))
 
 

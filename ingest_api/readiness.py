@@ -1,8 +1,8 @@
-"""Whether this process can keep the promise of a 202, and the background work that makes it so.
+"""Whether this process can keep the promise of a 202, and the background task that makes it ready.
 
-At the start, and whenever the append script says that Redis holds no credentials, one task finds out how many lanes
-there are, checks that Redis keeps what it is given, and loads the lanes that are not loaded. Until then submissions are
-answered 503. It never gives up: an engine that comes back is found within a second.
+At startup, and when the append script finds no credentials in Redis, the task reads the number of lanes, checks that
+Redis is durable, and loads the lanes that are not loaded. Until then submissions are answered 503. The task retries
+forever, so an engine that comes back is used within a second.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from redis.exceptions import RedisError
 
 from ingest_api.errors import ApiError, ErrorCode
 from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
-from shared.postgres.connections import SHORT_PATIENCE_SECONDS, Connection, connect_postgres
+from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.postgres.queries import sql
-from shared.redis.durability import check_durability, fault_that_counts
+from shared.redis.durability import blocking_problem, check_durability
 from shared.redis.names import LANES
 
 log = structlog.get_logger()
 
 _RETRY_SECONDS: Final = 0.5
-#: Anybody may ask `/readyz` as often as he likes.
-_LOOK_SECONDS: Final = 1.0
+#: Lifetime of the answer of `/readyz` in seconds; the route is open to unauthenticated clients.
+_CHECK_SECONDS: Final = 1.0
 
 
 class NotDurableError(Exception):
@@ -34,40 +34,40 @@ class NotDurableError(Exception):
 
 
 class Readiness:
-    """What this process is still waiting for."""
+    """Loads the lanes, and reports what this process lacks."""
 
     def __init__(self, redis: Redis, database_url: str, *, accept_data_loss: bool) -> None:
         self._redis = redis
         self._database_url = database_url
         self._accept_data_loss = accept_data_loss
         self._lanes: int | None = None
-        self._wanted = asyncio.Event()
-        self._wanted.set()
-        self._looking = asyncio.Lock()
-        self._look_again = 0.0
+        self._load_requested = asyncio.Event()
+        self._load_requested.set()
+        self._checking = asyncio.Lock()
+        self._next_check = 0.0
         self._missing: list[str] = []
 
     def lanes(self) -> int:
-        """How many lanes there are. Raises ApiError while that is unknown."""
+        """Return the number of lanes. Raises ApiError(not_ready) while it is unknown."""
         if self._lanes is None:
             raise ApiError(ErrorCode.NOT_READY)
         return self._lanes
 
     def reload(self) -> None:
-        """Asks for the lanes to be loaded; returns at once."""
-        self._wanted.set()
+        """Request that the lanes be loaded; returns at once."""
+        self._load_requested.set()
 
-    async def keep(self) -> None:
-        """Loads whenever that is asked for, for as long as the process lives."""
+    async def run(self) -> None:
+        """Load the lanes at each request, until cancelled."""
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._load_requested.wait()
+            self._load_requested.clear()
             try:
                 self._lanes = await asyncio.to_thread(self._load)
-            except Exception as fault:  # noqa: BLE001 - whatever it was: giving up would mean 503 for ever
-                log.warning("not_ready", error=repr(fault))
+            except Exception as error:  # noqa: BLE001 - if the task ended, every answer would be 503 forever
+                log.warning("not_ready", error=repr(error))
                 await asyncio.sleep(_RETRY_SECONDS)
-                self._wanted.set()
+                self._load_requested.set()
 
     def _load(self) -> int:
         self._require_durable()
@@ -81,32 +81,32 @@ class Readiness:
         return lanes
 
     def _require_durable(self) -> None:
-        sentence = fault_that_counts(check_durability(self._redis), accept_data_loss=self._accept_data_loss)
+        sentence = blocking_problem(check_durability(self._redis), accept_data_loss=self._accept_data_loss)
         if sentence:
             raise NotDurableError(sentence)
 
     async def missing(self) -> list[str]:
-        """Sentences: what stands in the way of accepting and applying submissions. Looked at once a second at most."""
-        async with self._looking:
-            now = asyncio.get_running_loop().time()
-            if now >= self._look_again:
-                self._missing = await asyncio.to_thread(self._look)
-                self._look_again = asyncio.get_running_loop().time() + _LOOK_SECONDS
+        """Return a sentence for each reason why submissions can't be accepted or applied; checked once a second."""
+        async with self._checking:
+            loop = asyncio.get_running_loop()
+            if loop.time() >= self._next_check:
+                self._missing = await asyncio.to_thread(self._check)
+                self._next_check = loop.time() + _CHECK_SECONDS
             return self._missing
 
-    def _look(self) -> list[str]:
+    def _check(self) -> list[str]:
         return [*self._missing_in_redis(), *self._missing_in_postgres()]
 
     def _missing_in_redis(self) -> list[str]:
         try:
-            faults = check_durability(self._redis).faults
+            faults = check_durability(self._redis).problems
             unready = unready_lanes(self._redis, self._lanes) if self._lanes else None
         except RedisError:
             return ["Redis does not answer."]
         missing = [] if self._accept_data_loss else list(faults)
         if unready is None or unready:
             missing.append("The credentials are not loaded into Redis.")
-            self._wanted.set()
+            self._load_requested.set()
         return missing
 
     def _missing_in_postgres(self) -> list[str]:
@@ -119,5 +119,5 @@ class Readiness:
 
     def _connect(self, purpose: str) -> Connection:
         return connect_postgres(
-            self._database_url, application=f"ingest_api {purpose}", patience=SHORT_PATIENCE_SECONDS
+            self._database_url, application=f"ingest_api {purpose}", answer_timeout=SHORT_TIMEOUT_SECONDS
         )

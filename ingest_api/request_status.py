@@ -1,8 +1,8 @@
-"""What became of a submission: `GET /api/requests/{requestId}`, with the credential that sent it or its successor.
+"""The state of a submission: `GET /api/requests/{requestId}`, with the credential that sent it or its successor.
 
-The id says where to look: its lane, and the entry's id there. Redis is asked first and Postgres second, because a
-worker commits before it takes an entry out of its lane: what is in neither was never accepted, or is another
-connector's, and both are a 404. `applied` is said only of what a committed transaction has recorded.
+The id contains the lane and the entry's id there. Redis is read first and Postgres second, because a worker commits
+before it removes an entry from its lane: an id found in neither was never accepted, or belongs to another connector;
+both are a 404. A submission is `applied` only if a committed transaction has recorded it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.authentication import Authenticator, present
+from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError, ErrorCode
 from shared.entry import COUNTED, decode_meta
@@ -31,15 +31,16 @@ from shared.rfc3339 import rfc3339
 
 LONGEST_WAIT_SECONDS: Final = 30
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
-#: Answers that one process holds at once.
-_MOST_WAITING: Final = 500
-_FIRST_LOOK_AGAIN_SECONDS: Final = 0.02
-_LOOK_AGAIN_SECONDS: Final = 0.25
+#: Maximum number of requests that wait in one process; the others get the present state.
+_MAX_WAITING: Final = 500
+#: Intervals between polls in seconds: the first, which doubles each time, and the longest.
+_FIRST_POLL_SECONDS: Final = 0.02
+_MAX_POLL_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is known of one submission."""
+    """The state of one submission."""
 
     state: str
     kind: str
@@ -58,40 +59,40 @@ class RequestStatus:
         self._waiting = 0
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
-        """Serves one request."""
+        """Serve one request."""
         context: RequestContext = scope["context"]
-        presented = present(context)
-        connector_id = await self._authenticator.charge(context, presented, asking=True)
+        credential = read_credential(context)
+        connector_id = await self._authenticator.charge(context, credential, read_bucket=True)
         seconds = _seconds_to_wait(scope)
         position = position_of_request(scope["path_params"]["request_id"])
-        if position is None or position.lane != self._authenticator.lane_of(presented):
+        if position is None or position.lane != self._authenticator.lane_of(credential):
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
         self._waiting += 1
         try:
-            # Too many that wait: the rest get the state as it is, and may ask again.
-            patience = seconds if self._waiting <= _MOST_WAITING else 0
-            outcome = await self._wait(connector_id, position, patience)
+            if self._waiting > _MAX_WAITING:
+                seconds = 0
+            outcome = await self._wait(connector_id, position, seconds)
         finally:
             self._waiting -= 1
         if outcome is None:
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
-        # The answer is about that request, so it carries that request's id.
+        # The answer describes the submission, so it carries the submission's id instead of one of its own.
         context.request_id = position.request_id
         await context.answer(200, _payload(position, outcome))
 
     async def _wait(self, connector_id: int, position: Position, seconds: float) -> Outcome | None:
-        """The outcome, as soon as it is final or the time is over."""
+        """Poll until the state is final or `seconds` have elapsed."""
         deadline = asyncio.get_running_loop().time() + seconds
-        pause = _FIRST_LOOK_AGAIN_SECONDS
+        pause = _FIRST_POLL_SECONDS
         while True:
-            outcome = await self._look(connector_id, position)
+            outcome = await self._read_outcome(connector_id, position)
             left = deadline - asyncio.get_running_loop().time()
             if outcome is None or outcome.state != "queued" or left <= 0:
                 return outcome
             await asyncio.sleep(min(pause, left))
-            pause = min(pause * 2, _LOOK_AGAIN_SECONDS)
+            pause = min(pause * 2, _MAX_POLL_SECONDS)
 
-    async def _look(self, connector_id: int, position: Position) -> Outcome | None:
+    async def _read_outcome(self, connector_id: int, position: Position) -> Outcome | None:
         try:
             queued = await self._find_entry(keys=[lane_keys(position.lane).stream], args=[position.entry_id])
         except RedisError:
@@ -99,9 +100,9 @@ class RequestStatus:
         if queued:
             connector, meta, count = queued
             return Outcome("queued", decode_meta(meta).kind, int(count)) if int(connector) == connector_id else None
-        return await self._recorded(connector_id, position)
+        return await self._read_recorded(connector_id, position)
 
-    async def _recorded(self, connector_id: int, position: Position) -> Outcome | None:
+    async def _read_recorded(self, connector_id: int, position: Position) -> Outcome | None:
         try:
             async with self._database.connection() as connection:
                 values = {"connector_id": connector_id, "version": position.version}

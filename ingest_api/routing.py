@@ -1,7 +1,6 @@
-"""Which endpoint answers: routes without parameters by a look into a table, the rest by Starlette's router.
+"""Choose the endpoint of a request: by a table for routes without parameters, by Starlette's router for the others.
 
-Starlette tries the patterns of all routes in turn, and those of a mount within it: two to three times the work for
-the first route, and more for each one further down.
+Starlette matches the patterns of all routes in turn, and of a mount's routes within it.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from ingest_api.errors import ApiError, ErrorCode
 
-#: Where the routes answer besides the root.
+#: Second base path of all routes.
 MOUNTED_AT = "/datapool"
 
 
 class Routing:
-    """The routes, at the root and where they are mounted."""
+    """All routes, at the root and at the second base path."""
 
     def __init__(self, routes: Sequence[Route], lifespan: Lifespan[Router]) -> None:
         both = [*routes, Mount(MOUNTED_AT, Router(routes, redirect_slashes=False))]
@@ -27,12 +26,12 @@ class Routing:
         self._plain = {prefix + route.path: route for prefix in ("", MOUNTED_AT) for route in plain}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serves one request, or the lifespan. Raises Starlette's HTTPException for 404 and 405."""
+        """Serve one request, or the lifespan. Raises Starlette's HTTPException for 404 and 405."""
         if scope["type"] == "http":
             route = self._plain.get(scope["path"])
             if route is not None and scope["method"] in (route.methods or ()):
                 scope["route"] = route
                 return route.app(scope, receive, send)
             if "\n" in scope["path"]:
-                raise ApiError(ErrorCode.NOT_FOUND)  # a route's pattern passes over one at the end
+                raise ApiError(ErrorCode.NOT_FOUND)  # Starlette's patterns would ignore one at the end of a path
         return self._router(scope, receive, send)

@@ -1,7 +1,7 @@
-"""The life of a submission: who are you, is it well formed, append, 202. The same for every route that submits.
+"""The life of a submission in the API, the same for every kind: authenticate, read, validate, append, answer 202.
 
-What arrives is a request; what leaves is an entry in the lane of its credential and a 202 that promises it. The lane's
-drain takes it from there (`workers/drain.py`). A refused submission leaves nothing behind but its token.
+A request becomes an entry in the lane of its credential, and the 202 promises that the entry is durable. The lane's
+drain takes it from there (`workers/drain.py`). A refused submission costs a token and leaves nothing else behind.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.append import Submission
-from ingest_api.authentication import Authenticator, present
+from ingest_api.append_script import Submission
+from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError
-from ingest_api.http.body import MemoryBudget, judged, read_body, require_json
-from ingest_api.idempotency import idempotency_of, require_form
+from ingest_api.http.body import BodyReader, require_json, run_validation
+from ingest_api.idempotency import idempotency_of, read_idempotency_key
 from shared.request_id import request_id_of_entry
 
-_SERVER_FAULTS: Final = 500
+#: Lowest HTTP status of errors that the client did not cause; these cost no token.
+_SERVER_ERRORS: Final = 500
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
 
 
@@ -29,55 +30,56 @@ class SubmissionKind:
     """What differs between the routes that submit."""
 
     meta: bytes
-    #: What the count is called in the answer; none where nothing is counted.
+    #: Name of the count in the 202; None if nothing is counted.
     counted: str | None
-    #: Counts what is in a body, or raises ApiError.
+    #: Returns the number of elements in a body, or raises ApiError.
     validate: Callable[[bytes], int | None]
-    #: Whether a body may be missing, and its Content-Type with it.
+    #: Whether a request may come without a body and `Content-Type`.
     body_optional: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class Submissions:
-    """Takes submissions in."""
+    """Accepts submissions of every kind."""
 
-    def __init__(self, authenticator: Authenticator, memory: MemoryBudget, *, body_timeout_seconds: float) -> None:
-        self._authenticator = authenticator
-        self._memory = memory
-        self._body_timeout_seconds = body_timeout_seconds
+    authenticator: Authenticator
+    bodies: BodyReader
 
     async def submit(self, kind: SubmissionKind, context: RequestContext, receive: Receive) -> None:
-        """Answers one submission."""
-        presented = present(context)
-        connector_id = await self._authenticator.identify(context, presented)
-        with self._memory.reservation() as reservation:
+        """Answer one submission. Raises ApiError if it is refused."""
+        credential = read_credential(context)
+        connector_id = await self.authenticator.identify(context, credential)
+        with self.bodies.reserve() as reservation:
             try:
                 require_json(context, body_optional=kind.body_optional)
-                key = require_form(context)
-                body = await read_body(context, receive, reservation, patience=self._body_timeout_seconds)
-                context.count = await judged(body, kind.validate)
-            except ApiError as refusal:
-                if refusal.code.value.status < _SERVER_FAULTS:
-                    await self._authenticator.charge(context, presented)
+                key = read_idempotency_key(context)
+                body = await self.bodies.read(context, receive, reservation)
+                context.count = await run_validation(body, kind.validate)
+            except ApiError as error:
+                if error.code.value.status < _SERVER_ERRORS:
+                    await self.authenticator.charge(context, credential)
                 raise
-            lane = self._authenticator.lane_of(presented)
-            same = key and idempotency_of(key, connector_id=connector_id, lane=lane, meta=kind.meta, body=body)
-            submission = Submission(kind.meta, context.count or 0, body, same or None)
-            verdict = await self._authenticator.append(context, presented, lane, submission)
-        context.request_id = request_id_of_entry(lane, verdict.entry_id)
+            lane = self.authenticator.lane_of(credential)
+            idempotency = None
+            if key is not None:
+                idempotency = idempotency_of(key, connector_id=connector_id, lane=lane, meta=kind.meta, body=body)
+            submission = Submission(kind.meta, context.count or 0, body, idempotency)
+            result = await self.authenticator.append(context, credential, lane, submission)
+        context.request_id = request_id_of_entry(lane, result.entry_id)
         payload: dict[str, Any] = {"status": "accepted", "requestId": context.request_id}
         if kind.counted:
             payload[kind.counted] = context.count
-        await context.answer(202, payload, _REPLAYED if verdict.word == "replayed" else None)
+        await context.answer(202, payload, _REPLAYED if result.status == "replayed" else None)
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionEndpoint:
-    """A plain ASGI endpoint: Starlette's request and response objects cost more than the rest of the path."""
+    """Serves one kind as plain ASGI: Starlette's request and response objects cost more than all other steps."""
 
     submissions: Submissions
-    #: What is submitted, by the request's path and query.
+    #: Returns the kind, given the request's path and query.
     kind_of: Callable[[Scope], SubmissionKind]
 
     def __call__(self, scope: Scope, receive: Receive, _send: Send) -> Awaitable[None]:
-        """Serves one request; `ErrorMiddleware` turns what is raised into an answer."""
+        """Serve one request; `ErrorMiddleware` answers what is raised."""
         return self.submissions.submit(self.kind_of(scope), scope["context"], receive)

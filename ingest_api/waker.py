@@ -1,7 +1,7 @@
-"""Enqueues the wake-ups that the append script claimed, beside the event loop.
+"""Enqueue the wake-ups that the append script claimed, without blocking the event loop.
 
-Rare under load: a lane that is being drained holds its lease. Should this process die between the claim and the
-enqueue, or Redis refuse it, the lease runs out and the sweeper wakes the lane.
+Wake-ups are rare under load, since a lane that is being drained holds its lease. If this process dies between the claim
+and the enqueue, or Redis rejects it, the lease expires and the sweeper wakes the lane.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class Waker:
     def __init__(self, redis: Redis) -> None:
         self._queue = wake_queue(redis)
         # The event loop keeps only weak references to tasks.
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def wake(self, lane: int, job_id: str) -> None:
-        """Enqueues the drain of a lane; returns at once."""
+        """Enqueue the drain of a lane; returns at once."""
         task = asyncio.create_task(self._enqueue(lane, job_id))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _enqueue(self, lane: int, job_id: str) -> None:
         try:
             await asyncio.to_thread(enqueue_drain, self._queue, lane, job_id)
-        except RedisError as fault:
+        except RedisError as error:
             WAKE_UP_FAILURES.inc()
-            log.warning("wake_up_failed", lane=lane, error=repr(fault))
+            log.warning("wake_up_failed", lane=lane, error=repr(error))

@@ -1,11 +1,11 @@
 """Connectors and their credentials, as operators manage them: create, list, enable, disable, rotate.
 
-Postgres is the truth and Redis its copy (see `loading`). Every change that takes a right away strikes it from Redis
-first, then commits to Postgres, then puts the new state into Redis. Should we die in between, the old key is dead
-already, which is the safe side, and running the same command again completes the change.
+Postgres holds the truth and Redis a copy. A change that revokes a credential removes it from Redis first, then commits
+to Postgres, then writes the new state to Redis. If this process dies in between, the old credential is refused already,
+which is the safe side, and running the same command again completes the change.
 
-The right is struck once more after the commit: a Redis that lost its memory in between has lost the first strike too,
-and may have been loaded with what Postgres still held. Whatever is loaded after the commit is the new state.
+The credential is revoked again after the commit: if Redis lost its data in between, it lost the first revocation too,
+and may have been loaded from what Postgres still held. What is loaded after the commit is the new state.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from shared.redis.scripts import Scripts
 
 
 class ConnectorError(Exception):
-    """What was asked for can't be done; the message is a sentence."""
+    """A change can't be made; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedConnector:
-    """A new connector with its credential, which is shown once."""
+    """A new connector and its credential, of which only a digest is stored."""
 
     connector_id: int
     name: str
@@ -40,7 +40,7 @@ class CreatedConnector:
 
 
 def select_connectors(connection: Connection, connector_id: int | None = None) -> list[dict[str, Any]]:
-    """All connectors, or the one with an id, from Postgres alone."""
+    """Return all connectors, or the one with an id, from Postgres alone."""
     rows = connection.execute(sql("select_connectors"), {"connector_id": connector_id}).fetchall()
     if connector_id is not None and not rows:
         raise ConnectorError(f"There is no connector {connector_id}.")
@@ -56,7 +56,7 @@ class Connectors:
         self._scripts = Scripts(redis)
 
     def create(self, name: str, *, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST) -> CreatedConnector:
-        """Creates a connector that may send `rate` requests a second and `burst` at once."""
+        """Create a connector that may send `rate` requests a second and `burst` at once."""
         lanes = count_lanes(self._connection, self._redis)
         lane = self._least_used_lane()
         credential = new_credential(lane=lane, lanes=lanes)
@@ -71,36 +71,36 @@ class Connectors:
         return CreatedConnector(row["connector_id"], name, credential)
 
     def list(self, connector_id: int | None = None) -> list[dict[str, Any]]:
-        """All connectors, or the one with an id, as `select_connectors` has them."""
+        """Return the rows of `select_connectors`."""
         return select_connectors(self._connection, connector_id)
 
     def rotate(self, connector_id: int) -> NewCredential:
-        """Replaces the credential. Once this returns, no process anywhere accepts the old one."""
+        """Replace the credential. After this has returned, no process accepts the old one."""
         lanes = count_lanes(self._connection, self._redis)
         with self._change(connector_id) as (row, generation):
             credential = new_credential(lane=row["lane"], lanes=lanes)
-            self._strike(row, generation)
+            self._revoke(row, generation)
             self._store(connector_id, credential)
-        self._strike(row, generation)
+        self._revoke(row, generation)
         if row["enabled"]:
             self._put({**row, "key_id": credential.key_id, "digest": credential.digest, "generation": generation})
         return credential
 
     def disable(self, connector_id: int) -> None:
-        """Refuses the connector's credential everywhere, until it is enabled again."""
+        """Refuse the connector's credential everywhere, until the connector is enabled."""
         with self._change(connector_id, enabled=False) as (row, generation):
-            self._strike(row, generation)
-        self._strike(row, generation)
+            self._revoke(row, generation)
+        self._revoke(row, generation)
 
     def enable(self, connector_id: int) -> None:
-        """Lets the connector's current credential in again."""
+        """Accept the connector's current credential again."""
         with self._change(connector_id, enabled=True) as (row, generation):
             pass
         self._put({**row, "generation": generation})
 
     @contextlib.contextmanager
     def _change(self, connector_id: int, *, enabled: bool | None = None) -> Iterator[tuple[dict[str, Any], int]]:
-        """A transaction that holds the connector and commits its next generation."""
+        """Open a transaction that locks the connector and commits its next generation; yields its row and that."""
         with self._connection.transaction():
             rows = self._connection.execute(sql("lock_connector"), {"connector_id": connector_id}).fetchall()
             if not rows:
@@ -114,7 +114,7 @@ class Connectors:
         values = {"connector_id": connector_id, "key_id": credential.key_id, "digest": credential.digest}
         self._connection.execute(sql("upsert_credential"), values)
 
-    def _strike(self, row: dict[str, Any], generation: int) -> None:
+    def _revoke(self, row: dict[str, Any], generation: int) -> None:
         revoke_credential(
             self._scripts,
             row["lane"],

@@ -1,1 +1,1 @@
-"""What both sides agree on: settings, names, wire format, SQL, scripts, engines."""
+"""What the API, the workers and the operators' commands have in common: Redis, Postgres, credentials, processes."""

@@ -7,7 +7,6 @@ be: field values stay the JSON text that came.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -21,9 +20,6 @@ COUNTED: Final[dict[str, str]] = {"items": "itemsReceived", "log": "entriesRecei
 
 #: What an entry takes in Redis beside its body, roughly: id, field names, meta, listpack and index overhead.
 _ENTRY_OVERHEAD_BYTES: Final = 256
-
-#: A stream entry's id, or nothing.
-_FIRST_ID: Final = re.compile(r"(?:[0-9]{1,13}-[0-9]{1,6})?")
 
 EMPTY_OBJECT: Final = msgspec.Raw(b"{}")
 
@@ -50,13 +46,9 @@ class Entry:
     count: int
     #: The request's body, decompressed.
     body: bytes
-    #: Where an operator handed a dead letter back to its lane: the id under which it was first accepted.
-    first_id: str = ""
-
-    @property
-    def accepted_as(self) -> str:
-        """The id that its version and its request id are made of: an entry that comes again is no newer for it."""
-        return self.first_id or self.entry_id
+    #: Written by `ingestctl dead retry` of a version that appended dead letters to the stream, under a new id: its
+    #: letter is still in Postgres, and this copy must never be applied.
+    is_old_retry: bool = False
 
     @property
     def cost(self) -> int:
@@ -65,7 +57,7 @@ class Entry:
 
     @classmethod
     def decode(cls, entry_id: bytes, fields: list[bytes]) -> Entry:
-        """From what the stream holds: the fields that the append script wrote, or the one that retries.
+        """From what the stream holds: the fields that the append script wrote.
 
         An entry that somebody put there by hand, with other fields, comes whole as an unreadable body: it must not stop
         its lane.
@@ -77,10 +69,10 @@ class Entry:
 
     @classmethod
     def _of_fields(cls, entry_id: str, values: dict[bytes, bytes]) -> Entry:
-        connector_id, count, first_id = int(values[b"c"]), int(values[b"n"]), values.get(b"o", b"").decode()
-        if not (0 < connector_id < 1 << 63 and 0 <= count < 1 << 31 and _FIRST_ID.fullmatch(first_id)):
+        connector_id, count = int(values[b"c"]), int(values[b"n"])
+        if not (0 < connector_id < 1 << 63 and 0 <= count < 1 << 31):
             raise ValueError("no process of ours has written this")
-        return cls(entry_id, connector_id, decode_meta(values[b"m"]), count, values[b"b"], first_id)
+        return cls(entry_id, connector_id, decode_meta(values[b"m"]), count, values[b"b"], b"o" in values)
 
 
 def backlog_cost(body: bytes) -> int:

@@ -1,4 +1,4 @@
-"""How a moment is written wherever we show one: in answers and by `ingestctl`."""
+"""The format of times in the API's answers and in the output of `ingestctl`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def rfc3339(moment: None) -> None: ...
 @overload
 def rfc3339(moment: datetime | None) -> str | None: ...
 def rfc3339(moment: datetime | None) -> str | None:
-    """UTC, milliseconds, `Z`."""
+    """Format a time in UTC with milliseconds and `Z`; None stays None."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -162,7 +162,7 @@ class Slice:
 
 def version_of(lane: int, entry: Entry) -> int:
     """The version that an entry's writes carry."""
-    return position_of_entry(lane, entry.accepted_as).version
+    return position_of_entry(lane, entry.entry_id).version
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""The right to drain a lane: held while a drain works, given back or handed on when it ends.
+"""The right to drain a lane: held while a drain works, released or handed over when it ends.
 
-A lease runs out two seconds after it was last renewed, so that a killed worker's lane moves again soon; a slice may
-take longer, so a thread renews it meanwhile. The thread stops once the slice has taken so long that its worker must be
-taken for hung: then the lane moves without it.
+A lease expires two seconds after it was last renewed, so that a killed worker's lane moves again soon. A slice may take
+longer, so a thread renews the lease meanwhile. The thread stops once the slice has taken so long that the worker must
+be hung; then another worker takes the lane.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS
 
 _RENEW_SECONDS: Final = 0.5
-#: Longer than any one statement may take.
+#: Maximum time a lease is renewed in the background, in seconds; more than any one statement may take.
 _HUNG_SECONDS: Final = 45.0
 
 
@@ -31,22 +31,27 @@ class Lease:
         self._scripts = scripts
         self._keys = lane_keys(lane)
         self._job_id = job_id
+        #: Dead letters of the lane are to be retried, as of the last renewal.
+        self.retry_requested = False
 
     def hold(self) -> bool:
-        """Takes or renews the lease; false where another drain has it."""
-        return bool(self._scripts("acquire_lease", [self._keys.lease], [self._job_id, LEASE_MS]))
+        """Take or renew the lease. Return False if another drain has it."""
+        held, retry = self._scripts("acquire_lease", [self._keys.lease, self._keys.retry], [self._job_id, LEASE_MS])
+        self.retry_requested = bool(retry)
+        return bool(held)
 
     def release(self) -> bool:
-        """Gives the lease back; false where the lane still has work."""
-        return bool(self._scripts("release_lease", [self._keys.stream, self._keys.lease], [self._job_id]))
+        """Give the lease back. Return False if the lane still has work."""
+        keys = [self._keys.stream, self._keys.lease, self._keys.retry]
+        return bool(self._scripts("release_lease", keys, [self._job_id]))
 
     def hand_over(self, value: str, milliseconds: int) -> bool:
-        """Replaces the lease by one that waits; false where it was another's by now."""
+        """Replace the lease by one that waits. Return False if another drain holds the lease."""
         return bool(self._scripts("hand_over_lease", [self._keys.lease], [self._job_id, value, milliseconds]))
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Keeps the lease for as long as the block takes, within reason."""
+        """Renew the lease in the background during the block."""
         done = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(done,), name="lease", daemon=True)
         keeper.start()
@@ -60,5 +65,5 @@ class Lease:
     def _keep(self, done: threading.Event) -> None:
         hung = time.monotonic() + _HUNG_SECONDS
         while not done.wait(_RENEW_SECONDS) and time.monotonic() < hung:
-            with contextlib.suppress(RedisError):  # the drain will see for itself
+            with contextlib.suppress(RedisError):  # the drain meets the same error at its next step
                 self.hold()

@@ -1,10 +1,10 @@
-"""Tells a Postgres that is at work from one whose answer will never come.
+"""Detects a connection that died while a query was in flight.
 
-A slice may take half a minute, so that long the worker waits. But where what is in between swallows bytes (a proxy, a
-network that forgot the connection), nothing tells that the wait is vain, and the lane would stand still for as long
-after the network is back. A slice's transaction begins by locking its lane's row; so, after a few seconds without an
-answer, another connection tries that row. Where it is free, nothing of the slice is under way any more, or nothing of
-it arrived: the connection is given up, the slice stays pending, and is written again by a new one.
+A slice may take half a minute, so a worker waits that long for its result. If something on the way swallows the bytes
+(a proxy, a network that forgot the connection), the wait is in vain, and the lane would stand still for as long after
+the network is back. A slice's transaction begins by locking its lane's row. So after a few seconds without a result,
+another connection tries to lock that row. If it can, nothing of the slice is in progress: the connection is closed, the
+slice stays pending, and is written again over a new connection.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from shared.postgres.queries import sql
 
 
 @contextlib.contextmanager
-def doubted(connection: Connection, lane: int) -> Iterator[Connection]:
-    """The connection, given up within the block where it waits in vain. The block's transactions lock the lane."""
-    connection.is_lost = partial(_is_free, connection, lane)
+def closed_if_stalled(connection: Connection, lane: int) -> Iterator[Connection]:
+    """Close the connection if it stalls within the block, whose transactions lock the lane's row first."""
+    connection.is_stalled = partial(_is_free, connection, lane)
     try:
         yield connection
     finally:
-        connection.is_lost = None
+        connection.is_stalled = None
 
 
 def _is_free(connection: Connection, lane: int) -> bool:
@@ -34,6 +34,6 @@ def _is_free(connection: Connection, lane: int) -> bool:
         with connection.another() as other, other.transaction():
             other.execute(sql("lock_lane"), {"lane": lane})
     except psycopg.Error:
-        # The row is locked, so the server is at work; or it can't be asked now, and waiting costs nothing.
+        # The row is locked, so the server is working; or it can't be reached now, and waiting costs nothing.
         return False
     return True

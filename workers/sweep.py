@@ -1,9 +1,9 @@
-"""`python -m workers.sweep`: looks at every lane twice a second and wakes those that would wait for ever.
+"""`python -m workers.sweep`: looks at every lane twice a second and wakes those that would wait forever.
 
 The append claims a lane's wake-up and the API enqueues it; the API may die in between. A worker may be killed in the
-middle of a lane. In both cases the lease runs out; this process sees entries without a lease and claims the wake-up
-anew. It also reloads a Redis that lost its memory, and keeps RQ's schedule. Any number may run: one acts, the others
-stand by.
+middle of a lane. In both cases the lease expires; this process sees entries without a lease and claims the wake-up
+again. It also wakes lanes that have dead letters to retry, reloads a Redis that lost its memory, and keeps RQ's
+schedule. Any number may run: one acts, the others stand by.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import psycopg
@@ -24,11 +25,13 @@ from rq import Queue
 
 from shared.credentials.sync import LoadingError, NotMigratedError, count_lanes, load_lanes, reconcile_lane
 from shared.entry import backlog_cost
-from shared.postgres.connections import SHORT_PATIENCE_SECONDS, Connection, connect_postgres
-from shared.process.startup import durable_redis, logging_settings
+from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.process.startup import durable_redis, start_process
 from shared.redis.names import SWEEPER, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, queued_lanes, wake_queue
+from workers.context import LastingConnection
+from workers.retry import lanes_to_retry
 from workers.schedule import Schedule
 
 log = structlog.get_logger()
@@ -36,30 +39,48 @@ log = structlog.get_logger()
 _PERIOD_SECONDS: Final = 0.5
 _STANDBY_MS: Final = 2_500
 _RECONCILE_SECONDS: Final = 60.0
-#: Postgres may hang, and lanes wait for this process to look at them.
+#: Time until a failed comparison is repeated, in seconds: Postgres may hang, and lanes wait for this process.
 _RECONCILE_AGAIN_SECONDS: Final = 5.0
-#: A lane with more than this is recounted once it has drained: some 20 ms of Redis' time.
+#: Interval at which Postgres is asked for dead letters to retry, in seconds.
+_RETRY_WATCH_SECONDS: Final = 1.0
+#: Life of the marker that tells a drain of them, in milliseconds; each sweep sets it again while letters are left.
+_RETRY_MARKER_MS: Final = 5_000
+#: Maximum size of a lane that is recounted: takes some 20 ms of Redis' time.
 _RECOUNT_ENTRIES: Final = 5_000
 _RECOUNT_BYTES: Final = 16_777_216
 
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """What a look at a lane found."""
+    """What the sweeper found of a lane."""
 
     ready: bool
     #: Bytes in the lane's backlog.
     backlog_bytes: int
 
 
-class Sweeper:
-    """Looks at all lanes; `sweep` is one look."""
+class RetryWatch:
+    """Knows which lanes have dead letters to retry. It has a thread of its own, since Postgres may hang."""
 
-    def __init__(self, redis: Redis, database_url: str, queue: Queue) -> None:
+    def __init__(self, connection: Callable[[], Connection]) -> None:
+        self._connection = connection
+        self.lanes: Collection[int] = ()
+
+    def look(self) -> None:
+        """Ask Postgres. Raises psycopg.Error."""
+        self.lanes = ()
+        self.lanes = lanes_to_retry(self._connection())
+
+
+class Sweeper:
+    """Wakes and repairs lanes; `sweep` looks at all of them once."""
+
+    def __init__(self, redis: Redis, database_url: str, queue: Queue, retries: RetryWatch | None = None) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self._database_url = database_url
+        self._connect = partial(_connect, database_url)
         self._queue = queue
+        self._retries = retries or RetryWatch(self._connect)
         self._schedule = Schedule(redis, queue)
         self._name = secrets.token_hex(8)
         self._lanes = 0
@@ -69,7 +90,7 @@ class Sweeper:
         self._backlogs: dict[int, int] = {}
 
     def sweep(self) -> None:
-        """Wakes what waits, unless another sweeper acts."""
+        """Wake every lane that needs it, unless another sweeper acts. Raises psycopg.Error or RedisError."""
         if not self._acts():
             return
         if not self._lanes:
@@ -86,7 +107,7 @@ class Sweeper:
                 load_lanes(connection, self._redis, unready)
             log.warning("lanes_reloaded", lanes=len(unready))
         self._schedule.keep()
-        # Of a worker that was killed RQ says so minutes later, when its lane has long been drained by another.
+        # RQ notices minutes later that a worker was killed, when another one has long drained its lane.
         forget_failed_drains(self._queue, lambda lane: not self._redis.exists(lane_keys(lane).failures))
 
     def _acts(self) -> bool:
@@ -102,8 +123,8 @@ class Sweeper:
         elsewhere = sum(self._backlogs.values()) - self._backlogs.get(lane, 0)
         ready, claimed, entries, backlog_bytes = self._scripts(
             "sweep_lane",
-            [keys.stream, keys.lease, keys.backlog, keys.ready],
-            [job_id, LEASE_MS, "1" if queued else "0", elsewhere],
+            [keys.stream, keys.lease, keys.backlog, keys.ready, keys.retry],
+            [job_id, LEASE_MS, int(queued), elsewhere, int(lane in self._retries.lanes), _RETRY_MARKER_MS],
         )
         if claimed:
             enqueue_drain(self._queue, lane, job_id)
@@ -111,7 +132,7 @@ class Sweeper:
         return LaneState(bool(ready), backlog_bytes)
 
     def _reconcile_when_due(self) -> None:
-        """Compares the credentials with Postgres: once a minute, and at once where another Redis answers."""
+        """Compare the credentials with Postgres: once a minute, and at once if another Redis answers."""
         run_id = self._redis.info("server")["run_id"]
         if run_id == self._run_id and time.monotonic() < self._reconcile_at:
             return
@@ -123,7 +144,7 @@ class Sweeper:
         self._reconcile_at = time.monotonic() + _RECONCILE_SECONDS
 
     def _recount(self) -> None:
-        """Compares one lane's counters with its entries, another lane each time."""
+        """Compare one lane's counters with its entries, another lane each time."""
         self._recounted = (self._recounted + 1) % self._lanes
         keys = lane_keys(self._recounted)
         bounds = [backlog_cost(b""), _RECOUNT_ENTRIES, _RECOUNT_BYTES]
@@ -131,27 +152,31 @@ class Sweeper:
         if off:
             log.error("backlog_corrected", lane=self._recounted, bytes=off)
 
-    def _connect(self) -> Connection:
-        return connect_postgres(self._database_url, application="ingest sweeper", patience=SHORT_PATIENCE_SECONDS)
+
+def _connect(database_url: str) -> Connection:
+    return connect_postgres(database_url, application="ingest sweeper", answer_timeout=SHORT_TIMEOUT_SECONDS)
 
 
-def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:
-    """Sweeps twice a second until told to stop; an engine that is away is logged and tried again."""
-    while not stop.wait(_PERIOD_SECONDS):
+def keep_sweeping(sweep: Callable[[], None], stop: threading.Event, seconds: float = _PERIOD_SECONDS) -> None:
+    """Sweep every few seconds until told to stop. An engine that is away is logged and tried again."""
+    while not stop.wait(seconds):
         try:
             sweep()
-        except (RedisError, psycopg.Error, NotMigratedError, LoadingError) as fault:
-            log.warning("sweep_failed", error=repr(fault))
+        except (RedisError, psycopg.Error, NotMigratedError, LoadingError) as error:
+            log.warning("sweep_failed", error=repr(error))
 
 
 def main() -> None:
-    """Sweeps until SIGTERM or SIGINT."""
-    settings = logging_settings("sweeper")
+    """Sweep until SIGTERM or SIGINT."""
+    settings = start_process("sweeper")
     redis = durable_redis(settings)
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
-    keep_sweeping(Sweeper(redis, settings.database_url, wake_queue(redis)).sweep, stop)
+    watch = RetryWatch(LastingConnection(partial(_connect, settings.database_url)))
+    looking = (watch.look, stop, _RETRY_WATCH_SECONDS)
+    threading.Thread(target=keep_sweeping, args=looking, name="retries", daemon=True).start()
+    keep_sweeping(Sweeper(redis, settings.database_url, wake_queue(redis), watch).sweep, stop)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Writes a slice to Postgres in one transaction: all of it, or nothing.
 
-Every write is guarded by its version or its key, and the lane's watermarks fence off a drain whose view of the lane is
-out of date. Rows go in as one statement a part over binary arrays, sorted by key, which is as fast as COPY into a
-temporary table and safe behind a pooler.
+Every write is guarded by its version or its key. The lane's watermarks stop a drain whose view of the lane is stale.
+Rows are written by one statement a part over binary arrays, sorted by key, which is as fast as COPY into a temporary
+table and safe behind a pooler.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from workers.binary_arrays import bigint, bigint_array, jsonb_array, text, text_
 from workers.fingerprint import fingerprint
 from workers.fold import LogRow, Part, Slice, Versioned, version_of
 
-#: A connector's last sign of life is written down again once it is so much newer.
+#: Step in which a connector's last sign of life is written.
 LIVENESS_STEP: Final = "5 seconds"
-#: Within a pipeline Postgres counts no session as idle: a worker that hangs there is ended by its transaction's time.
+#: Maximum time of a slice's transaction, in seconds. It also ends one whose worker hangs in a pipeline, where Postgres
+#: counts no session as idle.
 _TRANSACTION_SECONDS: Final = 60
-#: One submission may hold two million rows: this many have that time, more have more, so that the largest ends too.
+#: Rows that have that time; more rows have proportionally more, since one submission may hold two million.
 _ROWS_IN_THAT_TIME: Final = 200_000
-#: How much longer than a transaction may take its answer may.
+#: Time to wait for a result beyond the transaction's own maximum, in seconds.
 _ANSWER_SECONDS: Final = 5
 _FIRST_WITH_TRANSACTION_TIMEOUT: Final = 170_000
 
@@ -42,13 +43,13 @@ Columns = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """How far a lane has come: the highest versions applied, and put aside as dead."""
+    """How far a lane has come: the highest versions applied, and dead-lettered."""
 
     applied: int
     dead: int
 
     def values(self, lane: int) -> dict[str, int]:
-        """What the queries take."""
+        """Return the parameters of `claim_lane` and `move_watermarks`."""
         return {"lane": lane, "applied": self.applied, "dead": self.dead}
 
 
@@ -63,9 +64,9 @@ class PartColumns:
 
 
 def prepare(connection: Connection) -> Connection:
-    """Teaches a connection to write slices."""
+    """Set a connection up for writing slices, and return it."""
     binary_arrays.register(connection.adapters)
-    # Where a part is compared with the table, it is looked up row by row, never by reading the table.
+    # Comparing a part with a table must look rows up one by one, never read the whole table.
     connection.execute("SET enable_hashjoin = off")
     connection.execute("SET enable_mergejoin = off")
     _limit_transactions(connection, _TRANSACTION_SECONDS)
@@ -73,18 +74,18 @@ def prepare(connection: Connection) -> Connection:
 
 
 def read_watermarks(connection: Connection, lane: int) -> Watermarks:
-    """How far a lane has come."""
+    """Return a lane's watermarks."""
     (row,) = connection.execute(sql("select_watermarks"), {"lane": lane}).fetchall()
     return Watermarks(**row)
 
 
-def applied_versions(connection: Connection, lane: int, entries: Sequence[Entry]) -> set[int]:
-    """Versions of those entries that were applied before."""
+def settle_applied(connection: Connection, lane: int, entries: Sequence[Entry]) -> set[int]:
+    """Return the versions of the entries that were applied before, and delete their dead letters."""
     values = {
         "connector_ids": [entry.connector_id for entry in entries],
         "versions": [version_of(lane, entry) for entry in entries],
     }
-    return {row["version"] for row in connection.execute(sql("select_applied"), values).fetchall()}
+    return {row["version"] for row in connection.execute(sql("settle_applied"), values).fetchall()}
 
 
 def columns_of(part: Part) -> PartColumns:
@@ -95,18 +96,18 @@ def columns_of(part: Part) -> PartColumns:
 
 @contextlib.contextmanager
 def _time_for(connection: Connection, result: Slice) -> Iterator[None]:
-    """The time that a transaction with so many rows may take, on both sides: we wait once for the whole of it."""
+    """Set the maximum time of a transaction with so many rows, on both sides: we wait once for the whole of it."""
     rows = sum(receipt.received for receipt in result.receipts.values())
     seconds = _TRANSACTION_SECONDS * max(1, rows // _ROWS_IN_THAT_TIME)
-    patience = connection.patience
+    patience = connection.answer_timeout
     if seconds > _TRANSACTION_SECONDS:
-        # Before the transaction: once it has begun, its time is set.
+        # Before the transaction: its timeout is fixed when it begins.
         _limit_transactions(connection, seconds)
-    connection.patience = patience and seconds + _ANSWER_SECONDS
+    connection.answer_timeout = patience and seconds + _ANSWER_SECONDS
     try:
         yield
     finally:
-        connection.patience = patience
+        connection.answer_timeout = patience
         if seconds > _TRANSACTION_SECONDS:
             with contextlib.suppress(psycopg.Error):
                 _limit_transactions(connection, _TRANSACTION_SECONDS)
@@ -119,10 +120,10 @@ def _limit_transactions(connection: Connection, seconds: int) -> None:
 
 @contextlib.contextmanager
 def _in_one_flight(connection: Connection, meanwhile: Callable[[], None]) -> Iterator[None]:
-    """A transaction whose statements travel together, COMMIT with them; `meanwhile` is done while Postgres works.
+    """Send a transaction's statements and its COMMIT at once; call `meanwhile` while Postgres works.
 
-    Postgres can then end it without us. Were COMMIT sent after the answers, a worker that hangs in between would leave
-    the lane's row locked: within a pipeline, Postgres does not count the session as idle and never ends it.
+    Postgres can then finish without us. If COMMIT were sent after the results, a worker that hangs in between would
+    leave the lane's row locked: within a pipeline, Postgres does not count the session as idle and never ends it.
     """
     try:
         with connection.pipeline():
@@ -138,7 +139,7 @@ def _in_one_flight(connection: Connection, meanwhile: Callable[[], None]) -> Ite
 
 
 def _sent(pgconn: PGconn) -> PQGen[None]:
-    """Until the kernel has all of it: psycopg tries once, and keeps the rest until it is next asked for something."""
+    """Wait until the kernel has all of it: psycopg tries once, and keeps the rest until its next call."""
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
             pgconn.consume_input()
@@ -146,10 +147,10 @@ def _sent(pgconn: PGconn) -> PQGen[None]:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a slice."""
+    """Result of writing a slice."""
 
     watermarks: Watermarks
-    #: Different items of it, and how many of their rows were written; the others held the same state, or a newer one.
+    #: Different items, and how many of their rows were written; the others held the same state, or a newer one.
     items: int
     rows: int
 
@@ -160,24 +161,30 @@ def write_slice(
     watermarks: Watermarks,
     parts: Iterable[PartColumns] | None = None,
     *,
-    mostly_unchanged: bool = False,
+    look_first: bool = False,
+    are_letters: bool = False,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Written:
-    """Writes all that a slice came to, none of which was applied before.
+    """Write a slice, none of which was applied before.
 
-    `parts`: its parts, where they are packed already. Raises psycopg.Error or UnreadableEntryError, with nothing
-    written; LockNotAvailable where the lane is another drain's, or its watermarks have moved.
+    `parts`: its parts, if they are packed already. `look_first`: expect most items to be unchanged. `are_letters`: the
+    entries are dead letters, which must still be there. `meanwhile`: called while Postgres works.
+
+    Raises psycopg.Error or UnreadableEntryError, with nothing written; LockNotAvailable if another drain has the lane
+    or moved its watermarks, or if a letter was dropped.
     """
-    upsert = sql("upsert_changed_items" if mostly_unchanged else "upsert_items")
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
     items, upserts, late_parts = 0, [], []
     with _time_for(connection, result), _in_one_flight(connection, meanwhile):
         connection.execute(sql("claim_lane"), watermarks.values(result.lane))
+        if are_letters:
+            connection.execute(sql("claim_dead_letters"), _receipt_keys(result))
         for part in map(columns_of, result.parts()) if parts is None else parts:
             if part.items:
                 items += part.rows
-                upserts.append(connection.execute(upsert, {**part.items, "dead_version": watermarks.dead}))
+                values = {**part.items, "dead_version": watermarks.dead, "look_first": look_first}
+                upserts.append(connection.execute(sql("upsert_items"), values))
                 late_parts += [part.items] if late else []
             if part.logs:
                 connection.execute(sql("insert_logs"), part.logs)
@@ -192,9 +199,19 @@ def write_slice(
 
 
 def write_dead_letter(
-    connection: Connection, lane: int, entry: Entry, watermarks: Watermarks, *, reason: str, detail: str
+    connection: Connection,
+    lane: int,
+    entry: Entry,
+    watermarks: Watermarks,
+    *,
+    reason: str,
+    detail: str,
+    is_letter: bool = False,
 ) -> Watermarks:
-    """Puts a submission that can never be applied aside, whole; one that is there already gets the new reason."""
+    """Dead-letter a submission that can't be applied, whole. `is_letter`: it is a letter already, and must be still.
+
+    Returns the lane's new watermarks. Raises psycopg.Error; LockNotAvailable as `write_slice` does.
+    """
     version = version_of(lane, entry)
     after = Watermarks(max(watermarks.applied, version), max(watermarks.dead, version))
     values = {
@@ -210,6 +227,10 @@ def write_dead_letter(
     }
     with connection.transaction():
         connection.execute(sql("claim_lane"), watermarks.values(lane))
+        if is_letter:
+            connection.execute(
+                sql("claim_dead_letters"), {"connector_ids": [entry.connector_id], "versions": [version]}
+            )
         connection.execute(sql("insert_dead_letter"), values)
         connection.execute(sql("move_watermarks"), after.values(lane))
     return after

@@ -1,4 +1,4 @@
-"""The peers: what each is called, what its 202 is worth, how its processes start. Why so: in each folder's README."""
+"""The peers: the name of each, the durability of its 202, and its processes. Each folder's README gives the reasons."""
 
 from __future__ import annotations
 

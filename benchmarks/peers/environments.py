@@ -1,4 +1,4 @@
-"""Environments for the peers under `.bench/`, made from what is pinned: one virtual environment or node_modules each.
+"""Environments of the peers below `.bench/`, made from pinned packages: a virtual environment or node_modules each.
 
 A stamp holds the digest of what was installed, so that a second run does nothing; it is written last, so that a run
 that was cut short installs again.
@@ -27,13 +27,13 @@ _OLDEST_NODE: Final = 22
 
 @dataclass(frozen=True)
 class VirtualEnvironment:
-    """A Python of its own, from `requirements.txt` in `project`."""
+    """A virtual environment with the `requirements.txt` of `project`."""
 
     project: Path
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """Its folder."""
         return _INSTALLED / self.project.name
 
     @property
@@ -42,11 +42,11 @@ class VirtualEnvironment:
         return str(self.folder / "bin" / "python")
 
     def missing(self) -> str | None:
-        """Nothing: a Python that runs this makes another."""
+        """Return nothing: the running Python makes the environment."""
         return None
 
     def prepare(self) -> None:
-        """Made anew when the pins changed."""
+        """Make the environment, again if the pins changed."""
         pins = self.project / "requirements.txt"
         digest = _digest([pins, Path(sys.executable).resolve()])
         if _installed(self.folder) == digest:
@@ -59,28 +59,28 @@ class VirtualEnvironment:
 
 @dataclass(frozen=True)
 class NodeModules:
-    """A copy of `project` with its packages beside it: Node looks for packages above the file that asks for them."""
+    """A copy of `project` beside its packages: Node looks for packages in the folders above the importing file."""
 
     project: Path
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """Its folder."""
         return _INSTALLED / self.project.name
 
     @property
     def node(self) -> str:
-        """The one on PATH if it is new enough, else the one of the wheel."""
+        """Return the Node on PATH if it is new enough, otherwise that of the wheel."""
         return str(_node_on_path() or _node_of_wheel() or "node")
 
     def missing(self) -> str | None:
-        """Node or its npm."""
+        """Return what is missing: Node or its npm."""
         if self._npm() is None:
             return f"Node {_OLDEST_NODE} or newer with npm is needed (Debian: `apt-get install nodejs npm`)."
         return None
 
     def prepare(self) -> None:
-        """Packages are installed anew when the lock file changed; the sources are copied each time."""
+        """Install the packages if the lock file changed, and copy the sources each time."""
         npm = self._npm()
         if npm is None:
             raise BenchmarkError(str(self.missing()))
@@ -93,7 +93,7 @@ class NodeModules:
         shutil.copytree(self.project, self.folder, dirs_exist_ok=True)
 
     def _npm(self) -> list[str] | None:
-        """The npm that belongs to the Node that is used."""
+        """Return the npm of the chosen Node."""
         if _node_on_path():
             npm = shutil.which("npm")
             return [npm] if npm else None
@@ -118,7 +118,7 @@ def _node_of_wheel() -> Path | None:
 
 
 def _digest(made_from: Iterable[Path]) -> str:
-    """Of the first one's content and the others' names."""
+    """Return a digest of the content of the first and the names of the others."""
     pins, *programs = made_from
     return hashlib.sha256(pins.read_bytes() + "".join(map(str, programs)).encode()).hexdigest()
 

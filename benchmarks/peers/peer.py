@@ -1,4 +1,4 @@
-"""A peer: another way to keep the same contract, and what a harness needs to run it.
+"""A peer: another implementation of the same contract, with what the harness needs to run it.
 
 The order of calls: `missing()`, `prepare()`, then for every run `create_schema()`, `credentials()`, `processes()`, load
 on `POST http://127.0.0.1:<port>/api/ingest`, `applied_items()`. The peers' tables live in a Postgres schema of their
@@ -30,13 +30,13 @@ class PeerProcess:
 
 
 class Environment(Protocol):
-    """Where a peer's dependencies are installed."""
+    """The place where the dependencies of a peer are installed."""
 
     def missing(self) -> str | None:
-        """A sentence that names what must be installed by hand, or None."""
+        """Return a sentence that names what must be installed by hand, or None."""
 
     def prepare(self) -> None:
-        """Installs what is pinned; quick when that is there already. Raises BenchmarkError."""
+        """Install the pinned packages, unless they are installed. Raises BenchmarkError."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +50,32 @@ class Command:
 
 @dataclass(frozen=True)
 class Peer:
-    """One of them. `durability` says in a sentence what its 202 is worth on the engines that it runs on."""
+    """A peer. `durability` is a sentence on what its 202 guarantees on its engines."""
 
     name: str
     title: str
     durability: str
-    #: Where its commands run.
+    #: Folder in which its commands run.
     cwd: Path
     environment: Environment
-    #: From a port and a number of worker processes to its commands, the API first.
+    #: Returns its commands for a port and a number of worker processes, the API first.
     commands: Callable[[int, int], list[Command]]
 
     def missing(self) -> str | None:
-        """A sentence that names what must be installed by hand, or None."""
+        """Return a sentence that names what must be installed by hand, or None."""
         return self.environment.missing()
 
     def prepare(self) -> None:
-        """Installs what it needs under `.bench/`; quick when that is there already. Raises BenchmarkError."""
+        """Install its packages below `.bench/`, unless they are installed. Raises BenchmarkError."""
         self.environment.prepare()
 
     def create_schema(self, database_url: str) -> None:
-        """Empty tables: those of a former run are dropped."""
+        """Make empty tables; those of a former run are dropped."""
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(_SCHEMA.read_bytes())
 
     def credentials(self, database_url: str, n: int) -> list[tuple[int, str]]:
-        """`n` new connectors: the id and the bearer text of each; to be made before the processes start."""
+        """Create `n` connectors before the processes start; return the id and the credential of each."""
         made = [secrets.token_urlsafe(32) for _ in range(n)]
         hashes = [hashlib.sha256(text.encode()).hexdigest() for text in made]
         with psycopg.connect(database_url, autocommit=True) as connection:
@@ -86,7 +86,7 @@ class Peer:
         return [(ids[key_hash], text) for key_hash, text in zip(hashes, made, strict=True)]
 
     def processes(self, database_url: str, redis_url: str, port: int, workers: int) -> list[PeerProcess]:
-        """The API first, then the workers. A peer whose worker forks has one process here for all of them."""
+        """Return the API first, then the workers; one process for all workers of a peer that forks them."""
         urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         return [
             PeerProcess(command.name, command.argv, {**urls, **command.environ}, self.cwd)
@@ -94,6 +94,6 @@ class Peer:
         ]
 
     def applied_items(self, connection: psycopg.Connection[Any]) -> int:
-        """How many items were applied, those that a newer state superseded included; on a connection in autocommit."""
+        """Count the applied items, including superseded ones, on a connection in autocommit."""
         with connection.cursor(row_factory=psycopg.rows.scalar_row) as cursor:
             return int(cursor.execute("SELECT coalesce(sum(items), 0) FROM peers.requests").fetchone() or 0)

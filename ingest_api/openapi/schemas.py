@@ -108,6 +108,9 @@ def _refined(schema: Schema) -> Schema:
         schema = _merged(schema)
     refined = {name: _refined(part) if isinstance(part, dict) else part for name, part in schema.items()}
     refined.pop("title", None)
+    if refined.get("default", ...) is None:
+        # "Missing" needs no default, and openapi-typescript makes a property with a default a required one.
+        del refined["default"]
     if "properties" in schema:
         refined["properties"] = {name: _refined(part) for name, part in schema["properties"].items()}
     if "propertyNames" in schema:
@@ -164,13 +167,9 @@ _NUMBERS: Final[Schema] = {
     "decimal form, kept exactly.",
 }
 _ANY_VALUE: Final[Schema] = {
+    # No type and no rule beside: generators of clients make "any value" of this, and fail at a recursive type.
     "description": f"Any JSON without U+0000. Nesting: up to {MAX_NESTING} levels in all. Numbers: up to "
     f"{MAX_NUMBER_DIGITS:,} digits in plain decimal form.",
-    "type": ["string", "number", "boolean", "null", "object", "array"],
-    "pattern": _NO_NUL,
-    "propertyNames": {"pattern": _NO_NUL},
-    "additionalProperties": ref("AnyValue"),
-    "items": ref("AnyValue"),
     "x-max-nesting": MAX_NESTING,
     "x-max-digits": MAX_NUMBER_DIGITS,
 }
@@ -183,20 +182,13 @@ _ANY_OBJECT: Final[Schema] = {
 _WEBHOOK_ITEM: Final[Schema] = {
     "description": "One item, of which each member is a field: a primitive as it is, an object or array as a string of "
     "its exact source text. The member that `idField` names (`id`) must be there: a string, number or boolean of 1 to "
-    f"{MAX_ID_BYTES} bytes. All values together: up to {MAX_ITEM_BYTES:,} bytes.",
+    f"{MAX_ID_BYTES} bytes. A string `name` is the item's name: up to {MAX_NAME_BYTES:,} bytes. All values "
+    f"together: up to {MAX_ITEM_BYTES:,} bytes.",
     "type": "object",
     "minProperties": 1,
     "maxProperties": MAX_FIELDS,
     "propertyNames": text(MAX_KEY_BYTES, 1),
-    "properties": {
-        "name": {
-            **ref("AnyValue"),
-            "description": f"The item's name, if it is a string: up to {MAX_NAME_BYTES:,} bytes of UTF-8.",
-            "maxLength": MAX_NAME_BYTES,
-            "x-max-bytes": MAX_NAME_BYTES,
-        }
-    },
-    "additionalProperties": {**ref("AnyValue"), "maxLength": MAX_VALUE_BYTES, "x-max-bytes": MAX_VALUE_BYTES},
+    "additionalProperties": {"maxLength": MAX_VALUE_BYTES, "x-max-bytes": MAX_VALUE_BYTES},
     "x-max-bytes": MAX_ITEM_BYTES,
 }
 #: A configuration: what a connector publishes, and what it gets.

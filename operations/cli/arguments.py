@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, and the checks of those that need more than a type."""
+"""Arguments and options of several commands, and the checks of those that need more than a type."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Annotated, Final
 import typer
 
 LARGEST_ID: Final = (1 << 63) - 1
+#: Maximum characters of a connector's name.
 _LONGEST_NAME: Final = 200
-#: Far beyond what one process answers. The lower bound keeps the time until a bucket is full, which is its expiry in
-#: Redis, a number that Redis takes.
+#: Bounds in requests a second. The upper one is far above what a process can answer; the lower one keeps the time to
+#: fill a bucket, which is its expiry in Redis, within what Redis accepts.
 _SLOWEST_RATE: Final = 0.001
 _FASTEST_RATE: Final = 1_000_000
 LARGEST_BURST: Final = 1_000_000
@@ -22,32 +23,32 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def plain_text(value: str | None) -> str | None:
-    """Text that Postgres can be asked about: bytes of the command line that were no UTF-8 arrive as surrogates."""
-    if value is not None and any(unicodedata.category(letter) == "Cs" for letter in value):
+    """Return text that Postgres accepts: bytes of the command line that are not UTF-8 arrive as surrogates."""
+    if value is not None and any(unicodedata.category(character) == "Cs" for character in value):
         raise typer.BadParameter("It must be UTF-8.")
     return value
 
 
 def connector_name(value: str) -> str:
-    """A connector's name without the white space around it."""
+    """Return a connector's name without the white space around it."""
     name = value.strip()
     if not 1 <= len(name) <= _LONGEST_NAME:
         raise typer.BadParameter(f"It must have 1 to {_LONGEST_NAME} characters.")
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
         raise typer.BadParameter("It must not contain control characters.")
     return name
 
 
 def request_rate(value: float) -> float:
-    """Requests a second."""
-    # Not a chained comparison's complement: NaN compares as false with everything.
+    """Return a rate in requests a second that a bucket can have."""
+    # NaN compares as false with everything, so the bounds must be tested positively.
     if not (math.isfinite(value) and _SLOWEST_RATE <= value <= _FASTEST_RATE):
         raise typer.BadParameter(f"It must be between {_SLOWEST_RATE} and {_FASTEST_RATE:,}.")
     return value
 
 
 def moment_since(value: str | None) -> str | None:
-    """A moment as Postgres reads it, from RFC 3339 or a length of time before now."""
+    """Return a time for Postgres, given as RFC 3339 or as a duration before now."""
     if value is None:
         return None
     ago = _AGO.fullmatch(value)
@@ -62,7 +63,5 @@ def moment_since(value: str | None) -> str | None:
     return moment.isoformat()
 
 
-ConnectorId = Annotated[
-    int, typer.Argument(min=1, max=LARGEST_ID, metavar="CONNECTOR_ID", help="Say which connector, by its id.")
-]
+ConnectorId = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="CONNECTOR_ID", help="Id of the connector.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

@@ -1,4 +1,4 @@
-"""`ingestctl config`: the configuration that operators manage for a connector."""
+"""`ingestctl config`: the configurations that operators manage for connectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId
-from operations.cli.faults import CommandError
+from operations.cli.errors import CommandError
 from operations.cli.output import print_json, print_line
 from operations.connectors import select_connectors
 from shared.limits import MAX_CONFIGURATION_BYTES
@@ -19,7 +19,7 @@ from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Sets, clears and shows the configuration of a connector."
+    no_args_is_help=True, rich_markup_mode=None, help="Set, clear and show the configuration of a connector."
 )
 
 
@@ -34,18 +34,20 @@ app = typer.Typer(
 )
 def set_managed(
     connector_id: ConnectorId,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Read the configuration from this file; - is stdin.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File that holds the configuration; - is stdin.")],
 ) -> None:
-    """Sets the managed configuration, which counts before the one that the connector published."""
+    """Set the managed configuration, which replaces the one that the connector published."""
     configuration = _checked(_read(file))
     with session.open_database() as connection:
         _change(connection, "manage_configuration", connector_id, configuration=configuration)
-    print_line(f"The configuration of connector {connector_id} is set; it gets it when it next asks.")
+    print_line(
+        f"The configuration of connector {connector_id} is set; the connector gets it with its next request for it."
+    )
 
 
 @app.command()
 def clear(connector_id: ConnectorId) -> None:
-    """Clears the managed configuration: the one that the connector published counts again."""
+    """Clear the managed configuration: the connector gets the one that it published."""
     with session.open_database() as connection:
         _change(connection, "clear_managed_configuration", connector_id)
     print_line(f"Connector {connector_id} has no managed configuration now.")
@@ -53,7 +55,7 @@ def clear(connector_id: ConnectorId) -> None:
 
 @app.command()
 def show(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
-    """Shows the configuration that the connector gets, and with --json both that there may be."""
+    """Show the configuration that the connector gets; with --json, the managed and the published one."""
     with session.open_database() as connection:
         row = _select(connection, connector_id)
     if as_json:
@@ -75,18 +77,18 @@ def _change(connection: Connection, query: str, connector_id: int, **values: Any
 def _read(file: Path) -> bytes:
     try:
         return sys.stdin.buffer.read(MAX_CONFIGURATION_BYTES + 1) if str(file) == "-" else file.read_bytes()
-    except OSError as fault:
-        raise CommandError(f"{file} can't be read: {fault.strerror}.") from fault
+    except OSError as error:
+        raise CommandError(f"{file} can't be read: {error.strerror}.") from error
 
 
 def _checked(text: bytes) -> str:
-    """The same rules as for one that a connector publishes."""
+    """Apply the rules for a configuration that a connector publishes."""
     if len(text) > MAX_CONFIGURATION_BYTES:
-        raise CommandError(f"A configuration may have {MAX_CONFIGURATION_BYTES:,} bytes.")
+        raise CommandError(f"A configuration may have at most {MAX_CONFIGURATION_BYTES:,} bytes.")
     try:
         parsed = orjson.loads(text)
-    except orjson.JSONDecodeError as fault:
-        raise CommandError(f"The configuration is not JSON: {fault}.") from fault
+    except orjson.JSONDecodeError as error:
+        raise CommandError(f"The configuration is not JSON: {error}.") from error
     if not isinstance(parsed, dict):
         raise CommandError("The configuration must be a JSON object.")
     return text.decode()

@@ -1,4 +1,4 @@
-"""`ingestctl connector`: who may send, and how much."""
+"""`ingestctl connector`: connectors and how much each may send."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import typer
 from operations.cli import session
 from operations.cli.arguments import LARGEST_BURST, AsJson, ConnectorId, connector_name, request_rate
 from operations.cli.output import print_json, print_json_list, print_line, print_members, print_table, visible
-from operations.connectors import CreatedConnector, select_connectors
+from operations.connectors import select_connectors
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 from shared.rfc3339 import rfc3339
 
-_AFTER_A_FAULT_IN_CREATE: Final = (
+NUMBERS: Final = ("id", "rate", "burst", "lane")
+_TITLES: Final = ("id", "name", "enabled", "rate", "burst", "lane", "last seen")
+_AFTER_AN_ERROR_IN_CREATE: Final = (
     "If `ingestctl connector list` shows the connector, get its credential with `ingestctl credential rotate`; "
     "if not, create it again."
 )
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Creates, shows, disables and enables connectors.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, show, disable and enable connectors.")
 
 
 @app.command(
@@ -32,31 +34,33 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Creates, sh
 def create(
     name: Annotated[
         str,
-        typer.Argument(callback=connector_name, help="Choose a name that no other connector has.", metavar="NAME"),
+        typer.Argument(callback=connector_name, help="A name that no other connector has.", metavar="NAME"),
     ],
     *,
-    rate: Annotated[
-        float, typer.Option(callback=request_rate, help="Let it send so many requests a second.")
-    ] = DEFAULT_RATE,
-    burst: Annotated[
-        int, typer.Option(min=1, max=LARGEST_BURST, help="Let it send so many requests at once.")
-    ] = DEFAULT_BURST,
+    rate: Annotated[float, typer.Option(callback=request_rate, help="Requests a second that it may send.")] = (
+        DEFAULT_RATE
+    ),
+    burst: Annotated[int, typer.Option(min=1, max=LARGEST_BURST, help="Requests that it may send at once.")] = (
+        DEFAULT_BURST
+    ),
     as_json: AsJson = False,
 ) -> None:
-    """Creates a connector and shows its credential, this once."""
-    with session.changing_connectors(_AFTER_A_FAULT_IN_CREATE) as connectors:
+    """Create a connector and show its credential, which can't be shown again."""
+    with session.changing_connectors(_AFTER_AN_ERROR_IN_CREATE) as connectors:
         created = connectors.create(name, rate=rate, burst=burst)
+    credential = created.credential
     if as_json:
-        print_json(_created(created, rate, burst))
+        document = {"connectorId": created.connector_id, "name": created.name, "credential": credential.text}
+        print_json({**document, "keyId": credential.key_id, "rate": rate, "burst": burst})
         return
     print_line(f"Connector {created.connector_id} ({name}) is created. Its credential, which is shown only now:")
     print_line()
-    print_line(created.credential.text)
+    print_line(credential.text)
 
 
 @app.command("list")
 def list_all(*, as_json: AsJson = False) -> None:
-    """Lists all connectors."""
+    """List all connectors."""
     with session.open_database() as connection:
         rows = select_connectors(connection)
     if as_json:
@@ -64,13 +68,13 @@ def list_all(*, as_json: AsJson = False) -> None:
     elif not rows:
         print_line("There are no connectors: create one with `ingestctl connector create NAME`.")
     else:
-        titles = ("id", "name", "enabled", "rate", "burst", "lane", "last seen")
-        print_table(titles, map(_table_row, rows), numbers=("id", "rate", "burst", "lane"))
+        lines = (connector_cells(row) for row in rows)
+        print_table(_TITLES, ([cells[title] for title in _TITLES] for cells in lines), numbers=NUMBERS)
 
 
 @app.command()
 def show(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
-    """Shows one connector."""
+    """Show one connector."""
     with session.open_database() as connection:
         row = select_connectors(connection, connector_id)[0]
     _print_connector(row, as_json=as_json)
@@ -78,7 +82,7 @@ def show(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def disable(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
-    """Refuses a connector's credential everywhere, from now until it is enabled again."""
+    """Refuse a connector's credential everywhere, from now until the connector is enabled."""
     with session.changing_connectors() as connectors:
         connectors.disable(connector_id)
         row = connectors.list(connector_id)[0]
@@ -87,7 +91,7 @@ def disable(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def enable(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
-    """Lets a connector's current credential in again."""
+    """Accept a connector's current credential again."""
     with session.changing_connectors() as connectors:
         connectors.enable(connector_id)
         row = connectors.list(connector_id)[0]
@@ -95,7 +99,7 @@ def enable(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
 
 
 def connector_document(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of `select_connectors`, for JSON."""
+    """Return a row of `select_connectors` for JSON."""
     return {
         "connectorId": row["connector_id"],
         "name": row["name"],
@@ -110,19 +114,19 @@ def connector_document(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def yes_or_no(flag: bool) -> str:  # noqa: FBT001 - a value to show
-    """A flag for a reader."""
-    return "yes" if flag else "no"
-
-
-def _created(created: CreatedConnector, rate: float, burst: int) -> dict[str, Any]:
+def connector_cells(row: dict[str, Any]) -> dict[str, str]:
+    """Return the cells of a row of `select_connectors` by the titles of their columns."""
     return {
-        "connectorId": created.connector_id,
-        "name": created.name,
-        "credential": created.credential.text,
-        "keyId": created.credential.key_id,
-        "rate": rate,
-        "burst": burst,
+        "id": str(row["connector_id"]),
+        "name": visible(row["name"]),
+        "enabled": "yes" if row["enabled"] else "no",
+        "rate": f"{row['rate']:g}",
+        "burst": str(row["burst"]),
+        "lane": str(row["lane"]),
+        "key id": row["key_id"],
+        "created": visible(rfc3339(row["created_at"])),
+        "key created": visible(rfc3339(row["key_created_at"])),
+        "last seen": rfc3339(row["last_seen_at"]) or "never",
     }
 
 
@@ -130,29 +134,6 @@ def _print_connector(row: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(connector_document(row))
         return
-    print_members(
-        {
-            "id": str(row["connector_id"]),
-            "name": visible(row["name"]),
-            "enabled": yes_or_no(row["enabled"]),
-            "rate": f"{row['rate']:g} requests a second",
-            "burst": f"{row['burst']} requests at once",
-            "lane": str(row["lane"]),
-            "key id": row["key_id"],
-            "created": visible(rfc3339(row["created_at"])),
-            "key created": visible(rfc3339(row["key_created_at"])),
-            "last seen": rfc3339(row["last_seen_at"]) or "never",
-        }
-    )
-
-
-def _table_row(row: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        str(row["connector_id"]),
-        visible(row["name"]),
-        yes_or_no(row["enabled"]),
-        f"{row['rate']:g}",
-        str(row["burst"]),
-        str(row["lane"]),
-        rfc3339(row["last_seen_at"]) or "never",
-    )
+    cells = connector_cells(row)
+    units = {"rate": "requests a second", "burst": "requests at once"}
+    print_members({title: f"{cell} {units[title]}" if title in units else cell for title, cell in cells.items()})

@@ -1,4 +1,4 @@
-"""`ingestctl credential`: the key with which a connector sends."""
+"""`ingestctl credential`: the credentials with which connectors send."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId
 from operations.cli.output import print_json, print_line
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Replaces connectors' credentials.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Replace connectors' credentials.")
 
 
 @app.callback()
 def credential() -> None:
-    """Replaces connectors' credentials."""
+    """Replace connectors' credentials."""
 
 
 @app.command(
@@ -25,9 +25,9 @@ def credential() -> None:
     """
 )
 def rotate(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
-    """Replaces a connector's credential.
+    """Replace a connector's credential and show the new one, which can't be shown again.
 
-    The new one is shown this once. When the command has ended well, no process accepts the old one any more.
+    After the command has succeeded, no process accepts the old credential.
     """
     with session.changing_connectors() as connectors:
         made = connectors.rotate(connector_id)

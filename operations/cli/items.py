@@ -1,13 +1,10 @@
-"""`ingestctl items`: what the database holds of a connector's stream.
+"""`ingestctl items`: the stored items of a connector's stream.
 
-Fields and tags pass through as the text that Postgres gives: a number keeps all its digits. Rows are printed as they
-arrive, one in memory at a time, since one row may be 30 MB and a stream any number of them.
+Fields and tags are printed as the text that Postgres returns, so that a number keeps all its digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing
 from typing import Annotated, Any, Final
 
 import orjson
@@ -15,10 +12,8 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId, plain_text
-from operations.cli.output import counted, print_json_list, print_line, print_table, visible
+from operations.cli.output import print_json_list, print_rows, rows_to_read, visible
 from operations.connectors import select_connectors
-from shared.postgres.connections import Connection
-from shared.postgres.queries import sql
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
@@ -34,57 +29,33 @@ _TITLES: Final = ("id", "name", "fields", "tags", "updated")
 
 def items(
     connector_id: ConnectorId,
-    stream: Annotated[str, typer.Argument(callback=plain_text, help="Say which stream.", metavar="STREAM")],
+    stream: Annotated[str, typer.Argument(callback=plain_text, help="Name of the stream.", metavar="STREAM")],
     *,
     item_id: Annotated[
         str | None, typer.Option("--id", callback=plain_text, help="Show only the item with this id.", metavar="ID")
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=0, max=1 << 62, help="Show so many items at most, or all with 0.")
+        int, typer.Option(min=0, max=1 << 62, help="Maximum number of items to show; 0 shows all.")
     ] = _DEFAULT_LIMIT,
     as_json: AsJson = False,
 ) -> None:
-    """Shows the items of a connector's stream.
+    """Show the items of a connector's stream.
 
-    They are shown as they stand in the database, in the order of their ids.
+    They are shown as they are stored, in the order of their ids.
     """
-    # One more than is shown tells a reader whether there are more.
-    most = limit + (not as_json) if limit else None
+    wanted = {
+        "connector_id": connector_id,
+        "stream": stream,
+        "id": item_id,
+        "limit": rows_to_read(limit, as_json=as_json),
+    }
     with session.open_database() as connection:
         select_connectors(connection, connector_id)
-        # Closed first, whatever happens: a stream that is left open holds the connection, whose closing would wait.
-        with closing(_select(connection, connector_id=connector_id, stream=stream, id=item_id, limit=most)) as rows:
+        with session.stream_rows(connection, "select_items", wanted) as rows:
             if as_json:
                 print_json_list("items", map(_document, rows))
             else:
-                _print_items(rows, limit)
-
-
-def _select(connection: Connection, **values: Any) -> Generator[dict[str, Any]]:
-    connection.execute(sql("allow_long_reading"))
-    with connection.cursor() as cursor:
-        yield from cursor.stream(sql("select_items"), values)
-
-
-def _print_items(rows: Iterator[dict[str, Any]], limit: int) -> None:
-    first = next(rows, None)
-    if first is None:
-        print_line("There are no such items.")
-        return
-    shown = 0
-
-    def lines() -> Iterator[tuple[str, ...]]:
-        nonlocal shown
-        row: dict[str, Any] | None = first
-        while row is not None:
-            shown += 1
-            yield _line(row)
-            row = None if shown == limit else next(rows, None)
-
-    print_table(_TITLES, lines())
-    cut = next(rows, None) is not None
-    print_line()
-    print_line(f"{counted(shown, 'item')}{'; there are more, and --limit 0 shows all' if cut else ''}.")
+                print_rows(_TITLES, rows, _line, limit=limit, none="There are no such items.", noun="item")
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`ingestctl migrate`: brings the database to the schema of this code. Running it twice, or at once, is safe."""
+"""`ingestctl migrate`: bring the database to the schema of this code. Running it twice, or at once, is safe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psycopg
 import typer
 
 from operations.cli import session
-from operations.cli.faults import sentence
+from operations.cli.errors import sentence
 from operations.cli.output import counted, print_line, print_note
 from shared.postgres import migrations
 from shared.postgres.connections import Connection
@@ -23,7 +23,7 @@ EXAMPLES: Final = """Examples:
       ingestctl migrate --lanes 64
     """
 _DEFAULT_LANES: Final = 16
-_PATIENCE_SECONDS: Final = 30
+_DEFAULT_WAIT_SECONDS: Final = 30
 _BETWEEN_ATTEMPTS_SECONDS: Final = 0.5
 
 
@@ -34,39 +34,41 @@ def migrate(
         typer.Option(
             min=1,
             max=MAX_LANES,
-            help="Let submissions wait in so many lanes. It counts at the first migration only, and stays.",
+            help="Number of lanes in which submissions wait; chosen by the first migration, and fixed from then on.",
             show_default=str(_DEFAULT_LANES),
         ),
     ] = None,
     wait: Annotated[
-        int, typer.Option(min=0, max=3600, help="Wait so many seconds for a Postgres that is still starting.")
-    ] = _PATIENCE_SECONDS,
+        int, typer.Option(min=0, max=3600, help="Seconds to wait for a Postgres that is still starting.")
+    ] = _DEFAULT_WAIT_SECONDS,
 ) -> None:
-    """Brings the database to this version's schema.
+    """Bring the database to this version's schema.
 
-    Where nothing is missing, nothing happens; it may run twice, or in two places at once.
+    It changes nothing if nothing is missing, and may run twice, or in two places at once.
     """
-    with _patient_connection(wait) as connection:
+    with _connect(wait) as connection:
         applied = migrations.migrate(connection, lanes=lanes or _DEFAULT_LANES)
-        standing = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
+        existing = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
     for name in applied:
         print_line(f"Applied {name}.")
     if not applied:
         print_line("Nothing was missing.")
-    if lanes not in (None, standing):
-        print_note(f"There are {counted(standing, 'lane')}, which were chosen once: --lanes {lanes} changed nothing.")
+    if lanes not in (None, existing):
+        print_note(
+            f"There are {counted(existing, 'lane')}, chosen by the first migration: --lanes {lanes} changed nothing."
+        )
 
 
-def _patient_connection(seconds: int) -> Connection:
+def _connect(seconds: int) -> Connection:
     deadline = time.monotonic() + seconds
-    said = False
+    noted = False
     while True:
         try:
             return session.open_database()
-        except psycopg.OperationalError as fault:
+        except psycopg.OperationalError as error:
             if time.monotonic() >= deadline:
                 raise
-            if not said:
-                print_note(f"{sentence(fault)} Waiting for it, up to {seconds} s.")
-            said = True
+            if not noted:
+                print_note(f"{sentence(error)} Waiting for it, up to {seconds} s.")
+            noted = True
         time.sleep(_BETWEEN_ATTEMPTS_SECONDS)

@@ -1,7 +1,7 @@
 """What commands print: one JSON document, or tables and lines for a reader.
 
-Values come from connectors, so none is trusted: what could move a terminal's cursor, turn its writing round or end a
-line is shown by its number, and nothing is read as markup.
+Values come from connectors and are not trusted: characters that could move a terminal's cursor, change the direction of
+its text or end a line are shown by their numbers, and nothing is read as markup.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -17,31 +17,32 @@ import orjson
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
-#: Columns of a table that goes to a file or a program; a terminal says how many it has.
+#: Columns and lines if stdout is not a terminal.
 _SIZE_ELSEWHERE: Final = (160, 24)
 _GAP: Final = 2
-#: A table is laid out by its first rows alone: it may be longer than memory.
+#: Rows that set the widths of a table, which may not fit in memory as a whole.
 _ROWS_FOR_LAYOUT: Final = 200
-#: No column needs more letters than this; a value of megabytes is cut before anything looks at it.
+#: Maximum characters of a shown value; the rest, which may be megabytes, is cut off before it is processed.
 _LONGEST_VALUE: Final = 500
+#: Minimum width of a shortened column.
 _NARROWEST: Final = 6
 _BIDI_CONTROLS: Final = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _KILO: Final = 1024
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Prints one JSON document."""
+    """Print one JSON document."""
     _out(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def print_json_line(document: dict[str, Any]) -> None:
-    """Prints one of many documents, a line each, and sees that it gets out at once."""
+    """Print one of many documents, one a line, and flush it."""
     print_json(document)
     sys.stdout.buffer.flush()
 
 
 def print_json_list(name: str, elements: Iterable[dict[str, Any]]) -> None:
-    """Prints the document `{name: [elements]}`, an element a line, as they come: there may be any number."""
+    """Print the document `{name: [elements]}`, one element a line, as they arrive: they may not fit in memory."""
     separator = f'{{"{name}":[\n'.encode()
     for element in elements:
         _out(separator + orjson.dumps(element))
@@ -49,19 +50,21 @@ def print_json_list(name: str, elements: Iterable[dict[str, Any]]) -> None:
     _out(f'{{"{name}":[]}}\n'.encode() if separator.startswith(b"{") else b"\n]}\n")
 
 
-def print_line(line: str = "") -> None:
-    """Prints one line for a reader."""
+def print_line(line: str = "", *, flush: bool = False) -> None:
+    """Print one line for a reader."""
     sys.stdout.write(f"{line}\n")
+    if flush:
+        sys.stdout.flush()
 
 
 def print_note(line: str) -> None:
-    """Says on stderr what is going on."""
+    """Print one line to stderr."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def print_members(members: dict[str, str]) -> None:
-    """Prints names and values, one pair a line, values whole."""
+    """Print names and values, one pair a line; values are not shortened."""
     width = max(len(name) for name in members)
     for name, value in members.items():
         print_line(f"{name:<{width}}  {value}")
@@ -69,11 +72,11 @@ def print_members(members: dict[str, str]) -> None:
 
 def print_table(
     titles: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = (), whole: Sequence[str] = ()
-) -> None:
-    """Prints rows of visible text, one a line. `numbers` names the columns that stand to the right.
+) -> int:
+    """Print rows of visible text, one a line, and return their number.
 
-    Where a row is wider than the terminal, the widest columns give way first, but for those in `whole`: an id that is
-    cut is none.
+    Columns named in `numbers` are aligned right. If a row is wider than the terminal, the widest columns are
+    shortened first, except those in `whole`: an id that is cut can't be copied.
     """
     console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     total = shutil.get_terminal_size(_SIZE_ELSEWHERE).columns
@@ -83,17 +86,51 @@ def print_table(
     widths = fitting_widths(natural, total, [title in whole for title in titles])
     right = [title in numbers for title in titles]
     console.print(table_line(titles, widths, right), style="bold", soft_wrap=True)
-    for row in chain(first, remaining):
+    printed = 0
+    for printed, row in enumerate(chain(first, remaining), start=1):  # noqa: B007 - the last number is the result
         print_line(table_line(row, widths, right))
+    return printed
+
+
+def print_rows(
+    titles: Sequence[str],
+    rows: Iterator[dict[str, Any]],
+    line: Callable[[dict[str, Any]], Sequence[str]],
+    *,
+    limit: int,
+    numbers: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    none: str,
+    noun: str | None = None,
+) -> None:
+    """Print at most `limit` rows (0: all) as they arrive, and whether there are more; `none` if there is no row.
+
+    `line` makes the cells of a row. With `noun`, the number of rows is printed too.
+    """
+    first = next(rows, None)
+    if first is None:
+        print_line(none)
+        return
+    found = chain([first], rows)
+    shown = print_table(titles, map(line, islice(found, limit or None)), numbers=numbers, whole=whole)
+    more = "there are more, and --limit 0 shows all" if next(found, None) is not None else ""
+    told = "; ".join(filter(None, (counted(shown, noun) if noun else "", more)))
+    if told:
+        print_line(f"\n{told[0].upper()}{told[1:]}.")
+
+
+def rows_to_read(limit: int, *, as_json: bool) -> int | None:
+    """Return the limit of a query whose rows `print_rows` shows: one more tells whether there are more; None: all."""
+    return limit + (not as_json) if limit else None
 
 
 def table_line(values: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    """One line of a table: a value that is wider than its column ends in `…`."""
+    """Return one line of a table; a value that is wider than its column ends in `…`."""
     return (" " * _GAP).join(map(_cell, values, widths, right)).rstrip()
 
 
 def fitting_widths(natural: Sequence[int], total: int, whole: Sequence[bool] = ()) -> list[int]:
-    """Widths of columns that fit into `total` together: the widest give way, not below a bound; `whole` ones never."""
+    """Return column widths that fit into `total`: the widest are reduced, to a minimum; those in `whole` are kept."""
     kept = whole or [False] * len(natural)
     room = total - _GAP * (len(natural) - 1)
 
@@ -105,15 +142,15 @@ def fitting_widths(natural: Sequence[int], total: int, whole: Sequence[bool] = (
 
 
 def visible(value: str | None) -> str:
-    """A value as it can be shown on one line of a terminal; `-` where there is none."""
+    """Return a value that is safe on one line of a terminal; `-` for None."""
     if value is None:
         return "-"
     cut = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
-    return "".join(letter if _is_harmless(letter) else _numbered(letter) for letter in cut)
+    return "".join(character if _is_harmless(character) else _numbered(character) for character in cut)
 
 
 def readable_bytes(count: int) -> str:
-    """`5.2 MB`; MB as everywhere in this project is 1,048,576 bytes."""
+    """Return a size like `5.2 MB`; a MB is 1,048,576 bytes."""
     if count < _KILO:
         return f"{count} B"
     size = float(count)
@@ -125,7 +162,7 @@ def readable_bytes(count: int) -> str:
 
 
 def readable_seconds(seconds: float | None) -> str:
-    """`0.4 s`, `12 min`, `3 h`, `5 d`; `-` where there is none."""
+    """Return a duration like `0.4 s`, `12 min`, `3 h` or `5 d`; `-` for None."""
     if seconds is None:
         return "-"
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -135,7 +172,7 @@ def readable_seconds(seconds: float | None) -> str:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """`1 row`, `2 rows`."""
+    """Return `1 row` or `2 rows`."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
@@ -150,10 +187,10 @@ def _cell(value: str, width: int, right: bool) -> str:  # noqa: FBT001 - one of 
     return " " * missing + value if right else value + " " * missing
 
 
-def _is_harmless(letter: str) -> bool:
-    return letter not in _BIDI_CONTROLS and unicodedata.category(letter) not in ("Cc", "Cs", "Zl", "Zp")
+def _is_harmless(character: str) -> bool:
+    return character not in _BIDI_CONTROLS and unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")
 
 
-def _numbered(letter: str) -> str:
-    number = ord(letter)
+def _numbered(character: str) -> str:
+    number = ord(character)
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"  # noqa: PLR2004 - two hex digits hold so much

@@ -1,37 +1,39 @@
-"""What a command works with, opened when it starts and closed when it ends.
+"""What a command works with: opened when it starts, closed when it ends.
 
-A command that only reads Postgres works while Redis is away.
+A command that reads only Postgres works while Redis is unavailable.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from operations.cli.faults import CommandError, sentence
+from operations.cli.errors import CommandError, sentence
 from operations.connectors import Connectors
 from shared.postgres.connections import Connection, connect_postgres, is_missing_schema
+from shared.postgres.queries import sql
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
 
-AGAIN = "The change may be half done: run the same command again."
+RUN_AGAIN = "The change may be half done: run the same command again."
 
 
 def open_database(url: str | None = None) -> Connection:
-    """A connection to Postgres, to be closed by the caller; `url` where the caller has it already."""
+    """Return a connection to Postgres, which the caller closes; without `url`, to that of the settings."""
     try:
         return connect_postgres(url or str(process_settings().database_url), application="ingestctl")
     except psycopg.ProgrammingError:
-        # Its message may quote the address, password and all.
+        # psycopg's message may quote the address with its password.
         raise CommandError("The setting DATABASE_URL is not an address that Postgres' client can read.") from None
 
 
 def open_redis(url: str) -> Redis:
-    """A client of Redis, to be closed by the caller; it connects when first used."""
+    """Return a client of Redis, which the caller closes; it connects when first used."""
     try:
         return connect_redis(url)
     except ValueError:
@@ -39,24 +41,38 @@ def open_redis(url: str) -> Redis:
 
 
 @contextlib.contextmanager
-def changing_connectors(after_a_fault: str = AGAIN) -> Iterator[Connectors]:
-    """The connectors, to change one. Both engines answer before anything is touched.
+def stream_rows(connection: Connection, query: str, values: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
+    """Yield the rows of a query as they arrive, one in memory at a time; a row may be 30 MB.
 
-    An engine that fails later may leave a change half done, on the safe side: `after_a_fault` says what to do then.
+    The stream is closed when the block ends, whatever ends it: an open one holds the connection's lock and its query.
+    """
+    connection.execute(sql("allow_long_reading"))
+    with connection.cursor() as cursor:
+        rows: Any = cursor.stream(sql(query), values)
+        with contextlib.closing(rows):
+            yield rows
+
+
+@contextlib.contextmanager
+def changing_connectors(after_an_error: str = RUN_AGAIN) -> Iterator[Connectors]:
+    """Yield the connectors, to change one. Both engines must answer before anything is changed.
+
+    An engine that fails later may leave a change half done, on the safe side: `after_an_error` tells the operator what
+    to do then.
     """
     settings = process_settings()
     with open_database(str(settings.database_url)) as connection, open_redis(str(settings.redis_url)) as redis:
         _require_answer(redis)
         try:
             yield Connectors(connection, redis)
-        except (psycopg.Error, RedisError) as fault:
-            if isinstance(fault, psycopg.Error) and is_missing_schema(fault):
+        except (psycopg.Error, RedisError) as error:
+            if isinstance(error, psycopg.Error) and is_missing_schema(error):
                 raise
-            raise CommandError(f"{sentence(fault)} {after_a_fault}") from fault
+            raise CommandError(f"{sentence(error)} {after_an_error}") from error
 
 
 def _require_answer(redis: Redis) -> None:
     try:
         redis.ping()
-    except RedisError as fault:
-        raise CommandError(f"{sentence(fault)} Nothing was changed.") from fault
+    except RedisError as error:
+        raise CommandError(f"{sentence(error)} Nothing was changed.") from error

@@ -1,7 +1,7 @@
-"""`ingestctl status`: what waits, who works, who was heard of, and what is away.
+"""`ingestctl status`: lanes, workers and connectors.
 
-The one command that goes on when an engine is away: that is when it is asked. It shows what the other one knows, says
-what it could not look at, and ends with exit code 1.
+The only command that continues without one of the engines: it shows what the other one knows, names what is
+unavailable, and ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 
 from operations.cli import session
 from operations.cli.arguments import AsJson
-from operations.cli.connector import yes_or_no
-from operations.cli.faults import CommandError, sentence
+from operations.cli.connector import NUMBERS, connector_cells, connector_document
+from operations.cli.errors import CommandError, sentence
 from operations.cli.output import (
     counted,
     print_json,
@@ -43,50 +43,53 @@ EXAMPLES: Final = """Examples:
       ingestctl status --json
     """
 
+_CONNECTOR_MEMBERS: Final = ("connectorId", "name", "enabled", "lane", "lastSeenAt")
+_CONNECTOR_TITLES: Final = ("id", "name", "enabled", "lane", "last seen", "")
+
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseState:
-    """What Postgres knows of the installation."""
+    """What Postgres knows about the installation."""
 
     lanes: int
     connectors: list[dict[str, Any]]
 
 
 def status(*, as_json: AsJson = False) -> None:
-    """Shows what waits, who works and who was last seen.
+    """Show lanes, workers and when connectors were last seen.
 
-    That is: the lanes, the workers and the connectors. Without one of the engines it shows what the other knows.
+    Without one of the engines it shows what the other one knows.
     """
     settings = process_settings()
-    database, database_fault = _attempt(lambda: _look_at_database(settings))
-    redis, redis_fault = _attempt(lambda: _look_at_redis(settings, database.lanes if database else None))
+    database, database_error = _attempt(lambda: _look_at_database(settings))
+    redis, redis_error = _attempt(lambda: _look_at_redis(settings, database.lanes if database else None))
     if database:
         _mark_quiet(database.connectors, settings.quiet_after_seconds)
     if as_json:
-        print_json(_document(database, database_fault, redis, redis_fault))
+        print_json(_document(database, database_error, redis, redis_error))
     else:
         _print(database, redis)
-    faults = [fault for fault in (database_fault, redis_fault) if fault]
-    for fault in faults:
-        print_note(fault)
-    if faults:
+    errors = [error for error in (database_error, redis_error) if error]
+    for error in errors:
+        print_note(error)
+    if errors:
         raise typer.Exit(1)
 
 
 def _mark_quiet(connectors: list[dict[str, Any]], seconds: int) -> None:
-    """Quiet is an enabled connector that was heard of, but not of late."""
+    """Mark enabled connectors that were seen once, but not within `seconds`."""
     for row in connectors:
         row["quiet"] = row["enabled"] and row["silent_seconds"] is not None and row["silent_seconds"] > seconds
 
 
 def _attempt(look: Callable[[], Found]) -> tuple[Found | None, str | None]:
-    """What a look found, or the sentence that says why it found nothing."""
+    """Return what `look` found, or the sentence that says why it failed."""
     try:
         return look(), None
-    except (psycopg.Error, RedisError, NotMigratedError, CommandError) as fault:
-        return None, sentence(fault)
+    except (psycopg.Error, RedisError, NotMigratedError, CommandError) as error:
+        return None, sentence(error)
 
 
 def _look_at_database(settings: Settings) -> DatabaseState:
@@ -107,12 +110,12 @@ def _oldest(lanes: list[Lane]) -> float | None:
 
 
 def _document(
-    database: DatabaseState | None, database_fault: str | None, redis: RedisState | None, redis_fault: str | None
+    database: DatabaseState | None, database_error: str | None, redis: RedisState | None, redis_error: str | None
 ) -> dict[str, Any]:
-    """For JSON; what could not be looked at is null."""
+    """Return the document for JSON; what could not be read is null."""
     return {
-        "postgres": {"available": database is not None, "fault": database_fault},
-        "redis": {"available": redis is not None, "fault": redis_fault},
+        "postgres": {"available": database is not None, "fault": database_error},
+        "redis": {"available": redis is not None, "fault": redis_error},
         "lanes": [_lane_document(lane) for lane in redis.lanes] if redis else None,
         "totals": _totals_document(redis.lanes) if redis else None,
         "workers": [_worker_document(worker) for worker in redis.workers] if redis else None,
@@ -154,18 +157,12 @@ def _worker_document(worker: WorkerState) -> dict[str, Any]:
 
 
 def _connector_document(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "connectorId": row["connector_id"],
-        "name": row["name"],
-        "enabled": row["enabled"],
-        "lane": row["lane"],
-        "lastSeenAt": rfc3339(row["last_seen_at"]),
-        "quiet": row["quiet"],
-    }
+    whole = connector_document(row)
+    return {**{name: whole[name] for name in _CONNECTOR_MEMBERS}, "quiet": row["quiet"]}
 
 
 def _print(database: DatabaseState | None, redis: RedisState | None) -> None:
-    """For a reader; a part that could not be looked at is left out, and stderr says why."""
+    """Print tables; what could not be read is omitted, and stderr says why."""
     if redis and redis.lanes:
         _print_lanes(redis.lanes)
         print_line()
@@ -184,10 +181,10 @@ def _print_lanes(lanes: list[Lane]) -> None:
         size, oldest = readable_bytes(sum(lane.bytes for lane in lanes)), readable_seconds(_oldest(lanes))
         waiting = f"{counted(entries, 'submission waits', 'submissions wait')} ({size}), the oldest for {oldest}"
     print_line(f"{counted(len(lanes), 'lane')}, {_readiness(lanes)}; {waiting}.")
-    told = [lane for lane in lanes if lane.entries or lane.lease != "none"]
-    if told:
+    active = [lane for lane in lanes if lane.entries or lane.lease != "none"]
+    if active:
         titles = ("lane", "submissions", "bytes", "oldest", "lease", "left")
-        print_table(titles, map(_lane_row, told), numbers=("lane", "submissions", "bytes", "oldest", "left"))
+        print_table(titles, map(_lane_row, active), numbers=("lane", "submissions", "bytes", "oldest", "left"))
 
 
 def _readiness(lanes: list[Lane]) -> str:
@@ -226,16 +223,10 @@ def _print_connectors(connectors: list[dict[str, Any]]) -> None:
     quiet = sum(row["quiet"] for row in connectors)
     print_line(f"{counted(len(connectors), 'connector')}{f', {quiet:,} quiet' if quiet else ''}.")
     if connectors:
-        titles = ("id", "name", "enabled", "lane", "last seen", "")
-        print_table(titles, map(_connector_row, connectors), numbers=("id", "lane"))
+        print_table(_CONNECTOR_TITLES, map(_connector_row, connectors), numbers=NUMBERS)
 
 
-def _connector_row(row: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        str(row["connector_id"]),
-        visible(row["name"]),
-        yes_or_no(row["enabled"]),
-        str(row["lane"]),
-        rfc3339(row["last_seen_at"]) or "never",
-        f"quiet for {readable_seconds(row['silent_seconds'])}" if row["quiet"] else "",
-    )
+def _connector_row(row: dict[str, Any]) -> list[str]:
+    quiet = f"quiet for {readable_seconds(row['silent_seconds'])}" if row["quiet"] else ""
+    cells = {**connector_cells(row), "": quiet}
+    return [cells[title] for title in _CONNECTOR_TITLES]

@@ -1,7 +1,7 @@
-"""`ingestctl trace`: what became of one request, for whoever is asked about it.
+"""`ingestctl trace`: the outcome of one request.
 
-The id says where to look, so no connector need be named: the lane's stream while it is queued, then the receipts and
-dead letters.
+The request's id contains its lane and its position in it, so a trace needs no connector: it looks into the lane's
+stream, then at receipts and dead letters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson
-from operations.cli.faults import CommandError
+from operations.cli.errors import CommandError
 from operations.cli.logs import document
 from operations.cli.output import print_json, print_line, print_members, readable_seconds, visible
 from shared.entry import COUNTED, decode_meta
@@ -31,28 +31,29 @@ EXAMPLES: Final = """Examples:
       ingestctl trace req_00d20wmh800000
       ingestctl trace req_00d20wmh800000 --json
     """
-#: A position in a lane is counted up to here.
+#: Maximum number of entries counted before a queued one; counting more would hold up Redis.
 _COUNTED_AHEAD: Final = 100_000
 
 
 def trace(
-    request_id: Annotated[
-        str, typer.Argument(metavar="REQUEST_ID", help="Say which request, by the id in its answer.")
-    ],
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="Id of the request, from its response.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Shows what became of an accepted request: queued, applied or dead, when, and what it held."""
+    """Show the outcome of a request: queued, applied or dead.
+
+    It tells when, and what the request contained.
+    """
     position = position_of_request(request_id)
     if position is None:
         raise CommandError(f"{visible(request_id)} is not the id of an accepted request; its log line says why.")
     settings = process_settings()
-    # Redis first: a worker commits before it takes an entry out of its lane.
+    # Redis first: a worker commits to Postgres before it removes the entry from the lane, so one of both has it.
     found = _queued(settings.redis_url, position)
     with session.open_database(settings.database_url) as connection:
-        found = found or _ended(connection, position)
+        found = found or _finished(connection, position)
         if found is None:
-            raise CommandError(f"{request_id} was not accepted here, or its receipt is older than receipts are kept.")
+            raise CommandError(f"{request_id} was not accepted here, or its receipt is no longer kept.")
         found |= {"requestId": request_id, "lane": position.lane, "receivedAt": rfc3339(position.received_at)}
         if found["kind"] == "log":
             found["entries"] = _log_entries(connection, found["connectorId"], position)
@@ -83,7 +84,7 @@ def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
     }
 
 
-def _ended(connection: Connection, position: Position) -> dict[str, Any] | None:
+def _finished(connection: Connection, position: Position) -> dict[str, Any] | None:
     values = {"lane": position.lane, "version": position.version}
     rows = connection.execute(sql("select_submission"), values).fetchall()
     if not rows:

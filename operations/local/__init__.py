@@ -1,1 +1,1 @@
-"""One machine: the engines as our own children, and the supervisor behind `make run`."""
+"""The local installation: engines as child processes, and the supervisor behind `make run`."""

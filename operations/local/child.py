@@ -1,7 +1,7 @@
-"""Start a process that dies with us, whatever way we die: `kill -9` included.
+"""Start processes that end when this process ends, even by `kill -9`.
 
-Every process that the supervisor starts comes from `spawn`. It gets a session of its own, so that Ctrl-C in the
-terminal reaches the supervisor alone, which then stops things in their order. See `leash` for how the tie works.
+`spawn` starts every process of the supervisor, in a session of its own: Ctrl-C in the terminal reaches only the
+supervisor, which stops the others in order. `launch` describes how a child is tied to its parent.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from operations.local import leash
+from operations.local import launch
 
-#: Whether a guard process must do what the kernel does on Linux.
+#: Whether a guard process has to do what the kernel does on Linux.
 NEEDS_GUARD: Final = sys.platform != "linux"
-#: A guard gives the child so long after its signal, then SIGKILL: Postgres' fast shutdown writes a checkpoint.
+#: Seconds between a guard's signal and its SIGKILL: Postgres' fast shutdown writes a checkpoint.
 _GUARD_GRACE_SECONDS: Final = 10.0
-#: As `output`: the child's output can be read from `Child.output`.
+#: As `output` of `spawn`: makes the output readable from `Child.output`.
 PIPE: Final = subprocess.PIPE
 
 
 @dataclass(frozen=True)
 class RunAs:
-    """Whom the child becomes before it is the program."""
+    """The user that the child becomes before it executes the program."""
 
     uid: int
     gid: int
-    #: The number that it has for itself, in a user namespace, while files see `uid`; None: no namespace.
+    #: Its user id in a user namespace of its own, while files still see `uid`; None: no namespace.
     alias: int | None = None
 
 
 class Child:
-    """A process that `spawn` started."""
+    """A process started by `spawn`."""
 
     def __init__(self, process: subprocess.Popen[bytes], guard_pipe: int | None) -> None:
         self._process = process
@@ -48,14 +48,14 @@ class Child:
         self.output: Final[IO[bytes] | None] = process.stdout
 
     def ended(self) -> int | None:
-        """Its exit status (negative: the signal that ended it), None while it runs."""
+        """Return its exit status (negative: the signal that ended it), None while it runs."""
         code = self._process.poll()
         if code is not None:
             self._dismiss_guard()
         return code
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Whether it has ended within `seconds`."""
+        """Wait up to `seconds`; return whether it has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return self.ended() is not None
@@ -65,17 +65,17 @@ class Child:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it, and what it started in its process group, without asking."""
+        """Kill it and its process group."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-            # Its session may not exist yet: then the group's number is unknown, but its own isn't.
+            # Before the child has called setsid there is no such group.
             self._process.kill()
 
     def _dismiss_guard(self) -> None:
         if self.guard_pipe is not None:
-            # Without the byte the guard would take our end of the pipe for our death, and signal a pid that may by
-            # then be someone else's.
+            # Without this byte the guard would take the closed pipe for the death of this process, and signal a pid
+            # that may belong to another process by then.
             with contextlib.suppress(BrokenPipeError):
                 os.write(self.guard_pipe, b".")
             os.close(self.guard_pipe)
@@ -95,15 +95,15 @@ def spawn(  # noqa: PLR0913 - each is a property of the process, given by name
     umask: int = -1,
     guard: bool = NEEDS_GUARD,
 ) -> Child:
-    """Start `argv`, its first member an absolute path, on a leash.
+    """Start `argv`, whose first member is an absolute path, tied to this process.
 
-    `death_signal` is what it gets when we die; its errors go to `output` too, unless told otherwise.
+    `death_signal` is sent to it when this process ends.
     """
     if not guard and threading.current_thread() is not threading.main_thread():
-        # The kernel's signal comes when the *thread* that started the child ends.
-        raise RuntimeError("Children are started from the main thread only.")
+        # The kernel sends its signal when the *thread* that started the child ends.
+        raise RuntimeError("Start children from the main thread.")
     guard_end, our_end = os.pipe() if guard else (None, None)
-    spec: leash.Spec = {
+    spec: launch.Spec = {
         "argv": [str(word) for word in argv],
         "parent": os.getpid(),
         "death_signal": int(death_signal),
@@ -115,7 +115,7 @@ def spawn(  # noqa: PLR0913 - each is a property of the process, given by name
     }
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", leash.__file__, json.dumps(spec)],
+            [sys.executable, "-I", "-S", launch.__file__, json.dumps(spec)],
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=output,

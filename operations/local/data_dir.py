@@ -1,12 +1,12 @@
-"""The folder of `make run`: who owns it now, and how others find what runs in it.
+"""The data folder of `make run`: its lock, and how other processes find what runs in it.
 
-    lock              held by the supervisor for as long as it lives
-    endpoints.json    where everything answers, while it does (0600)
+    lock              held by the supervisor while it lives
+    endpoints.json    addresses of the running engines and API (0600)
     demo-credential   the demo connector's credential (0600)
     valkey/ postgres/ an engine's data, its lock and its socket
     log/              the engines' own logs
 
-The folder is made 0700. Whether a run is alive is told by the lock alone: a pid in a file may be someone else's by now.
+The folder is created with mode 0700. Only the lock shows whether a run is alive: a pid in a file may have been reused.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from operations.local.faults import LocalError
+from operations.local.errors import LocalError
 from operations.local.locks import take_lock
 from shared.process.endpoints import ENDPOINTS_FILE, LOCK_FILE, Endpoints
 
-#: `find_endpoints` takes the lock for a moment to see whether it is free; that isn't a second run.
-_LOCK_PATIENCE_SECONDS: Final = 0.5
+#: Maximum time to wait for the lock, in seconds; `find_endpoints` takes it briefly to test whether it is free.
+_LOCK_TIMEOUT_SECONDS: Final = 0.5
 
 
 @contextlib.contextmanager
 def claim(path: Path) -> Iterator[Path]:
-    """Own the data folder at `path` until the block ends; yields its absolute path. Raises LocalError."""
+    """Lock the data folder at `path` until the block ends; yields its absolute path. Raises LocalError."""
     folder = path.expanduser().absolute()
     try:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True)
-        lock = _patient_lock(folder / LOCK_FILE)
-    except OSError as fault:
+        lock = _wait_for_lock(folder / LOCK_FILE)
+    except OSError as error:
         raise LocalError(
-            f"The data folder {folder} can't be written: {fault.strerror}; set DATA_DIR to one that can."
-        ) from fault
+            f"The data folder {folder} can't be written: {error.strerror}; set DATA_DIR to a folder that can."
+        ) from error
     if lock is None:
         raise LocalError(f"Something runs in {folder} already: stop it, or set DATA_DIR (and PORT) to others.")
     try:
@@ -50,7 +50,7 @@ def claim(path: Path) -> Iterator[Path]:
 
 
 def announce(folder: Path, endpoints: Endpoints) -> None:
-    """Let others find what runs here."""
+    """Write the endpoints for other processes to find."""
     members = {
         "databaseUrl": endpoints.database_url,
         "redisUrl": endpoints.redis_url,
@@ -61,7 +61,7 @@ def announce(folder: Path, endpoints: Endpoints) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file at `path`, for our own eyes; a reader sees the old text or the new one."""
+    """Replace the file at `path`, readable by its owner alone; readers see the old text or the new one."""
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -69,8 +69,8 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _patient_lock(path: Path) -> int | None:
-    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+def _wait_for_lock(path: Path) -> int | None:
+    deadline = time.monotonic() + _LOCK_TIMEOUT_SECONDS
     while (lock := take_lock(path)) is None and time.monotonic() < deadline:
         time.sleep(0.05)
     return lock

@@ -1,7 +1,7 @@
-"""What Valkey and Postgres have in common: start under a lock, wait until ready, stop, log.
+"""The common part of Valkey and Postgres: start under a lock, wait until ready, stop, log.
 
-A start is an iterator that yields whenever it would wait a moment, so that a test can drive it with sleeps, the
-supervisor with its event loop, and either several at once.
+A start is an iterator that yields when it would wait. Tests drive it with sleeps, the supervisor with its event loop,
+and both can drive several at once.
 """
 
 from __future__ import annotations
@@ -15,39 +15,40 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from operations.local.child import NEEDS_GUARD, Child
-from operations.local.faults import EngineStartError, LocalError
+from operations.local.errors import EngineStartError, LocalError
 from operations.local.locks import take_lock
 from operations.local.sockets import remove_socket_folder
 from shared.process.settings import SecretUrl
 
-#: Postgres replays its log, Valkey reads its whole file, before they answer.
+#: Maximum time to become ready, in seconds; Postgres replays its log and Valkey reads its whole file first.
 _READY_SECONDS: Final = 300.0
-#: An engine of a run that was killed needs a moment to end.
+#: Maximum time for the engine of a killed run to end, in seconds.
 _PREVIOUS_RUN_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.01
+#: Maximum size of an engine's log.
 _LOG_BYTES: Final = 5_000_000
 
 
 class EngineLog:
-    """An engine's own log: what is beyond the bound moves to `<name>.1`, which it replaces."""
+    """An engine's own log. At its maximum size its end is copied to `<name>.1`, and it is emptied."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def open(self) -> BinaryIO:
-        """For the engine to append to."""
+        """Open it for the engine to append to."""
         self.trim()
         return os.fdopen(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
     def trim(self) -> None:
-        """Copied and cut rather than moved: the engine keeps the file open, and appends wherever its end is."""
+        """Apply the maximum size. The file is truncated, not moved: the engine keeps it open and appends at its end."""
         if self._path.exists() and self._path.stat().st_size > _LOG_BYTES:
             self._path.with_suffix(f"{self._path.suffix}.1").write_bytes(self._tail(_LOG_BYTES))
             os.truncate(self._path, 0)
 
     def last_line(self) -> str:
-        """What it said last, for the sentence that says that it failed."""
+        """Return its last line, which usually names the error."""
         lines = self._tail(4096).decode(errors="replace").strip().splitlines() if self._path.exists() else []
         return lines[-1].strip() if lines else "it logged nothing"
 
@@ -58,10 +59,10 @@ class EngineLog:
 
 
 class Engine(abc.ABC):
-    """One server on one folder. `start` again after a `kill` finds the same data at the same URL."""
+    """One server on one folder. After a `kill`, `start` serves the same data at the same URL."""
 
     name: str
-    #: For a clean and quick end.
+    #: Requests a clean and quick shutdown.
     stop_signal: signal.Signals
 
     def __init__(
@@ -72,17 +73,17 @@ class Engine(abc.ABC):
         self._guard: Final = guard
         self._say: Final = say
         self.child: Child | None = None
-        #: Where its socket lies; known once it has been started.
+        #: Folder of its socket; set when it is started.
         self.sockets: Path = self.folder
 
     @property
     @abc.abstractmethod
     def url(self) -> SecretUrl:
-        """Where it answers, once it has been started."""
+        """Its address, after it was started."""
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The process id."""
         if self.child is None:
             raise RuntimeError(f"{self.name} has not been started")
         return self.child.pid
@@ -92,7 +93,7 @@ class Engine(abc.ABC):
         start_together(self, seconds=seconds)
 
     def starting(self) -> Generator[None]:
-        """Start it; yields while there is something to wait for. Raises LocalError."""
+        """Start it; yields while it has to wait. Raises LocalError."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder.parent / "log").mkdir(mode=0o700, exist_ok=True)
         lock = yield from self._locked()
@@ -100,35 +101,35 @@ class Engine(abc.ABC):
             yield from self.prepare(lock)
             self.child = self.spawn(lock)
         finally:
-            # The engine has it open too, and now it alone: the lock ends when the engine does.
+            # Only the engine has it open now, so the lock ends with the engine.
             os.close(lock)
         yield from self._until_ready(self.child)
 
     def stop(self, seconds: float = _STOP_SECONDS) -> None:
-        """End it cleanly, or after `seconds` at once."""
+        """Shut it down; kill it after `seconds`."""
         self.ask_to_stop()
         if self.child is not None and not self.child.wait(seconds):
             self.kill()
         self.clean_up()
 
     def kill(self) -> None:
-        """End it without warning; returns when its process is gone."""
+        """Kill it and wait for the end of its process."""
         if self.child is not None:
             self.child.kill()
             self.child.wait()
 
     def ask_to_stop(self) -> None:
-        """Begin a clean end."""
+        """Request a clean shutdown."""
         if self.child is not None:
             self.child.send(self.stop_signal)
 
     def clean_up(self) -> None:
-        """After a clean end: what lies outside the data folder goes."""
+        """Remove what lies outside the data folder."""
         remove_socket_folder(self.folder)
 
     @abc.abstractmethod
     def prepare(self, lock: int) -> Iterator[None]:
-        """Whatever must be there before the server starts; `lock` is held."""
+        """Create what the server needs; `lock` is held."""
 
     @abc.abstractmethod
     def spawn(self, lock: int) -> Child:
@@ -136,22 +137,22 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def answers(self) -> bool:
-        """Whether it can be used now."""
+        """Return whether it can be used now."""
 
     def failed(self, what: str) -> EngineStartError:
-        """The sentence for a start that came to nothing."""
+        """Return the error for a start that failed."""
         return EngineStartError(f"{self.name} {what}; its log says: {self.log.last_line()}")
 
     def _locked(self) -> Generator[None, None, int]:
         path = self.folder / "lock"
         deadline = time.monotonic() + _PREVIOUS_RUN_SECONDS
-        said = False
+        noted = False
         while (lock := take_lock(path)) is None:
             if time.monotonic() > deadline:
-                raise LocalError(f"Another {self.name} works on {self.folder}: end it, then start again.")
-            # Backends need some milliseconds to notice that their postmaster was killed; not worth a line.
-            if not said and time.monotonic() > deadline - _PREVIOUS_RUN_SECONDS + 0.3:
-                said = True
+                raise LocalError(f"Another {self.name} uses {self.folder}: stop it, then start again.")
+            # Backends need some milliseconds to notice that their postmaster was killed: print nothing for that.
+            if not noted and time.monotonic() > deadline - _PREVIOUS_RUN_SECONDS + 0.3:
+                noted = True
                 self._say(f"Waiting for the {self.name} of an earlier run to end")
             yield
         return lock
@@ -168,14 +169,14 @@ class Engine(abc.ABC):
 
 
 def start_together(*engines: Engine, seconds: float = 60.0) -> None:
-    """Start engines side by side and wait until all answer; if one fails, none is left."""
+    """Start engines concurrently and wait until all answer; if one fails, kill all."""
     deadline = time.monotonic() + seconds
     starts = [engine.starting() for engine in engines]
     try:
         while starts:
             starts = [start for start in starts if next(start, "ready") is None]
             if starts and time.monotonic() > deadline:
-                raise EngineStartError(  # noqa: TRY301 - what has been started is ended below, whatever the fault
+                raise EngineStartError(  # noqa: TRY301 - the handler below kills the engines
                     f"The engines were not ready within {seconds:.0f} s."
                 )
             time.sleep(_PAUSE_SECONDS if starts else 0)

@@ -1,4 +1,4 @@
-"""Both engines on one data folder, for tests and tools: `with engines(folder) as found: …`."""
+"""Run both engines on one data folder, for tests and tools: `with engines(folder) as found: …`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from shared.process.settings import SecretUrl
 
 @dataclass(frozen=True)
 class Engines:
-    """Both, running. Each can be killed and started again by itself."""
+    """Both engines, running. Each can be killed and started again on its own."""
 
     postgres: Postgres
     valkey: Valkey
 
     @property
     def database_url(self) -> SecretUrl:
-        """Where Postgres answers."""
+        """The address of Postgres."""
         return self.postgres.url
 
     @property
     def redis_url(self) -> SecretUrl:
-        """Where Valkey answers."""
+        """The address of Valkey."""
         return self.valkey.url
 
 
@@ -37,7 +37,7 @@ class Engines:
 def engines(
     data_dir: Path, *, guard: bool = NEEDS_GUARD, say: Callable[[str], None] = lambda _line: None
 ) -> Iterator[Engines]:
-    """Run both in `data_dir` until the block ends. The same durable settings as everywhere. Raises LocalError."""
+    """Run both in `data_dir` until the block ends, with the durable settings of `make run`. Raises LocalError."""
     with claim(data_dir) as folder:
         found = Engines(Postgres(folder, guard=guard, say=say), Valkey(folder, guard=guard, say=say))
         start_together(found.postgres, found.valkey)

@@ -1,7 +1,7 @@
-"""Locks that live as long as a process: flock on an open file, which its children hold only if handed it.
+"""Locks that end with the process that holds them: flock on an open file.
 
-Two of them: the supervisor holds `DATA_DIR/lock`; each engine itself holds the `lock` in its own folder, inherited as
-an open file, so that a new run can't start a second server there while an old one is still on its way out.
+The supervisor holds `DATA_DIR/lock`. Each engine holds the `lock` in its own folder, inherited as an open file, so that
+a new run can't start a second server there while the old one is still shutting down.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def take_lock(path: Path) -> int | None:
-    """The open file that holds the lock at `path`, None if another process holds it. Close it to let go."""
+    """Return the open file that holds the lock at `path`, None if another process holds it. Close it to unlock."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

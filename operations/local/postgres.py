@@ -1,7 +1,7 @@
-"""PostgreSQL as our child: on a unix socket only, with durable settings, never as root.
+"""PostgreSQL as a child process: on a unix socket only, with durable settings, never as root.
 
-Its death signal is SIGINT, the fast shutdown: SIGTERM would wait for every client to leave. If even that is cut short,
-the next start replays the log; its backends end by themselves when the postmaster is gone.
+Its death signal is SIGINT, the fast shutdown; SIGTERM would wait until every client has disconnected. If that is cut
+short, the next start replays the log; the backends end when the postmaster is gone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import psycopg
 from operations.local.binaries import find_postgres_bin
 from operations.local.child import Child, RunAs, spawn
 from operations.local.engine import Engine
-from operations.local.faults import LocalError
+from operations.local.errors import LocalError
 from operations.local.sockets import socket_folder
 from operations.local.unprivileged import choose_user
 from shared.process.settings import SecretUrl
@@ -29,21 +29,21 @@ from shared.process.settings import SecretUrl
 _NAME: Final = "ingest"
 _SOCKET: Final = ".s.PGSQL.5432"
 _CONNECT_SECONDS: Final = 2
-#: The line of postmaster.pid that says how far the start has come.
+#: The line of postmaster.pid that holds the state of the start.
 _STATUS_LINE: Final = 7
 _INITDB: Final = (
     f"--username={_NAME}",
     "--auth=trust",
     "--encoding=UTF8",
-    # C.UTF-8 of Postgres itself: the same everywhere, and no libc update can spoil an index.
+    # Postgres' own C.UTF-8: an update of libc can't corrupt an index.
     "--locale=C",
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
     "--data-checksums",
 )
-#: On the command line, where they win over any file.
+#: On the command line, where they override every file.
 _DURABLE: Final = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
-#: Clients in plenty: workers, API processes, psql. Checkpoints and start-up notes only make the log long.
+#: 200 connections are enough for workers, API processes and psql. Log lines about checkpoints carry no information.
 _OTHER: Final = ("unix_socket_permissions=0700", "max_connections=200", "log_checkpoints=off", "port=5432")
 
 
@@ -52,21 +52,21 @@ class Postgres(Engine):
 
     name = "postgres"
     stop_signal = signal.SIGINT
-    #: Whom its process became; None: us.
+    #: The user of its process; None: our own.
     run_as: RunAs | None = None
 
     @property
     def url(self) -> SecretUrl:
-        """With the port, which names the socket: PGPORT in a user's environment would change it."""
+        """Its address, with the port that is part of the socket's name: PGPORT in the environment would change it."""
         return SecretUrl(f"postgresql://{_NAME}@/{_NAME}?host={quote(str(self.sockets))}&port=5432")
 
     @property
     def data(self) -> Path:
-        """The cluster."""
+        """The folder of the cluster."""
         return self.folder / "data"
 
     def prepare(self, lock: int) -> Iterator[None]:
-        """Find whom to run as, make the cluster the first time, remove what a killed server left."""
+        """Choose the user, create the cluster the first time, remove what a killed server left."""
         self.run_as = choose_user(find_postgres_bin() / "postgres", self.folder)
         owner = self.folder.stat()
         self.sockets = socket_folder(self.folder, _SOCKET, (owner.st_uid, owner.st_gid))
@@ -75,13 +75,13 @@ class Postgres(Engine):
         self._remove_stale_pids()
 
     def spawn(self, lock: int) -> Child:
-        """In the foreground; its log is its output."""
+        """Start the server in the foreground; its log is its output."""
         options = (*_DURABLE, *_OTHER, f"unix_socket_directories={self._quoted_sockets()}")
         words = [word for option in options for word in ("-c", option)]
         return self._run("postgres", "-D", self.data, "-h", "", *words, lock=lock, death_signal=signal.SIGINT)
 
     def answers(self) -> bool:
-        """Whether the database can be used; it is created if this is the first time."""
+        """Return whether the database can be used; create it the first time."""
         with contextlib.suppress(OSError, IndexError):
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             if int(lines[0]) == self.pid and lines[_STATUS_LINE].strip() == "ready":
@@ -89,7 +89,7 @@ class Postgres(Engine):
         return False
 
     def _initdb(self, lock: int) -> Iterator[None]:
-        """Beside its place, then renamed: a first run that is killed leaves no half cluster."""
+        """Create the cluster under a temporary name, so that a run that is killed leaves no half cluster."""
         draft = self.folder / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         initdb = self._run("initdb", "-D", draft, *_INITDB, lock=lock, death_signal=signal.SIGKILL)
@@ -108,7 +108,7 @@ class Postgres(Engine):
             return spawn(
                 [find_postgres_bin() / program, *words],
                 death_signal=death_signal,
-                # PGDATA, PGOPTIONS and the like of the user's are not meant for this server.
+                # PGDATA, PGOPTIONS and others of the user's environment are not meant for this server.
                 environ={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
                 output=log,
                 run_as=self.run_as,
@@ -118,9 +118,9 @@ class Postgres(Engine):
             )
 
     def _remove_stale_pids(self) -> None:
-        """We hold the lock, so no server of ours runs, whoever has the pid in that file now."""
-        if _someone_answers(self.sockets / _SOCKET):
-            raise LocalError(f"A PostgreSQL that was started by hand works on {self.data}: stop it first.")
+        """Remove pid files. The lock shows that no server of ours runs, even if the pid has been reused."""
+        if _is_listening(self.sockets / _SOCKET):
+            raise LocalError(f"A PostgreSQL that was started by hand uses {self.data}: stop it first.")
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         (self.sockets / f"{_SOCKET}.lock").unlink(missing_ok=True)
 
@@ -135,7 +135,7 @@ class Postgres(Engine):
         return False
 
     def _quoted_sockets(self) -> str:
-        """The setting is a list: a comma or a space in the path must not split it."""
+        """Quote the folder: the setting is a list, which a comma or space in the path would split."""
         return '"' + str(self.sockets).replace('"', '""') + '"'
 
 
@@ -146,7 +146,7 @@ def _accepts(url: str) -> bool:
     return False
 
 
-def _someone_answers(path: Path) -> bool:
+def _is_listening(path: Path) -> bool:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(path))
         return True

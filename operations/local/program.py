@@ -1,4 +1,4 @@
-"""A component of ours as a child: the API, a worker, the sweeper. What it prints goes to whoever listens."""
+"""A component as a child process: the API, a worker or the sweeper. `listen` receives its output."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import IO, Final
 
 from operations.local.child import NEEDS_GUARD, PIPE, Child, spawn
-from operations.local.faults import EngineStartError
+from operations.local.errors import EngineStartError
 
+#: Maximum time to become ready, in seconds.
 _READY_SECONDS: Final = 60.0
 
 
 class Program:
-    """One process, started as often as needed."""
+    """One process, which can be started again after it has ended."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Program:
         """Start it; yields until it answers. Raises EngineStartError."""
         child = self.child = spawn(
             self._argv,
-            # Whatever it confirmed is on disk, and a drain that is cut off is done again.
+            # What it confirmed is on disk, and an interrupted drain is repeated.
             death_signal=signal.SIGKILL,
             environ=self._environ,
             output=PIPE,
@@ -51,16 +52,16 @@ class Program:
         deadline = time.monotonic() + _READY_SECONDS
         while not self.answers():
             if child.ended() is not None:
-                raise EngineStartError(f"{self.name} ended before it was ready; what it printed says why.")
+                raise EngineStartError(f"{self.name} ended before it was ready; its output above says why.")
             if time.monotonic() > deadline:
                 child.kill()
                 raise EngineStartError(f"{self.name} was not ready within {_READY_SECONDS:.0f} s.")
             yield
 
     def ask_to_stop(self) -> None:
-        """Begin a clean end."""
+        """Request a clean shutdown."""
         if self.child is not None:
             self.child.send(signal.SIGTERM)
 
     def clean_up(self) -> None:
-        """Nothing lies about."""
+        """Do nothing: a program leaves nothing behind."""

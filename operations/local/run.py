@@ -1,9 +1,9 @@
-"""`make run`: the whole system on one machine, in front of whoever typed it.
+"""`make run`: the whole system on one machine, in the foreground.
 
-Checks first, so that what is in the way is one sentence and nothing has been started: the settings, the folder (ours
-alone), the port, the binaries. Then the engines, migrations, the API, workers and the sweeper, and a demo connector
-with a line to paste. Ctrl-C or SIGTERM stops everything within 5 s; a second one kills. Engines whose URL is set are
-used and not started.
+Checks come first, so that an error is one sentence and nothing has been started: the settings, the lock of the data
+folder, the port, the binaries. Then come the engines, migrations, the API, workers and the sweeper, and a demo
+connector with a line to paste. Ctrl-C or SIGTERM stops everything within 5 s; a second one kills. Engines whose URL is
+set are used and not started.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from operations.local.binaries import find_postgres_bin, find_valkey_server
 from operations.local.data_dir import announce, claim, write_private
 from operations.local.engine import Engine
-from operations.local.faults import LocalError
+from operations.local.errors import LocalError
 from operations.local.postgres import Postgres
 from operations.local.program import Program
 from operations.local.supervisor import StopTurn, Supervisor
@@ -37,12 +37,12 @@ from shared.process.endpoints import Endpoints
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import SettingError, Settings, read_settings
 
-#: `make` itself may be killed: the Makefile asks us to end with it.
+#: Argument with which the Makefile starts the run: `make` itself may be killed.
 END_WITH_PARENT: Final = "--end-with-parent"
 _DEMO: Final = "demo"
 _TRIM_SECONDS: Final = 30.0
-#: Less than the supervisor waits for the API before it is killed.
-_LONGEST_SHUTDOWN_SECONDS: Final = 3
+#: Maximum of SHUTDOWN_SECONDS here; below the deadline at which the supervisor kills the API.
+_MAX_SHUTDOWN_SECONDS: Final = 3
 _EXAMPLE: Final = (
     '{"stream":"agents","items":[{"id":"agent-1001","name":"Alice Smith",'
     '"fields":{"state":"Ready","queue":"Sales","callsHandled":"14"},"tags":{"site":"London"}}]}'
@@ -51,7 +51,7 @@ _EXAMPLE: Final = (
 
 @dataclass(frozen=True)
 class Commands:
-    """What is run beside the engines; data, so that a test can run others."""
+    """The commands that are run beside the engines; tests run others."""
 
     api: Sequence[str] = (sys.executable, "-m", "ingest_api")
     worker: Sequence[str] = (sys.executable, "-m", "workers")
@@ -60,7 +60,7 @@ class Commands:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], commands: Commands | None = None) -> int:
-    """Run until told to stop; the exit status."""
+    """Run until stopped by a signal; return the exit status."""
     if END_WITH_PARENT in arguments:
         die_with_parent(signal.SIGTERM, os.getppid())
     try:
@@ -68,25 +68,25 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], commands: Command
         with claim(settings.data_dir) as folder:
             check_port(settings.host, settings.port)
             asyncio.run(Run(settings, folder, environ, commands or Commands()).until_stopped())
-    except (LocalError, SettingError) as fault:
-        print(f"make run: {fault}", file=sys.stderr)
+    except (LocalError, SettingError) as error:
+        print(f"make run: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises LocalError if the API couldn't listen there."""
+    """Raise LocalError if the API can't listen there."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-            # Binding alone succeeds beside a listener that shares the port.
+            # bind() alone succeeds beside a listener that shares the port.
             probe.listen(1)
-    except OSError as fault:
+    except OSError as error:
         raise LocalError(
-            f"Port {port} on {host} can't be listened on ({fault.strerror}): stop what has it, or set PORT to another."
-        ) from fault
+            f"Port {port} on {host} can't be listened on ({error.strerror}): stop what uses it, or set PORT to another."
+        ) from error
 
 
 class Run:
@@ -101,29 +101,29 @@ class Run:
         self._engines: list[Engine] = []
 
     async def until_stopped(self) -> None:
-        """Start everything, wait for the word, stop everything. Raises LocalError if the start fails."""
-        self._supervisor = Supervisor(say=self._terminal.step, said=self._terminal.said)
-        told_to_stop = self._listen_for_signals()
+        """Start everything, wait for a signal, stop everything. Raises LocalError if the start fails."""
+        self._supervisor = Supervisor(say=self._terminal.step, output=self._terminal.output)
+        stop_requested = self._listen_for_signals()
         start = asyncio.create_task(self._start())
         trim = asyncio.create_task(self._trim_logs())
-        word = asyncio.create_task(told_to_stop.wait())
+        stop = asyncio.create_task(stop_requested.wait())
         try:
-            await asyncio.wait({start, word}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
             if start.done():
                 start.result()
-                await word
+                await stop
             self._terminal.step("Stopping")
         finally:
-            for task in (start, trim, word):
+            for task in (start, trim, stop):
                 task.cancel()
-            await asyncio.gather(start, trim, word, return_exceptions=True)
+            await asyncio.gather(start, trim, stop, return_exceptions=True)
             await self._supervisor.stop()
         self._terminal.step("Stopped")
 
     async def _start(self) -> None:
         endpoints = await self._start_engines()
         environ = self._component_environ(endpoints)
-        await self._migrate(environ)
+        await self._cli(environ, "migrate")
         self._terminal.step("The database is migrated")
         await self._start_components(environ)
         self._terminal.step(f"The API answers, {self._settings.workers} workers and the sweeper are up")
@@ -132,7 +132,7 @@ class Run:
         self._print_what_to_paste(endpoints.api_url, connector_id, credential)
 
     async def _start_engines(self) -> Endpoints:
-        """Those that aren't somewhere else."""
+        """Start the engines whose URL is not set."""
         settings, say = self._settings, self._terminal.step
         postgres, valkey = Postgres(self._folder, say=say), Valkey(self._folder, say=say)
         if not settings.database_url:
@@ -154,7 +154,7 @@ class Run:
         )
 
     async def _start_components(self, environ: Mapping[str, str]) -> None:
-        """The API before the workers: where something is wrong with the settings, it says so."""
+        """Start the API before the workers: it reports errors in the settings."""
         start, settings = self._supervisor.start, self._settings
         healthy = partial(answers_healthz, settings.host, settings.port)
         await start(self._program("api", self._commands.api, environ, healthy), stop=StopTurn.API)
@@ -171,7 +171,7 @@ class Run:
         return Program(name, argv, environ=environ, listen=self._supervisor.listen, answers=answers)
 
     def _component_environ(self, endpoints: Endpoints) -> dict[str, str]:
-        """Ours, with what every component must agree on."""
+        """Return our environment with the settings that all components share."""
         settings = self._settings
         environ = {
             **self._environ,
@@ -181,12 +181,12 @@ class Run:
             "PORT": str(settings.port),
             "WEB_CONCURRENCY": str(settings.web_concurrency),
             "DATA_DIR": str(self._folder),
-            "SHUTDOWN_SECONDS": str(min(settings.shutdown_seconds, _LONGEST_SHUTDOWN_SECONDS)),
+            "SHUTDOWN_SECONDS": str(min(settings.shutdown_seconds, _MAX_SHUTDOWN_SECONDS)),
             "PYTHONUNBUFFERED": "1",
         }
         environ.setdefault("DATAPOOL_ADDRESS", endpoints.api_url)
         if settings.log_format == "auto":
-            # They write to a pipe, whatever is at our end of it.
+            # Components write to a pipe and can't see whether our stdout is a terminal.
             environ["LOG_FORMAT"] = "console" if self._terminal.is_terminal else "json"
         return environ
 
@@ -197,14 +197,10 @@ class Run:
             raise LocalError(f"`ingestctl {shlex.join(words)}` failed: {last[0]}")
         return printed
 
-    async def _migrate(self, environ: Mapping[str, str]) -> None:
-        await self._cli(environ, "migrate")
-
     async def _demo_connector(self, environ: Mapping[str, str]) -> tuple[int, str]:
-        """Its id and a credential that works: the one from the last run, if that left it."""
+        """Return its id and a working credential: that of the last run, if its file still exists."""
         file = self._folder / "demo-credential"
-        listed: Any = json.loads(await self._cli(environ, "connector", "list", "--json"))
-        connectors = listed["connectors"] if isinstance(listed, dict) else listed
+        connectors = json.loads(await self._cli(environ, "connector", "list", "--json"))["connectors"]
         found = next((connector["connectorId"] for connector in connectors if connector["name"] == _DEMO), None)
         if found is not None and file.exists():
             return int(found), file.read_text().strip()
@@ -228,7 +224,7 @@ class Run:
         line()
 
     def _ingestctl(self) -> str:
-        """As it can be typed here; it finds the engines by DATA_DIR, unless that is the default one."""
+        """Return the command as it can be typed here, with DATA_DIR unless that is the default."""
         program = Path(sys.executable).parent / "ingestctl"
         with contextlib.suppress(ValueError):
             program = program.relative_to(Path.cwd())
@@ -236,18 +232,18 @@ class Run:
         return shlex.quote(str(program)) if is_default else f"DATA_DIR={shlex.quote(str(self._folder))} {program}"
 
     def _listen_for_signals(self) -> asyncio.Event:
-        told_to_stop = asyncio.Event()
+        stop_requested = asyncio.Event()
 
         def stop() -> None:
-            if told_to_stop.is_set():
+            if stop_requested.is_set():
                 self._supervisor.kill()
-            told_to_stop.set()
+            stop_requested.set()
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Under nohup a hang-up is ignored, and stays so.
+            # nohup ignores SIGHUP, and that must stay.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(number, stop)
-        return told_to_stop
+        return stop_requested
 
     async def _trim_logs(self) -> None:
         while True:
@@ -257,18 +253,18 @@ class Run:
 
 
 def reachable(host: str) -> str:
-    """The address to connect to, for one to listen on."""
+    """Return the address to connect to, for an address to listen on."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
 def base_url(host: str, port: int) -> str:
-    """As someone on this machine reaches it."""
+    """Return the URL of the API as this machine reaches it."""
     name = reachable(host)
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def answers_healthz(host: str, port: int) -> bool:
-    """Whether the API's process takes requests."""
+    """Return whether the API accepts requests."""
     connection = http.client.HTTPConnection(reachable(host), port, timeout=1.0)
     try:
         connection.request("GET", "/healthz")

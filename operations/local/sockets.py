@@ -1,7 +1,7 @@
-"""Where an engine's unix socket lies: in its folder, or under /tmp where that path would be too long.
+"""Choose the folder of an engine's unix socket: the engine's own, or one under /tmp if that path is too long.
 
-The kernel takes 107 bytes (103 on macOS). A folder under /tmp is 0700 with a random name; a symbolic link in the
-engine's folder remembers it, so that a restart keeps its address and nothing is left when a run was killed.
+The kernel accepts paths of 107 bytes (103 on macOS). A folder under /tmp has mode 0700 and a random name. A symbolic
+link in the engine's folder points to it, so that a restart keeps the address and finds what a killed run left.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-_LONGEST_PATH_BYTES: Final = 100
+_MAX_PATH_BYTES: Final = 100
 _LINK: Final = "sockets"
 _PREFIX: Final = "ingest-"
-_OURS_ALONE: Final = 0o700
-#: Not $TMPDIR, which on macOS is long itself.
-_TMP: Final = Path("/tmp")  # noqa: S108 - mkdtemp makes a folder of our own in it
+_PRIVATE: Final = 0o700
+#: Not $TMPDIR, which is long on macOS.
+_TMP: Final = Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder in it
 
 
 def socket_folder(folder: Path, socket_name: str, owner: tuple[int, int] | None = None) -> Path:
-    """The folder for the socket of the engine in `folder`, which belongs to `owner` (uid, gid) if one is given."""
-    if len(os.fsencode(folder / socket_name)) <= _LONGEST_PATH_BYTES:
+    """Return the folder for the socket of the engine in `folder`, owned by `owner` (uid, gid) if given."""
+    if len(os.fsencode(folder / socket_name)) <= _MAX_PATH_BYTES:
         return folder
     uid, gid = owner or (os.geteuid(), os.getegid())
     link = folder / _LINK
@@ -37,7 +37,7 @@ def socket_folder(folder: Path, socket_name: str, owner: tuple[int, int] | None 
 
 
 def remove_socket_folder(folder: Path) -> None:
-    """After a clean stop: the folder under /tmp goes, if there was one."""
+    """Remove the folder under /tmp, if there is one."""
     link = folder / _LINK
     if not link.is_symlink():
         return
@@ -48,11 +48,11 @@ def remove_socket_folder(folder: Path) -> None:
 
 
 def _is_ours(target: Path, uid: int) -> bool:
-    """Anyone may make folders in /tmp: one that isn't ours, or that others may enter, is not used."""
+    """Return whether a folder in /tmp belongs to `uid` and is closed to others: any user may create folders there."""
     if target.parent != _TMP or not target.name.startswith(_PREFIX):
         return False
     try:
         status = target.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == uid and stat.S_IMODE(status.st_mode) == _OURS_ALONE
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == uid and stat.S_IMODE(status.st_mode) == _PRIVATE

@@ -1,4 +1,4 @@
-"""What `make run` prints: steps with their time, what the components say behind their names, lines to paste."""
+"""What `make run` prints: steps with their time, the components' output with their names, lines to paste."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COLOURS: Final = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 
 
 class Terminal:
-    """Our stdout. A reader that went away, such as a closed pager, is no reason to stop."""
+    """Stdout. A reader that has closed it, such as a pager, does not stop the run."""
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
         self._stream = stream
@@ -22,11 +22,11 @@ class Terminal:
         self._names: dict[str, int] = {}
 
     def step(self, text: str) -> None:
-        """Something is done, so long after the start."""
+        """Print a step with the seconds since the start."""
         self.line(f"[{time.monotonic() - self._began:5.1f} s] {text}")
 
-    def said(self, name: str, text: str) -> None:
-        """One line of a component's."""
+    def output(self, name: str, text: str) -> None:
+        """Print one line of a component's output."""
         number = self._names.setdefault(name, len(self._names))
         label = f"{name:<{_NAME_WIDTH}} |"
         if self._colour:
@@ -34,6 +34,6 @@ class Terminal:
         self.line(f"{label} {text}")
 
     def line(self, text: str = "") -> None:
-        """As it is: never wrapped, so that it can be pasted."""
+        """Print a line unwrapped, so that it can be pasted."""
         with contextlib.suppress(OSError):
             print(text, file=self._stream, flush=True)

@@ -1,13 +1,13 @@
-"""Postgres refuses to run as root, and initdb as someone without an entry in passwd: find someone it can run as.
+"""Choose the user that Postgres runs as: it refuses root, and initdb refuses a user without an entry in passwd.
 
-Tried in this order when we are root, each for real, with the server's own binary and a write into its folder:
+As root, these are tried in order, each with the server's own binary and a write into its folder:
 
-1. whoever owns the data that is there, else the data folder, if that isn't root;
-2. root under another name: a user namespace in which our id is `nobody`'s. Nothing changes owner, and a checkout that
-   lies in root's home works, with no parent folder opened;
-3. `nobody` itself, who then owns the Postgres folder, and may pass through (not list) the data folder.
+1. the owner of the existing data, else of the data folder, unless that is root;
+2. root in a user namespace in which its id is that of `nobody`. No file changes its owner, and a checkout in root's
+   home works without access for others;
+3. `nobody`, which then owns the Postgres folder and may traverse (not list) the data folder.
 
-Someone without an entry, as a container may have, gets one by the namespace too, on Linux.
+On Linux a user without an entry, as containers may have, gets one in a namespace too.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Final
 
 from operations.local.child import RunAs, spawn
-from operations.local.faults import LocalError
+from operations.local.errors import LocalError
 
 _PROBE_SECONDS: Final = 10.0
 _PROBE: Final = 'touch "$1/.probe" && rm "$1/.probe" && exec "$2" --version'
 
 
 def choose_user(postgres: Path, folder: Path) -> RunAs | None:
-    """Whom to run `postgres` as on `folder`, which is made theirs; None: as ourselves. Raises LocalError."""
+    """Return the user for `postgres` on `folder`, which is given to it; None: the present user. Raises LocalError."""
     if os.geteuid() != 0 and _has_entry(os.geteuid()):
         return None
     for candidate in candidates(folder):
@@ -48,7 +48,7 @@ def choose_user(postgres: Path, folder: Path) -> RunAs | None:
 
 
 def candidates(folder: Path) -> Iterator[RunAs]:
-    """In the order in which they are tried."""
+    """Yield users in the order in which they are tried."""
     if os.geteuid() != 0:
         yield _named(os.geteuid(), os.getegid())
         return
@@ -62,7 +62,7 @@ def candidates(folder: Path) -> Iterator[RunAs]:
 
 
 def hand_over(folder: Path, user: RunAs) -> None:
-    """Make `folder` and what is in it `user`'s."""
+    """Change the owner of `folder` and its contents to `user`."""
     if folder.stat().st_uid == user.uid:
         return
     for where, folders, files in os.walk(folder):
@@ -84,7 +84,7 @@ def _has_entry(uid: int) -> bool:
 
 
 def nobody() -> RunAs:
-    """The user without rights, or its usual number."""
+    """Return the user `nobody`, or its usual number."""
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:

@@ -1,6 +1,6 @@
-"""Valkey as our child: on a unix socket only, and every write is on disk before it is answered.
+"""Valkey as a child process: on a unix socket only, with every write on disk before its reply.
 
-Its death signal is SIGKILL: nothing that it confirmed can be lost, and a script that hangs can't keep it alive.
+Its death signal is SIGKILL: no confirmed write can be lost, and a script that hangs can't keep it alive.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ _PING_SECONDS: Final = 1.0
 _DURABLE: Final = {
     "appendonly": "yes",
     "appendfsync": "always",
-    # An entry that was accepted must not make room for another.
+    # An accepted entry must never be evicted.
     "maxmemory-policy": "noeviction",
     "maxmemory": "1gb",
-    # The append-only file holds everything; snapshots would only cost a second copy.
+    # The append-only file holds everything; a snapshot would be a second copy.
     "save": "",
 }
 
 
 class Valkey(Engine):
-    """The queue, the credentials' copy, the buckets."""
+    """The server of lanes, rate limits and the copy of credentials."""
 
     name = "valkey"
     stop_signal = signal.SIGTERM
 
     @property
     def url(self) -> SecretUrl:
-        """As redis-py takes it."""
+        """Its address, for redis-py."""
         return SecretUrl(f"unix://{quote(str(self.sockets / _SOCKET))}")
 
     def prepare(self, lock: int) -> Iterator[None]:
-        """Nothing to wait for; `lock` keeps every other server away."""
+        """Choose the socket's folder; there is nothing to wait for."""
         del lock
         self.sockets = socket_folder(self.folder, _SOCKET)
         yield from ()
 
     def spawn(self, lock: int) -> Child:
-        """Its settings are on its command line: no file can say otherwise."""
+        """Start the server with its settings on the command line, where no file can override them."""
         options = {
             "port": "0",
             "unixsocket": str(self.sockets / _SOCKET),
@@ -71,7 +71,7 @@ class Valkey(Engine):
             )
 
     def answers(self) -> bool:
-        """PING gets an error while the file is still being read."""
+        """Return whether PING is answered; while Valkey reads its file, it replies with an error."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_PING_SECONDS)
             connection.connect(str(self.sockets / _SOCKET))

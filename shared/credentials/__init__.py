@@ -1,1 +1,1 @@
-"""Credentials: their form, and Redis' copy of them."""
+"""Credentials: their form, and the synchronisation of Redis' copy of them."""

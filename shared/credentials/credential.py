@@ -1,7 +1,7 @@
-"""What a credential is: `ik_<key id>_<secret>`, 12 hex digits and 40 letters or digits from a cryptographic source.
+"""The form of a credential: `ik_<key id>_<secret>`, 12 hex digits and 40 letters or digits from a cryptographic source.
 
-Only a SHA-256 of the secret is kept anywhere. No slow hash: the secret is random, so there is nothing to guess, and a
-slow hash at request rate would be an attack on ourselves.
+Only a SHA-256 of the secret is stored. A slow hash would add nothing, since a random secret cannot be guessed, and
+would cost its time at each request.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from shared.redis.names import lane_of
 _KEY_ID_BYTES: Final = 6
 _SECRET_CHARACTERS: Final = 40
 _ALPHABET: Final = string.ascii_letters + string.digits
-#: The form of a credential: its key id, its secret.
+#: Form of a credential; its groups are the key id and the secret.
 FORM: Final = re.compile(rf"ik_([0-9a-f]{{12}})_([A-Za-z0-9]{{{_SECRET_CHARACTERS}}})", re.ASCII)
 
 
 class Presented(msgspec.Struct, frozen=True):
-    """A credential as a request presents it: whose it says it is, and what proves it."""
+    """A credential as a request presents it."""
 
     key_id: str
     #: SHA-256 of the secret, hex.
@@ -34,7 +34,7 @@ class Presented(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class NewCredential:
-    """A credential that was just made; `text` is shown once and then forgotten."""
+    """A credential that was just made; `text` is shown once and not stored."""
 
     key_id: str
     #: SHA-256 of the secret.
@@ -46,7 +46,7 @@ class NewCredential:
 
 
 def parse_credential(text: str) -> Presented | None:
-    """The credential in `text`; None where it does not have the form of one."""
+    """Return the credential in `text`, or None if it does not have the form of one."""
     match = FORM.fullmatch(text)
     if match is None:
         return None
@@ -54,7 +54,7 @@ def parse_credential(text: str) -> Presented | None:
 
 
 def new_credential(*, lane: int, lanes: int) -> NewCredential:
-    """A random credential whose key id falls on `lane`, so that a rotation leaves its connector's order as it was."""
+    """Return a random credential whose key id falls on `lane`, so that a rotation keeps the order of submissions."""
     key_id = secrets.token_hex(_KEY_ID_BYTES)
     while lane_of(key_id, lanes) != lane:
         key_id = secrets.token_hex(_KEY_ID_BYTES)

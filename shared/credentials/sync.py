@@ -1,19 +1,19 @@
-"""Keeps Redis' copy of the credentials, and reloads a Redis that lost its memory.
+"""Synchronise Redis' copy of the credentials with Postgres, and reload a Redis that lost its memory.
 
 Postgres is the truth. Redis holds a copy of every credential and, per lane, a marker that the copy is complete, so that
-an unknown key is refused without asking Postgres. Until a lane is marked ready the append script answers `not_ready`
-and the API 503.
+an unknown key is refused without a query to Postgres. Until a lane is marked ready, the append script returns
+`not_ready` and the API answers 503.
 
-What could go wrong is an old key coming back: a loader reads Postgres, a rotation strikes the key and returns, the
-loader writes what it read. Two guards stand against it. A generation per connector, raised in Redis *before* Postgres
-commits, makes the script ignore older readings. And a loader's token, put into Redis before it reads, dies with Redis'
-memory, and the generations with it: what was read before a restart can't be written after it.
+A revoked key must never come back: a loader could read Postgres, a rotation could revoke the key and return, and the
+loader could then write what it read. Two guards prevent it. Each connector has a generation, which is raised in Redis
+*before* Postgres commits; the scripts ignore older readings. And a loader puts a token into Redis before it reads: the
+token is lost with Redis' memory, as the generations are, so what was read before a restart cannot be written after it.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from redis import Redis
@@ -24,8 +24,10 @@ from shared.redis.names import GROUP, LANES, lane_keys
 from shared.redis.scripts import Scripts
 from shared.request_id import position_of_version
 
+#: Life of a loader's token in milliseconds.
 _TOKEN_LIFE_MS: Final = 30_000
-_CREDENTIALS_A_CALL: Final = 500
+#: Maximum number of credentials in one call of a script, which holds up Redis meanwhile.
+_CREDENTIALS_PER_CALL: Final = 500
 _ATTEMPTS: Final = 5
 
 
@@ -37,11 +39,14 @@ class NotMigratedError(Exception):
 
 
 class LoadingError(Exception):
-    """Other loaders kept getting in the way; the lane will be loaded by one of them, or at the next attempt."""
+    """Other loaders took over every attempt; one of them, or the next attempt, will load the lane."""
 
 
 def count_lanes(connection: Connection, redis: Redis) -> int:
-    """How many lanes there are, from Postgres; leaves a copy in Redis for processes that start without Postgres."""
+    """Return the number of lanes from Postgres, and copy it to Redis for processes that start without Postgres.
+
+    Raises NotMigratedError if there are none.
+    """
     rows = connection.execute(sql("count_lanes")).fetchall()
     lanes = int(rows[0]["lanes"])
     if lanes == 0:
@@ -51,15 +56,18 @@ def count_lanes(connection: Connection, redis: Redis) -> int:
 
 
 def unready_lanes(redis: Redis, lanes: int) -> list[int]:
-    """Lanes whose credentials this Redis does not hold completely."""
+    """Return the lanes whose credentials this Redis does not hold completely."""
     pipeline = redis.pipeline(transaction=False)
     for lane in range(lanes):
         pipeline.exists(lane_keys(lane).ready, lane_keys(lane).stream)
-    return [lane for lane, found in enumerate(pipeline.execute()) if found < 2]  # noqa: PLR2004 - the two keys asked for
+    return [lane for lane, found in enumerate(pipeline.execute()) if found < 2]  # noqa: PLR2004 - the two keys
 
 
 def load_lanes(connection: Connection, redis: Redis, lanes: Sequence[int]) -> None:
-    """Loads the credentials of `lanes` from Postgres and marks them ready. Safe beside other loaders and rotations."""
+    """Copy the credentials of `lanes` from Postgres and mark the lanes ready. Safe beside other loaders and rotations.
+
+    Raises LoadingError.
+    """
     scripts = Scripts(redis)
     for lane in lanes:
         if not any(_load_lane(connection, redis, scripts, lane) for _ in range(_ATTEMPTS)):
@@ -67,10 +75,10 @@ def load_lanes(connection: Connection, redis: Redis, lanes: Sequence[int]) -> No
 
 
 def reconcile_lane(connection: Connection, redis: Redis, lane: int) -> int:
-    """Makes Redis hold what Postgres does: it may have come back as it was some time ago (a failover, a restored copy).
+    """Load a lane and revoke every key that Postgres does not know. Return the number of revoked keys.
 
-    What Redis holds is read first: a key that was there, and is not current in Postgres afterwards, was struck since,
-    or should have been. Returns how many were struck.
+    Redis may have come back in an earlier state (a failover, a restored copy). Its keys are read first: a key that is
+    not current in Postgres afterwards was revoked meanwhile, or should have been.
     """
     keys = lane_keys(lane)
     members: set[Any] = redis.smembers(keys.key_ids)
@@ -87,44 +95,27 @@ def reconcile_lane(connection: Connection, redis: Redis, lane: int) -> int:
 
 
 def forget_ready(redis: Redis, lane: int) -> None:
-    """Makes a lane unready, so that it is loaded again: its consumer group is gone."""
+    """Remove a lane's ready marker, so that it is loaded again: its consumer group is gone."""
     redis.delete(lane_keys(lane).ready)
 
 
 def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int) -> bool:
-    token = secrets.token_hex(8)
-    redis.set(lane_keys(lane).loading, token, px=_TOKEN_LIFE_MS)
+    """Load one lane. Return False if another loader, or a restart of Redis, took the token away."""
+    keys, token = lane_keys(lane), secrets.token_hex(8)
+    redis.set(keys.loading, token, px=_TOKEN_LIFE_MS)
     with connection.transaction():
         rows = connection.execute(sql("select_lane_credentials"), {"lane": lane}).fetchall()
         applied = connection.execute(sql("select_applied_version"), {"lane": lane}).fetchall()
     floor = position_of_version(lane, applied[0]["applied_version"])
-    parts = list(_parts(rows))
-    return all(
-        scripts(
-            "load_lane",
-            _load_keys(lane, part),
-            [
-                token,
-                "1" if number == len(parts) else "0",
-                GROUP,
-                floor.milliseconds,
-                floor.sequence,
-                *(value for row in part for value in _credential_arguments(row)),
-            ],
-        )
-        for number, part in enumerate(parts, start=1)
-    )
-
-
-def _parts(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, max(len(rows), 1), _CREDENTIALS_A_CALL):
-        yield rows[start : start + _CREDENTIALS_A_CALL]
-
-
-def _load_keys(lane: int, rows: list[dict[str, Any]]) -> list[str]:
-    keys = lane_keys(lane)
-    fixed = [keys.loading, keys.ready, keys.stream, keys.generations, keys.key_ids]
-    return [*fixed, *(keys.credential(row["key_id"]) for row in rows)]
+    parts = [rows[start : start + _CREDENTIALS_PER_CALL] for start in range(0, len(rows) or 1, _CREDENTIALS_PER_CALL)]
+    for number, part in enumerate(parts, start=1):
+        names = [keys.loading, keys.ready, keys.stream, keys.generations, keys.key_ids]
+        names += [keys.credential(row["key_id"]) for row in part]
+        arguments = [token, "1" if number == len(parts) else "0", GROUP, floor.milliseconds, floor.sequence]
+        arguments += [value for row in part for value in _credential_arguments(row)]
+        if not scripts("load_lane", names, arguments):
+            return False
+    return True
 
 
 def _credential_arguments(row: dict[str, Any]) -> list[Any]:
@@ -132,14 +123,14 @@ def _credential_arguments(row: dict[str, Any]) -> list[Any]:
 
 
 def put_credential(scripts: Scripts, lane: int, row: dict[str, Any]) -> None:
-    """Puts one connector's current credential in. `row` as `select_lane_credentials` has it."""
+    """Store a connector's current credential. `row`: as `select_lane_credentials` returns it."""
     keys = lane_keys(lane)
     names = [keys.generations, keys.key_ids, keys.credential(row["key_id"])]
     scripts("put_credential", names, _credential_arguments(row))
 
 
 def revoke_credential(scripts: Scripts, lane: int, *, connector_id: int, generation: int, key_id: str) -> None:
-    """Takes a credential out: from here on nobody is let in with it, and no older reading brings it back."""
+    """Delete a credential: it is refused from now on, and no loader that read Postgres before brings it back."""
     keys = lane_keys(lane)
     names = [keys.generations, keys.key_ids, keys.credential(key_id)]
     scripts("revoke_credential", names, [connector_id, generation, key_id])

@@ -1,12 +1,11 @@
-"""Connections to Postgres, with a bound on everything that can wait.
+"""Connections to Postgres, with a bound on every wait.
 
-The server's own timeouts don't help where its answer never arrives: behind a balancer or a proxy that keeps a
-connection open and passes nothing on, keepalives are answered by the one that is in the way. So the client has a bound
-of its own, its patience: whoever waits longer for an answer gives the connection up.
+The server's own timeouts do not help if its answer never arrives: a balancer or proxy that keeps a connection open and
+passes nothing on still answers keepalives. So the client has a timeout of its own for each answer.
 
-Errors of psycopg are sorted once, here: `is_not_now(error)` says whether the same call may pass later. Only what
-Postgres says of the values themselves is about the data; everything else (the server away, stopping, read-only, full, a
-deadlock's victim, a schema or a permission that is not there yet) passes once somebody has mended it.
+Errors of psycopg are sorted here: `is_transient(error)` says whether the same call may succeed later. Only what
+Postgres says about the values is permanent. All else (an unreachable, stopping, read-only or full server, a deadlock, a
+missing schema or permission) is transient: it passes by itself or once an operator has fixed it.
 """
 
 from __future__ import annotations
@@ -23,13 +22,14 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 _CONNECT_TIMEOUT_SECONDS: Final = 5
-#: Longer than a statement may take: until then the server may still be at work. (A slice's transaction has its own.)
-STATEMENT_PATIENCE_SECONDS: Final = 35.0
-#: For what takes milliseconds, where somebody waits for it.
-SHORT_PATIENCE_SECONDS: Final = 5.0
-#: How often a wait looks at its clock, and after how long it is doubted, again and again.
-_LOOK_SECONDS: Final = 0.1
-_DOUBT_SECONDS: Final = 3.0
+#: Time to wait for an answer in seconds; longer than `statement_timeout`, until which the server may be at work. (A
+#: slice's transaction has its own.)
+ANSWER_TIMEOUT_SECONDS: Final = 35.0
+#: The same for statements that take milliseconds, if a client or a supervisor waits for them.
+SHORT_TIMEOUT_SECONDS: Final = 5.0
+#: Interval in seconds at which a wait checks its timeout, and after which it checks for a stall.
+_POLL_SECONDS: Final = 0.1
+_STALL_CHECK_SECONDS: Final = 3.0
 _SERVER_TIMEOUTS: Final = (
     "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5s -c timezone=UTC"
 )
@@ -38,7 +38,7 @@ _OPTIONS: Final[dict[str, Any]] = {
     "row_factory": dict_row,
     "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
     "options": _SERVER_TIMEOUTS,
-    # Notices a peer that vanished without a word: 10 s idle, then three probes.
+    # Detects a peer that vanished: 10 s idle, then three probes.
     "keepalives_idle": 10,
     "keepalives_interval": 3,
     "keepalives_count": 3,
@@ -52,44 +52,44 @@ _DATA_CLASSES: Final = ("21", "22", "23", "54")
 Returned = TypeVar("Returned")
 
 
-class SilentServerError(psycopg.OperationalError):
-    """No answer came for longer than one may take; what became of the statement is unknown."""
+class AnswerTimeoutError(psycopg.OperationalError):
+    """No answer came in time; whether the statement took effect is unknown."""
 
     def __init__(self) -> None:
-        super().__init__("Postgres has not answered for too long; the connection was given up.")
+        super().__init__("Postgres has not answered for too long; the connection was closed.")
 
 
 class Connection(psycopg.Connection[dict[str, Any]]):
-    """A connection that waits for an answer no longer than its patience; None: for ever."""
+    """A connection that waits for an answer for `answer_timeout` seconds at most; None: forever."""
 
-    patience: float | None = None
-    #: Another connection to the same server, for somebody who waits for this one.
+    answer_timeout: float | None = None
+    #: Opens another connection to the same server, to find out whether this one is stalled.
     another: Callable[[], Connection]
-    #: Asked after each few seconds of a wait: whether to give the connection up.
-    is_lost: Callable[[], bool] | None = None
+    #: Called every few seconds of a wait; if it returns True, the connection is closed.
+    is_stalled: Callable[[], bool] | None = None
 
-    def wait(self, gen: PQGen[Returned], interval: float = _LOOK_SECONDS, timeout: float | None = None) -> Returned:
-        """All that psycopg waits for comes through here."""
-        if timeout is not None or self.patience is None:
+    def wait(self, gen: PQGen[Returned], interval: float = _POLL_SECONDS, timeout: float | None = None) -> Returned:
+        """Wait for the server; psycopg calls this for every answer."""
+        if timeout is not None or self.answer_timeout is None:
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(self._doubted(gen) if self.is_lost else gen, interval, self.patience)
-        except errors._WaitTimeout as silence:  # noqa: SLF001 - it has no public name, and is to be converted, it says
+            return super().wait(self._checked(gen) if self.is_stalled else gen, interval, self.answer_timeout)
+        except errors._WaitTimeout as error:  # noqa: SLF001 - it has no public name, and psycopg asks to convert it
             self.close()
-            raise SilentServerError from silence
+            raise AnswerTimeoutError from error
 
-    def _doubted(self, gen: PQGen[Returned]) -> PQGen[Returned]:
-        """The same steps; at those where nothing came, after a while, the doubt."""
-        doubt_at = time.monotonic() + _DOUBT_SECONDS
+    def _checked(self, gen: PQGen[Returned]) -> PQGen[Returned]:
+        """Pass on the steps of `gen`, and check for a stall whenever no answer has come for some seconds."""
+        check_at = time.monotonic() + _STALL_CHECK_SECONDS
         try:
             step = next(gen)
             while True:
                 ready = yield step
-                if not ready and self.is_lost and time.monotonic() > doubt_at:
-                    if self.is_lost():
+                if not ready and self.is_stalled and time.monotonic() > check_at:
+                    if self.is_stalled():
                         self.close()
-                        raise SilentServerError
-                    doubt_at = time.monotonic() + _DOUBT_SECONDS
+                        raise AnswerTimeoutError
+                    check_at = time.monotonic() + _STALL_CHECK_SECONDS
                 step = gen.send(ready)
         except StopIteration as end:
             returned: Returned = end.value
@@ -97,46 +97,46 @@ class Connection(psycopg.Connection[dict[str, Any]]):
 
 
 class _AsyncConnection(psycopg.AsyncConnection[dict[str, Any]]):
-    """The same for the event loop, where somebody waits for the answer."""
+    """The same for the event loop, always with the short timeout."""
 
     async def wait(
         self,
         gen: PQGen[Returned],
-        interval: float = _LOOK_SECONDS,
+        interval: float = _POLL_SECONDS,
         timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own signature
     ) -> Returned:
-        """All that psycopg waits for comes through here."""
+        """Wait for the server; psycopg calls this for every answer."""
         if timeout is not None:
             return await super().wait(gen, interval, timeout)
         try:
-            return await super().wait(gen, interval, SHORT_PATIENCE_SECONDS)
-        except errors._WaitTimeout as silence:  # noqa: SLF001 - see above
+            return await super().wait(gen, interval, SHORT_TIMEOUT_SECONDS)
+        except errors._WaitTimeout as error:  # noqa: SLF001 - see above
             await self.close()
-            raise SilentServerError from silence
+            raise AnswerTimeoutError from error
 
 
-def connect_postgres(url: str, *, application: str, patience: float | None = None) -> Connection:
-    """A connection in autocommit; transactions are opened explicitly. Raises psycopg.OperationalError.
+def connect_postgres(url: str, *, application: str, answer_timeout: float | None = None) -> Connection:
+    """Return a connection in autocommit; transactions are opened explicitly. Raises psycopg.OperationalError.
 
-    `patience`: seconds to wait for an answer at most; None where somebody sits before it and can interrupt.
+    `answer_timeout`: maximum time to wait for an answer, in seconds; None for commands that an operator can interrupt.
     """
     connection = Connection.connect(url, application_name=application, **_OPTIONS)
-    connection.patience = patience
+    connection.answer_timeout = answer_timeout
     connection.another = partial(
-        connect_postgres, url, application=f"{application}, in doubt", patience=SHORT_PATIENCE_SECONDS
+        connect_postgres, url, application=f"{application}, stall check", answer_timeout=SHORT_TIMEOUT_SECONDS
     )
     return connection
 
 
 def postgres_pool(url: str, *, application: str) -> AsyncConnectionPool[Any]:
-    """A few connections for the event loop, opened when first needed. A call waits for one for 2 s, then raises."""
+    """Return a pool for the event loop. It connects when first used; a call that finds no connection in 2 s raises."""
     return AsyncConnectionPool(
         url,
         connection_class=_AsyncConnection,
         min_size=0,
         max_size=_POOL_CONNECTIONS,
         timeout=_POOL_TIMEOUT_SECONDS,
-        # Then the next call tries anew: its own backoff would double up to minutes.
+        # After this the next call tries again; without it, the pool's own backoff would grow to minutes.
         reconnect_timeout=_POOL_TIMEOUT_SECONDS,
         open=False,
         check=AsyncConnectionPool.check_connection,
@@ -144,13 +144,13 @@ def postgres_pool(url: str, *, application: str) -> AsyncConnectionPool[Any]:
     )
 
 
-def is_not_now(error: psycopg.Error) -> bool:
-    """Whether the failure is the server's state and not the statement's data."""
+def is_transient(error: psycopg.Error) -> bool:
+    """Return True if the failure is due to the server's state and not to the statement's data."""
     if error.sqlstate is None:
         return not isinstance(error, psycopg.DataError)  # the client's own: a value that can't be sent
     return error.sqlstate[:2] not in _DATA_CLASSES
 
 
 def is_missing_schema(error: psycopg.Error) -> bool:
-    """Whether the database has not been migrated."""
+    """Return True if the database has not been migrated."""
     return isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn)

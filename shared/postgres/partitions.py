@@ -1,18 +1,19 @@
-"""Logs, receipts and dead letters go by age: partitions are dropped, which takes as long for no rows as for a million.
+"""Partitions of the tables whose rows expire: logs, receipts and dead letters.
 
-A table is partitioned by version, which is by time. Partitions are made days ahead, by `ingestctl migrate` and every
-hour by a chore of the workers (`workers/aging.py`); old ones are dropped whole. Each step is a transaction of its own,
-may be repeated, and looks again once it has its turn, so two runs at once do no harm. What can go wrong:
+These tables are partitioned by version, which is by time. Dropping a partition takes as long for a million rows as for
+none. Partitions are made days ahead, by `ingestctl migrate` and by an hourly job of the workers
+(`workers/retention.py`), and dropped whole. Each step is a transaction of its own that can be repeated and checks the
+state again once it has its lock, so two runs at once do no harm. What can go wrong:
 
-- no partition was made: the row falls into the default partition, which takes everything; nothing is refused. When its
-  partition is made, the row moves there, in the same transaction: it can be read at every moment.
-- so many rows fell there that moving them would keep writers waiting: they stay, and the days to come get theirs.
-- rows in the default partition get old: they are deleted, a batch at a time, which locks nobody out.
-- somebody reads the table for a long time (a dump): a drop would wait for the reader, and every writer behind the drop.
-  So it gives up after a second, and the next run tries again.
+- A partition is missing: the row goes into the default partition, so nothing is refused. The transaction that makes the
+  partition moves the row there; it can be read at every moment.
+- Moving the rows would keep writers waiting for too long: they stay, and the following days get their partitions.
+- Rows in the default partition expire: they are deleted in batches, which lock out no writer.
+- A long read of the table (a dump): a drop would wait for the reader, and every writer would wait behind the drop. So
+  the drop gives up after a second, and the next run tries again.
 
-DETACH PARTITION CONCURRENTLY, which waits without holding up anyone, is refused where there is a default partition.
-That one is worth more: it is why a missing partition never refuses a write.
+DETACH PARTITION CONCURRENTLY, which holds up no writer, is refused if there is a default partition. The default
+partition is worth more: because of it, a missing partition never refuses a write.
 """
 
 from __future__ import annotations
@@ -26,21 +27,20 @@ from typing import Any, Final
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
-from shared.postgres.connections import Connection, is_not_now
+from shared.postgres.connections import Connection, is_transient
 from shared.postgres.queries import sql
-from shared.process.settings import Settings
 
-#: A table's name, and how many days its rows are kept.
+#: Days for which each table's rows are kept, by the table's name.
 KeepDays = Mapping[str, int]
 
-#: So long may the chore stay away before rows fall into the default partition.
+#: Days that have a partition ahead of time: the hourly job may fail for as long.
 DAYS_AHEAD: Final = 7
-#: Moving so many rows takes some 0.3 s, for which writers wait.
+#: Maximum number of rows moved out of a default partition in one transaction: some 0.3 s, for which writers wait.
 MOVED_AT_ONCE: Final = 100_000
 #: Batches of rows that one run deletes from a default partition: some 0.1 s.
 BATCHES: Final = 10
 
-#: Any constant: it names this work among the database's advisory locks.
+#: Any constant: identifies this work among the database's advisory locks.
 _ADVISORY_LOCK: Final = 7_204_113_560
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: 1970-01-05 was a Monday.
@@ -50,7 +50,7 @@ _MS_PER_DAY: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that goes by age."""
+    """A partitioned table."""
 
     name: str
     #: Days that a partition covers: 1, or 7 from Monday on.
@@ -67,28 +67,28 @@ class Table:
 TABLES: Final = (
     Table("receipts", span=1, batch=1_000),
     Table("connector_logs", span=1, batch=1_000),
-    # By the week: each slice's transaction looks for its letters in every partition (98 cost 1.5 ms, 15 cost 0.3 ms).
-    # A letter may be 30 MB.
+    # By the week: each slice's transaction searches every partition for its letters (98 cost 1.5 ms, 15 cost 0.3 ms).
+    # A letter may be 30 MB, hence the small batch.
     Table("dead_letters", span=7, batch=100),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """Versions from `low` to below `high`."""
+    """A partition of the versions from `low` to below `high`."""
 
     name: str
     low: int
     high: int
 
     def overlaps(self, others: Iterable[Partition]) -> bool:
-        """Whether one of the others covers a part of it."""
+        """Return True if one of the others covers a part of it."""
         return any(self.low < other.high and other.low < self.high for other in others)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a run came to."""
+    """Counts of one run."""
 
     #: Partitions made, and rows moved into them.
     made: int = 0
@@ -96,70 +96,59 @@ class Tally:
     #: Partitions dropped, and rows deleted from default partitions.
     dropped: int = 0
     deleted: int = 0
-    #: What has to wait for the next run, and why.
+    #: Work that is left to the next run, and why.
     postponed: list[str] = field(default_factory=list)
-    #: More old rows are left in a default partition than one run deletes.
+    #: True if a default partition has more expired rows than one run deletes.
     rows_left: bool = False
 
 
-def keep_days(settings: Settings) -> KeepDays:
-    """How long each table's rows are kept."""
-    return {
-        "receipts": settings.keep_receipts_days,
-        "connector_logs": settings.keep_logs_days,
-        "dead_letters": settings.keep_dead_letters_days,
-    }
-
-
 def make_ahead(connection: Connection, tally: Tally, *, now: datetime | None = None) -> None:
-    """Makes the partitions of today and the days to come that are missing. Raises psycopg.Error."""
+    """Make the missing partitions of today and the days ahead. Raises psycopg.Error."""
     today = _day(connection, now)
     for table in TABLES:
-        with _or_later(connection, tally, f"making partitions of {table.name}"):
-            for partition in _missing(connection, table, today):
-                # From tomorrow's on, nobody writes into it yet (but for a clock that is a little ahead).
-                _make(connection, table, partition, tally, quietly=partition.low > _version(today + 1))
+        with _postponed_if_busy(connection, tally, f"making partitions of {table.name}"):
+            for partition in _missing(table, today, _partitions(connection, table)):
+                # Until tomorrow's: a clock that is ahead may write into that one already.
+                _make(connection, table, partition, tally, is_in_use=partition.low <= _version(today + 1))
 
 
 def drop_old(connection: Connection, tally: Tally, keep: KeepDays, *, now: datetime | None = None) -> None:
-    """Drops the partitions of which every row is old. Raises psycopg.Error."""
+    """Drop the partitions in which every row has expired. Raises psycopg.Error."""
     today = _day(connection, now)
     for table in TABLES:
-        with _or_later(connection, tally, f"dropping partitions of {table.name}"):
+        with _postponed_if_busy(connection, tally, f"dropping partitions of {table.name}"):
             for partition in _partitions(connection, table):
                 if partition.high <= _version(today - keep[table.name]):
                     _drop(connection, table, partition, tally)
 
 
 def delete_old(connection: Connection, tally: Tally, keep: KeepDays, *, now: datetime | None = None) -> None:
-    """Deletes some of the old rows of the default partitions. Raises psycopg.Error."""
+    """Delete a bounded number of expired rows from the default partitions. Raises psycopg.Error."""
     today = _day(connection, now)
     for table in TABLES:
-        with _or_later(connection, tally, f"deleting rows of {table.default}"):
+        with _postponed_if_busy(connection, tally, f"deleting rows of {table.default}"):
             _delete(connection, table, _version(today - keep[table.name]), tally)
 
 
 def _day(connection: Connection, now: datetime | None) -> int:
-    """Days since 1970, in UTC."""
+    """Return `now`, or Postgres' time, in days since 1970 (UTC)."""
     moment = now or connection.execute(sql("select_time")).fetchall()[0]["now"]
     return int((moment - _EPOCH) // timedelta(days=1))
 
 
 def _version(day: int) -> int:
-    """Where a day's versions begin."""
+    """Return the lowest version of a day."""
     return day * _MS_PER_DAY << 20
 
 
-def _missing(connection: Connection, table: Table, today: int) -> list[Partition]:
-    """The partitions that are to be there and are not."""
+def _missing(table: Table, today: int, existing: list[Partition]) -> list[Partition]:
     first = today - (today - _FIRST_MONDAY) % table.span
     wanted = [_partition(table, day) for day in range(first, today + DAYS_AHEAD + 1, table.span)]
-    standing = _partitions(connection, table)
-    return [partition for partition in wanted if not partition.overlaps(standing)]
+    return [partition for partition in wanted if not partition.overlaps(existing)]
 
 
 def _partition(table: Table, day: int) -> Partition:
-    """The one that begins on a day."""
+    """Return the partition that begins on a day."""
     name = f"{table.name}_{date.fromordinal(_EPOCH.toordinal() + day):%Y%m%d}"
     return Partition(name, _version(day), _version(day + table.span))
 
@@ -169,66 +158,72 @@ def _partitions(connection: Connection, table: Table) -> list[Partition]:
     return [Partition(**row) for row in rows]
 
 
-def _make(connection: Connection, table: Table, partition: Partition, tally: Tally, *, quietly: bool) -> None:
+def _make(connection: Connection, table: Table, partition: Partition, tally: Tally, *, is_in_use: bool) -> None:
     moved = 0
-    with _turn(connection):
+    with _exclusive_transaction(connection):
         if partition.overlaps(_partitions(connection, table)):
             return
-        place: dict[str, Any] = {"default": table.default, "low": partition.low, "high": partition.high}
-        strays = _run(connection, "count_strays", **place, limit=MOVED_AT_ONCE + 1).fetchall()[0]["strays"]
+        counted = _execute(connection, "count_strays", table, partition, limit=MOVED_AT_ONCE + 1).fetchall()
+        strays = counted[0]["strays"]
         if strays > MOVED_AT_ONCE:
-            tally.postponed.append(f"{partition.name}: its rows are too many to move from {table.default}")
+            tally.postponed.append(f"{partition.name}: {table.default} holds too many of its rows to move them")
             return
-        place |= {"table": table.name, "partition": partition.name}
-        _run(connection, "create_partition", **place)
-        if strays or not quietly:
-            # A writer whose row is on its way to the default partition would be refused there once this one is made.
-            _run(connection, "lock_table", **place)
-            moved = _run(connection, "move_strays", **place).rowcount
-        _run(connection, "attach_partition", **place)
+        _execute(connection, "create_partition", table, partition)
+        if strays or is_in_use:
+            # Without the lock, a row on its way to the default partition would be refused once this one is attached.
+            _execute(connection, "lock_table", table)
+            moved = _execute(connection, "move_strays", table, partition).rowcount
+        _execute(connection, "attach_partition", table, partition)
     tally.made += 1
     tally.moved += moved
 
 
 def _drop(connection: Connection, table: Table, partition: Partition, tally: Tally) -> None:
-    with _turn(connection):
+    with _exclusive_transaction(connection):
         if partition not in _partitions(connection, table):
             return
-        _run(connection, "drop_partition", partition=partition.name)
+        _execute(connection, "drop_partition", table, partition)
     tally.dropped += 1
 
 
 def _delete(connection: Connection, table: Table, version: int, tally: Tally) -> None:
     for _ in range(BATCHES):
-        with _turn(connection):
-            cursor = _run(connection, "delete_old_rows", default=table.default, version=version, limit=table.batch)
-        tally.deleted += cursor.rowcount
-        if cursor.rowcount < table.batch:
+        with _exclusive_transaction(connection):
+            deleted = _execute(connection, "delete_old_rows", table, version=version, limit=table.batch).rowcount
+        tally.deleted += deleted
+        if deleted < table.batch:
             return
     tally.rows_left = True
 
 
 @contextmanager
-def _or_later(connection: Connection, tally: Tally, work: str) -> Iterator[None]:
-    """A lock that can't be had, or a full disk, leaves the rest of this work to the next run: other work may go on."""
+def _postponed_if_busy(connection: Connection, tally: Tally, work: str) -> Iterator[None]:
+    """Leave the rest of this work to the next run if a lock can't be had or the disk is full; other work goes on."""
     try:
         yield
-    except psycopg.Error as fault:
-        if connection.closed or not is_not_now(fault):
+    except psycopg.Error as error:
+        if connection.closed or not is_transient(error):
             raise
-        tally.postponed.append(f"{work}: {fault}")
+        tally.postponed.append(f"{work}: {error}")
 
 
 @contextmanager
-def _turn(connection: Connection) -> Iterator[None]:
-    """A short transaction that nobody else's here runs beside."""
+def _exclusive_transaction(connection: Connection) -> Iterator[None]:
+    """Open a short transaction, one at a time over all processes that maintain partitions."""
     with connection.transaction():
-        connection.execute(sql("hurry"))
-        connection.execute(sql("take_turns"), {"key": _ADVISORY_LOCK})
+        connection.execute(sql("set_short_timeouts"))
+        connection.execute(sql("lock_partition_work"), {"key": _ADVISORY_LOCK})
         yield
 
 
-def _run(connection: Connection, name: str, **values: str | int) -> psycopg.Cursor[dict[str, Any]]:
-    """A query with names (text) and numbers in its braces."""
-    filled = {key: Identifier(value) if isinstance(value, str) else Literal(value) for key, value in values.items()}
-    return connection.execute(SQL(sql(name).decode()).format(**filled))
+def _execute(
+    connection: Connection, query: str, table: Table, partition: Partition | None = None, **numbers: int
+) -> psycopg.Cursor[dict[str, Any]]:
+    """Execute a query whose braces stand for names of `table` and `partition`, bounds of `partition`, and `numbers`."""
+    names = {"table": table.name, "default": table.default}
+    if partition:
+        names["partition"] = partition.name
+        numbers |= {"low": partition.low, "high": partition.high}
+    identifiers = {name: Identifier(value) for name, value in names.items()}
+    literals = {name: Literal(value) for name, value in numbers.items()}
+    return connection.execute(SQL(sql(query).decode()).format(**identifiers, **literals))

@@ -1,1 +1,1 @@
-"""What every process does at its start: settings, log, engines."""
+"""What every process does at its start: read settings, set up the log, find the engines, end with its parent."""

@@ -1,7 +1,7 @@
-"""Where the engines are: as the settings say, or those that `make run` started in `DATA_DIR`.
+"""The addresses of the engines: from the settings, or those of `make run` in `DATA_DIR`.
 
-The supervisor behind `make run` holds `DATA_DIR/lock` for as long as it lives and writes `DATA_DIR/endpoints.json`. The
-lock alone tells whether a run is alive: a pid in a file may belong to another process.
+The supervisor of `make run` holds `DATA_DIR/lock` as long as it lives and writes `DATA_DIR/endpoints.json`. Only the
+lock tells whether a run is alive: a pid in a file may belong to another process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Logs: one line an event, JSON in production, readable on a terminal. Never a secret: no caller passes one.
+"""Logs: one line per event, JSON in production, readable on a terminal. Callers never pass a secret.
 
-Everybody logs with structlog. What happens with each request is logged with `log_often`, which writes the same line in
-under a third of the time: without structlog's chain of processors, and with one system call for a turn of the event
-loop.
+Modules log with structlog. The line about each request is logged with `log_often`, which writes the same line in under
+a third of the time: without structlog's chain of processors, and with one system call per turn of the event loop.
 """
 
 from __future__ import annotations
@@ -17,28 +16,31 @@ from typing import Any, Final, Literal
 import orjson
 import structlog
 
+LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
 _TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
 
 
 class Lines:
-    """Lines on their way to stdout, in the order in which they were logged, whoever logged them."""
+    """Lines on their way to stdout, in the order in which they were logged."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal's handler that logs in the middle of this must not wait for itself
+        self._lock = threading.RLock()  # reentrant: a signal handler may log while its thread holds the lock
         self._gathered: list[bytes] = []
-        #: Whether the event loop may be counted on to turn once more.
+        #: False as soon as the event loop may end before its next turn.
         self.gathering = True
 
     def write(self, line: bytes) -> None:
-        """Writes a line, behind those that were gathered."""
+        """Write a line, after those that were gathered."""
         with self._lock:
             self._gathered.append(line)
             self._write_gathered()
 
     def gather(self, line: bytes) -> None:
-        """Writes a line at the end of this turn of the event loop, or at once where there is none."""
+        """Write a line at the end of this turn of the event loop, or at once if there is no loop."""
         with self._lock:
             self._gathered.append(line)
             if not self.gathering:
@@ -50,7 +52,7 @@ class Lines:
                     self._write_gathered()
 
     def flush(self) -> None:
-        """Writes what was gathered."""
+        """Write the gathered lines."""
         with self._lock:
             self._write_gathered()
 
@@ -62,12 +64,12 @@ class Lines:
 
 
 _LINES: Final = Lines()
-#: What stands on every line of this process; None where `log_often` has to go the usual way.
+#: Fields of every line of this process; None if `log_often` has to use structlog.
 _always: dict[str, object] | None = None
 
 
 def log_often(event: str, fields: dict[str, Any]) -> None:
-    """What `structlog.get_logger().info` does, for what happens with each request: in under a third of the time."""
+    """Do what `structlog.get_logger().info` does, in under a third of the time: for events of each request."""
     if _always is None:
         structlog.get_logger().info(event, **fields)
         return
@@ -76,13 +78,13 @@ def log_often(event: str, fields: dict[str, Any]) -> None:
 
 
 def stop_gathering_lines() -> None:
-    """Writes each line at once from here on: the event loop is about to end, and SIGTERM ends the process with it."""
+    """Write each line at once from now on: the event loop is about to end, and on SIGTERM the process with it."""
     _LINES.gathering = False
     _LINES.flush()
 
 
 class _LineLogger:
-    """What structlog prints with."""
+    """The logger to which structlog hands its rendered lines."""
 
     def msg(self, line: bytes) -> None:
         _LINES.write(line)
@@ -91,11 +93,12 @@ class _LineLogger:
     fatal = failure = err = error = critical = exception = msg
 
 
-def configure_logging(log_format: Literal["auto", "json", "console"], level: str, **always: object) -> None:
-    """Sets up this process's log, to stdout; `always` stands on every line."""
-    global _always  # noqa: PLW0603 - as the rest of the set-up, which structlog keeps in globals of its own
+def configure_logging(log_format: LogFormat, level: LogLevel, **always: object) -> None:
+    """Set up this process's log, on stdout. `always`: fields of every line."""
+    global _always  # noqa: PLW0603 - structlog keeps its set-up in globals too
+    threshold = logging.getLevelNamesMapping()[level.upper()]
     readable = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
-    # Tracebacks without the values of variables: among these are credentials, bodies and addresses with passwords.
+    # Tracebacks omit the values of variables: among them are credentials, bodies and addresses with passwords.
     rendering: list[Any] = (
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if readable
@@ -108,12 +111,12 @@ def configure_logging(log_format: Literal["auto", "json", "console"], level: str
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *rendering,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory() if readable else lambda *_: _LineLogger(),
         cache_logger_on_first_use=True,
     )
-    _always = None if readable or logging.getLevelName(level.upper()) > logging.INFO else always
-    _adopt_standard_logging(level)
+    _always = None if readable or threshold > logging.INFO else always
+    _adopt_standard_logging(threshold)
 
 
 def _to_json(event: dict[str, Any], **_: object) -> bytes:
@@ -121,15 +124,15 @@ def _to_json(event: dict[str, Any], **_: object) -> bytes:
 
 
 class _ToStructlog(logging.Handler):
-    """Libraries log through the standard module; their lines take the same form."""
+    """Gives the lines of libraries, which log with the standard module, the same form."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger()
         logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
-def _adopt_standard_logging(level: str) -> None:
-    logging.basicConfig(handlers=[_ToStructlog()], level=getattr(logging, level.upper()), force=True)
+def _adopt_standard_logging(threshold: int) -> None:
+    logging.basicConfig(handlers=[_ToStructlog()], level=threshold, force=True)
     for noisy in ("rq", "rq.worker", "uvicorn.error", "uvicorn.access", "asyncio", "psycopg.pool"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "rq.worker"):

@@ -1,7 +1,7 @@
-"""A Python process that must not outlive its parent says so itself, once, at its start.
+"""End a Python process together with its parent; called once, at its start.
 
-For processes that uvicorn starts: their parent is the API's first process. On Linux the kernel does it, at once;
-elsewhere a thread looks twice a second.
+For the processes that uvicorn starts, whose parent is the API's first process. On Linux the kernel ends the process at
+once; elsewhere a thread checks the parent twice a second.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import threading
 import time
 from typing import Final
 
-#: How often the parent is looked at where the kernel doesn't tell.
-_LOOK_SECONDS: Final = 0.5
+#: Interval in seconds at which the parent is checked if the kernel can't do it.
+_POLL_SECONDS: Final = 0.5
 _PR_SET_PDEATHSIG: Final = 1
 
 
 def die_with_parent(death_signal: int = signal.SIGKILL, parent: int | None = None) -> None:
     """Send this process `death_signal` as soon as `parent`, its parent process, has ended.
 
-    Without `parent`, the one that multiprocessing recorded before it started us, else the present one. To be called
-    from the main thread, in a process that its parent's main thread started.
+    `parent` defaults to the one that multiprocessing recorded before it started this process, else to the current one.
+    Call it from the main thread, in a process that its parent's main thread started.
     """
     if parent is None:
-        import multiprocessing  # noqa: PLC0415 - `operations/local/leash.py` starts often and has no use for it
+        import multiprocessing  # noqa: PLC0415 - `operations/local/launch.py` starts often and does not need it
 
         recorded = multiprocessing.parent_process()
         parent = recorded.pid if recorded is not None and recorded.pid is not None else os.getppid()
@@ -38,14 +38,14 @@ def die_with_parent(death_signal: int = signal.SIGKILL, parent: int | None = Non
 
 def _watch(death_signal: int, parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     os.kill(os.getpid(), death_signal)
 
 
 def tie_to_parent(death_signal: int, parent: int) -> None:
-    """Linux: have the kernel send this process `death_signal` when `parent` ends."""
+    """Have the kernel send this process `death_signal` when `parent` ends (Linux only)."""
     call_libc("prctl", _PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-    # The parent may have died before the call; then no signal would ever come.
+    # If the parent ended before the call, the kernel sends no signal.
     if os.getppid() != parent:
         os.kill(os.getpid(), death_signal)
         os._exit(1)

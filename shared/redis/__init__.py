@@ -1,1 +1,1 @@
-"""Redis: names, connections, durability, wake-ups, scripts."""
+"""Redis: names, connections, durability, wake-ups, lane status, scripts."""

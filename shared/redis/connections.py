@@ -1,7 +1,7 @@
 """Connections to Redis or Valkey.
 
-Retries are switched off everywhere: redis-py's default of ten would append a submission twice when a reply is lost.
-Every call has a timeout.
+Retries are off everywhere: redis-py's default of ten would append a submission twice if a reply is lost. Every call has
+a timeout.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-#: What a call raises when Redis is away, hangs, is full, or is a replica: "not now", never "can't work".
+#: Errors of a Redis that is unreachable, hung, full or a replica: the same call may succeed later.
 UNAVAILABLE: Final = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
 
 _TIMEOUT_SECONDS: Final = 5.0
@@ -28,12 +28,12 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 
 def connect_redis(url: str) -> Redis:
-    """A client for threads and workers."""
+    """Return a client for threads and workers. Raises ValueError if `url` is not an address."""
     return Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_OPTIONS)
 
 
 def connect_redis_async(url: str, *, connections: int) -> redis.asyncio.Redis:
-    """A client for the event loop; a call that finds all its connections busy waits for one."""
+    """Return a client for the event loop. A call that finds all its connections busy waits for one."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=connections,

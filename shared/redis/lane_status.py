@@ -1,4 +1,4 @@
-"""What operators see of Redis: how much waits in each lane, and who works. Looking changes nothing there."""
+"""The state of Redis for operators and metrics: backlogs of lanes, and workers. Reading it changes nothing."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from shared.redis.wakeups import wake_queue
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What waits in one lane."""
+    """The state of one lane."""
 
     number: int
     ready: bool
     entries: int
     bytes: int
-    #: none; queued (a job waits for a worker); running (a worker has it); paused (Postgres failed).
+    #: none, queued (its job waits for a worker), running (a drain holds it) or paused (Postgres failed).
     lease: str
     lease_ms_left: int | None
-    #: Job that the lease is for.
+    #: Job that holds the lease or that it waits for.
     job_id: str | None
     oldest_age_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """One worker, as it last reported."""
+    """One worker, as it last reported to RQ."""
 
     name: str
     state: str
     job_id: str | None
-    #: Lane that its job holds.
+    #: Lane that its job drains.
     lane: int | None
     last_heartbeat_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class RedisState:
-    """All of it."""
+    """The state of all lanes and workers."""
 
     lanes: list[Lane]
     workers: list[WorkerState]
     queued_jobs: int
     failed_jobs: int
-    #: Whether a sweeper acts.
+    #: True if a sweeper is active.
     sweeper: bool
 
 
 def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
-    """Looks at every lane and worker; where Postgres did not say how many lanes there are, Redis' copy does."""
+    """Read the state of every lane and worker. `lanes`: their number, or None to use Redis' copy of it."""
     scripts = Scripts(redis)
     number_of_lanes = int(redis.get(LANES) or 0) if lanes is None else lanes
     found = [_look_at_lane(scripts, lane) for lane in range(number_of_lanes)]

@@ -1,26 +1,40 @@
 """Every name in Redis, built here and nowhere else.
 
-All keys of one submission carry their lane's hash tag, `{lane-07}`, so that one script call touches one slot and the
-scripts run unchanged on a Redis Cluster. A credential's lane is a hash of its key id; a rotation draws the new key id
-so that it falls on the same lane, which keeps a connector's submissions in one order for ever.
+All keys of a lane carry its hash tag, `{lane-07}`, so that one script call touches one slot and the scripts run
+unchanged on a Redis Cluster. A credential's lane is a hash of its key id; a rotation draws the new key id until it
+falls on the same lane, which keeps a connector's submissions in one order forever.
 
-| name                           | type   | lives                | written by            | read by                  |
-|--------------------------------|--------|----------------------|-----------------------|--------------------------|
-| {lane-07}:stream               | stream | for ever             | append, retry, settle | read_slice, find_entry   |
-| {lane-07}:lease                | string | seconds              | append, retry, *_lease | append, sweep_lane      |
-| {lane-07}:backlog              | hash   | for ever             | append, retry, settle | append, retry, sweep     |
-| {lane-07}:ready                | string | for ever             | load_lane             | append, sweep_lane       |
-| {lane-07}:loading              | string | 30 s                 | loading               | load_lane                |
-| {lane-07}:generations          | hash   | for ever             | load_lane, put/strike | load_lane, put/strike    |
-| {lane-07}:key_ids              | set    | for ever             | load_lane, put/strike | loading                  |
-| {lane-07}:credential:<key id>  | hash   | until struck         | load_lane, put/strike | append                   |
-| {lane-07}:bucket:<key id>      | string | until full again     | append                | append                   |
-| {lane-07}:questions:<key id>   | string | until full again     | append                | append                   |
-| {lane-07}:idempotency:<c>:<h>  | string | 24 h                 | append                | append                   |
-| {lane-07}:failures             | string | 10 min               | drain                 | drain                    |
-| ingest:lanes                   | string | for ever             | loading               | every process            |
-| ingest:sweeper                 | string | seconds              | sweeper               | sweeper                  |
-| rq:*                           | RQ's   | RQ's                 | RQ                    | RQ                       |
+Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them with the scripts' headers) or processes.
+
+| key                 | type   | lives            | written by                           | only read by                |
+|---------------------|--------|------------------|--------------------------------------|-----------------------------|
+| stream              | stream | forever          | append, load_lane, read_slice,       | sweep_lane, release_lease,  |
+|                     |        |                  | settle                               | recount_backlog,            |
+|                     |        |                  |                                      | look_at_lane, find_entry,   |
+|                     |        |                  |                                      | count_ahead                 |
+| lease               | string | seconds          | append, sweep_lane,                  | look_at_lane                |
+|                     |        |                  | acquire_lease, hand_over_lease,      |                             |
+|                     |        |                  | release_lease                        |                             |
+| backlog             | hash   | forever          | append, settle,                      | look_at_lane                |
+|                     |        |                  | sweep_lane, recount_backlog          |                             |
+| ready               | string | forever          | load_lane, credential sync           | append, sweep_lane,         |
+|                     |        |                  |                                      | look_at_lane                |
+| loading             | string | 30 s             | credential sync, load_lane           |                             |
+| generations         | hash   | forever          | load_lane, put_credential,           |                             |
+|                     |        |                  | revoke_credential                    |                             |
+| key_ids             | set    | forever          | load_lane, put_credential,           |                             |
+|                     |        |                  | revoke_credential, credential sync   |                             |
+| credential:<key id> | hash   | until revoked    | load_lane, put_credential,           | append                      |
+|                     |        |                  | revoke_credential, credential sync   |                             |
+| bucket:<key id>     | string | until full again | append                               |                             |
+| questions:<key id>  | string | until full again | append                               |                             |
+| idempotency:<c>:<h> | string | 24 h             | append                               |                             |
+| failures            | string | 10 min           | drain                                | sweeper                     |
+| retry               | string | seconds          | sweep_lane, drain                    | acquire_lease,              |
+|                     |        |                  |                                      | release_lease               |
+
+Keys without a lane: `ingest:lanes` (string, forever; written by credential sync, read by every process),
+`ingest:sweeper` (string, seconds; the sweeper's lease) and `rq:*`, which are RQ's own.
 """
 
 from __future__ import annotations
@@ -29,68 +43,56 @@ import zlib
 from functools import lru_cache
 from typing import Final
 
-#: Consumer group of every lane's stream, and its one consumer: a drain finds what a killed one left pending.
+#: Consumer group of every stream and its only consumer, so that a drain finds what a killed one left pending.
 GROUP: Final = "drain"
 CONSUMER: Final = "lane"
-#: RQ's queue of wake-ups.
+#: RQ queue of wake-ups.
 WAKE_QUEUE: Final = "drain"
-#: Number of lanes, copied from Postgres so that an API process can start while Postgres is away.
+#: Number of lanes, copied from Postgres so that an API process can start while Postgres is unavailable.
 LANES: Final = "ingest:lanes"
-#: Lease of the one sweeper that acts.
+#: Lease of the active sweeper.
 SWEEPER: Final = "ingest:sweeper"
 
 
 class LaneKeys:
-    """The names of one lane."""
-
-    __slots__ = (
-        "backlog",
-        "failures",
-        "generations",
-        "key_ids",
-        "lease",
-        "loading",
-        "number",
-        "prefix",
-        "ready",
-        "stream",
-    )
+    """The keys of one lane."""
 
     def __init__(self, number: int) -> None:
-        self.number = number
-        self.prefix = f"{{lane-{number:02d}}}"
-        self.stream = f"{self.prefix}:stream"
-        self.lease = f"{self.prefix}:lease"
-        self.backlog = f"{self.prefix}:backlog"
-        self.ready = f"{self.prefix}:ready"
-        self.loading = f"{self.prefix}:loading"
-        self.generations = f"{self.prefix}:generations"
-        self.key_ids = f"{self.prefix}:key_ids"
-        self.failures = f"{self.prefix}:failures"
+        self._prefix = f"{{lane-{number:02d}}}"
+        self.stream = f"{self._prefix}:stream"
+        self.lease = f"{self._prefix}:lease"
+        self.backlog = f"{self._prefix}:backlog"
+        self.ready = f"{self._prefix}:ready"
+        self.loading = f"{self._prefix}:loading"
+        self.generations = f"{self._prefix}:generations"
+        self.key_ids = f"{self._prefix}:key_ids"
+        self.failures = f"{self._prefix}:failures"
+        #: Says that dead letters of this lane are to be retried.
+        self.retry = f"{self._prefix}:retry"
 
     def credential(self, key_id: str) -> str:
-        """Hash of one credential: digest, connector, rate, burst."""
-        return f"{self.prefix}:credential:{key_id}"
+        """Return the hash of a credential: digest, connector, rate, burst."""
+        return f"{self._prefix}:credential:{key_id}"
 
     def bucket(self, key_id: str) -> str:
-        """Token bucket of one credential, for submissions."""
-        return f"{self.prefix}:bucket:{key_id}"
+        """Return the token bucket of a credential's submissions."""
+        return f"{self._prefix}:bucket:{key_id}"
 
-    def question_bucket(self, key_id: str) -> str:
-        """Token bucket of one credential, for what only asks: status and configuration."""
-        return f"{self.prefix}:questions:{key_id}"
+    def read_bucket(self, key_id: str) -> str:
+        """Return the token bucket of a credential's other requests: status and configuration."""
+        return f"{self._prefix}:questions:{key_id}"
 
     def idempotency(self, connector_id: int, key_digest: str) -> str:
-        """What a connector's idempotency key (its SHA-256, hex) stands for: survives a rotation of the credential."""
-        return f"{self.prefix}:idempotency:{connector_id}:{key_digest}"
+        """Return the record of an idempotency key (its SHA-256, hex). It outlives a rotation of the credential."""
+        return f"{self._prefix}:idempotency:{connector_id}:{key_digest}"
 
 
 @lru_cache(maxsize=1024)
 def lane_keys(number: int) -> LaneKeys:
-    """The names of lane `number`."""
+    """Return the keys of lane `number`."""
     return LaneKeys(number)
 
 
 def lane_of(key_id: str, lanes: int) -> int:
-    """The lane of a credential: the same in every process, for as long as the number of lanes stays."""
+    """Return the lane of a credential: the same in every process, as long as the number of lanes does not change."""
     return zlib.crc32(key_id.encode()) % lanes

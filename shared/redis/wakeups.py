@@ -1,7 +1,7 @@
 """Wake-ups: RQ jobs that say "this lane has work". The lane's stream is the truth; a job is only a signal.
 
-A job id is fresh for each wake-up, since a reused one loses wake-ups (RQ deletes the job's hash by its id when it
-ends). The function is named as text, so that the API need not import the workers. JSON, never pickle.
+Each wake-up has a new job id: a reused one loses wake-ups, because RQ deletes a job's hash by its id when the job ends.
+The task is named as text so that the API does not import the workers. Jobs are JSON, never pickle.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from rq.serializers import JSONSerializer
 from shared.redis.names import WAKE_QUEUE
 
 DRAIN_TASK: Final = "workers.tasks.drain_lane"
-#: A drain gives up its worker after 20 s and a slice, and the largest submission is a slice of ten minutes where
-#: Postgres is slow; longer means that it hangs in a way that no timeout of its own ends, and RQ ends the job.
+#: Maximum time of a job in seconds: a drain leaves its worker after 20 s and one slice, and the largest submission is a
+#: slice of ten minutes on a slow Postgres. A drain that takes longer hangs outside its own timeouts; RQ ends it.
 _JOB_TIMEOUT_SECONDS: Final = 900
-#: A failed drain stays visible in RQ's registry until its lane works again, and never for longer: an outage of hours
-#: fails thousands.
+#: Time that a failed drain stays in RQ's registry, in seconds, unless its lane recovers first: an outage of hours fails
+#: thousands of them.
 _FAILURE_TTL_SECONDS: Final = 600
-#: Jobs at the head of the queue among which one of another lane is looked for.
-_LOOKED_AT: Final = 64
+#: Maximum number of jobs at the head of the queue that are searched for another lane's.
+_SEARCHED_JOBS: Final = 64
 _JOB_ID: Final = re.compile(r"drain-(\d+)-[0-9a-f]+")
 
-#: A lease that waits for its job, or that its drain renews while it works. After a kill it runs out, the sweeper sees
-#: that within half a second, and the lane moves again: within five in all, on a busy machine too.
+#: Life of a lane's lease in milliseconds, while it waits for its job and between a drain's renewals. After a kill it
+#: expires and the sweeper, which looks twice a second, wakes the lane: within five seconds, on a busy machine too.
 LEASE_MS: Final = 2_000
 
 
 def new_job_id(lane: int) -> str:
-    """A job id that was never used; it also names its lane."""
+    """Return a new job id, which also names its lane."""
     return f"drain-{lane:02d}-{secrets.token_hex(8)}"
 
 
 def wake_queue(redis: Redis) -> Queue:
-    """RQ's queue of wake-ups."""
+    """Return the RQ queue of wake-ups."""
     return Queue(WAKE_QUEUE, connection=redis, serializer=JSONSerializer)
 
 
 def enqueue_drain(queue: Queue, lane: int, job_id: str) -> None:
-    """Signals that a lane has work. The caller has claimed the lane's lease with this job id."""
+    """Signal that a lane has work. The caller has claimed the lane's lease with this job id."""
     queue.enqueue_call(
         DRAIN_TASK,
         args=(lane,),
@@ -57,30 +57,30 @@ def enqueue_drain(queue: Queue, lane: int, job_id: str) -> None:
     )
 
 
-def forget_failed_drains(queue: Queue, is_mended: Callable[[int], bool]) -> None:
-    """Takes the failed jobs of lanes that work again out of the registry."""
+def forget_failed_drains(queue: Queue, has_recovered: Callable[[int], bool]) -> None:
+    """Remove the failed jobs of recovered lanes from RQ's registry."""
     registry = queue.failed_job_registry
     for job_id in registry.get_job_ids(cleanup=False):
         lane = _lane_of(job_id)
-        if lane is not None and is_mended(lane):
+        if lane is not None and has_recovered(lane):
             try:
                 registry.remove(job_id, delete_job=True)
-            except NoSuchJobError:  # it has expired, its place in the registry has not
+            except NoSuchJobError:  # the job has expired, its place in the registry has not
                 registry.remove(job_id)
 
 
 def queued_lanes(queue: Queue) -> set[int]:
-    """Lanes of which a job stands in the queue."""
+    """Return the lanes that have a job in the queue."""
     return {lane for job_id in queue.get_job_ids() if (lane := _lane_of(job_id)) is not None}
 
 
 def others_wait(queue: Queue, lane: int) -> bool:
-    """Whether a job that is not this lane's stands in the queue; so many that not all are looked at are taken for that.
+    """Return True if another lane's job is in the queue, or if the queue is too long to search.
 
-    A lane's own jobs are many where nobody swept for a while: each time its lease runs out, an append claims it anew.
+    A lane may have many jobs of its own if no sweeper runs: each time its lease expires, an append claims it again.
     """
-    first = queue.get_job_ids(0, _LOOKED_AT)
-    return len(first) == _LOOKED_AT or any(_lane_of(job_id) != lane for job_id in first)
+    first = queue.get_job_ids(0, _SEARCHED_JOBS)
+    return len(first) == _SEARCHED_JOBS or any(_lane_of(job_id) != lane for job_id in first)
 
 
 def _lane_of(job_id: str) -> int | None:

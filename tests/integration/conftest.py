@@ -1,9 +1,9 @@
-"""Real engines for every test here: started once, made clean for each test.
+"""Real engines for the integration tests: started once per session, empty for each test.
 
-A test that needs both asks for `settings`; one that needs a single engine for `database_url` or `redis_flushed_url`
-(or `redis`, a client of it). A database is a copy of a migrated template, which takes some 20 ms; Redis is one server,
-flushed before each test, so tests of one session must not run side by side on it (pytest-xdist gives each worker its
-own session, so its own engines).
+A test that needs both engines uses `settings`; one that needs a single engine uses `database_url` or
+`redis_flushed_url` (or `redis`, a client of it). A database is a copy of a migrated template, which takes some 20 ms.
+Redis is one server, flushed before each test, so tests of one session must not run in parallel (each worker of
+pytest-xdist has its own session and its own engines).
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ LANES = 4
 
 @pytest.fixture(scope="session")
 def running_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
-    """Valkey and Postgres, for the whole session. Who kills one starts it again before the test ends."""
+    """Valkey and Postgres, for the whole session. A test that kills one restarts it before it ends."""
     with engines(tmp_path_factory.mktemp("engines")) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def postgres_url(running_engines: Engines) -> str:
-    """The server's own database, which tests leave empty: to create others from."""
+    """The server's own database, for creating others; tests leave it empty."""
     return str(running_engines.database_url)
 
 
 @pytest.fixture(scope="session")
 def redis_url(running_engines: Engines) -> str:
-    """Redis with whatever the last test left in it."""
+    """Redis with what the last test left in it."""
     return str(running_engines.redis_url)
 
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres_url: str) -> str:
-    """Name of a migrated database that nobody connects to."""
+    """Name of a migrated database to copy; no test connects to it."""
     create_database(postgres_url, TEMPLATE)
     with connect_postgres(url_of(postgres_url, TEMPLATE), application="tests") as connection:
         migrate(connection, lanes=LANES)
@@ -58,13 +58,13 @@ def migrated_template(postgres_url: str) -> str:
 
 @pytest.fixture
 def database_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
-    """A fresh migrated database with 4 lanes and nothing else."""
+    """A new migrated database with 4 lanes and no rows."""
     yield from temporary_database(postgres_url, f"TEMPLATE {migrated_template}")
 
 
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
-    """A fresh database that was never migrated."""
+    """A new database that was never migrated."""
     yield from temporary_database(postgres_url)
 
 
@@ -92,7 +92,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def bare(connection: Connection) -> Connection:
-    """A connection to a database with default partitions alone."""
+    """A connection to a database that has only the default partitions."""
     for name in names(connection):
         connection.execute(f"DROP TABLE {name}".encode())
     return connection
@@ -100,7 +100,7 @@ def bare(connection: Connection) -> Connection:
 
 @pytest.fixture
 def settings(database_url: str, redis_flushed_url: str) -> Settings:
-    """Settings of a fresh installation: migrated, with nothing in it, Redis not loaded yet."""
+    """Settings of a new installation: migrated and empty, Redis not loaded yet."""
     return Settings(database_url=SecretUrl(database_url), redis_url=SecretUrl(redis_flushed_url))
 
 
@@ -119,7 +119,7 @@ def unmigrated(empty_database_url: str, redis_flushed_url: str) -> Ingestctl:
 
 @pytest.fixture
 def crm(connection: Connection, redis: Redis) -> CreatedConnector:
-    """Connector 1, made in this process: quicker, where making it is not the subject."""
+    """Connector 1, made in this process: faster than with `ingestctl`."""
     return Connectors(connection, redis).create("crm")
 
 
@@ -127,17 +127,17 @@ def temporary_database(server_url: str, template: str = "") -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     create_database(server_url, name, template)
     yield url_of(server_url, name)
-    # What a test left connected is its own affair.
+    # FORCE closes connections that a test left open.
     with psycopg.connect(server_url, autocommit=True) as server:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def create_database(server_url: str, name: str, template: str = "") -> None:
-    # FILE_COPY, the other strategy, makes a checkpoint each time.
+    # The other strategy, FILE_COPY, makes a checkpoint each time.
     with psycopg.connect(server_url, autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name} {template} STRATEGY wal_log".encode())
 
 
 def url_of(server_url: str, name: str) -> str:
-    """The address of another database of the same server."""
+    """Return the address of another database of the same server."""
     return server_url.replace("/ingest?", f"/{name}?")

@@ -1,20 +1,25 @@
 """Dead letters for tests of them.
 
-A letter that is to be applied in the end dies of a constraint that the test adds and takes away again: a fault of ours
-that was mended.
+A letter that is to be applied in the end dies of a constraint that the test adds and removes again: an error of ours
+that was fixed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any
 
 from operations import dead_letters
-from operations.dead_letters import Choice, Room, Step
+from operations.dead_letters import Filter
+from shared.postgres.connections import connect_postgres
+from shared.redis.wakeups import wake_queue
 from shared.request_id import position_of_entry
 from tests.integration.ingestctl_tools import Ingestctl
-from tests.integration.lane_tools import NO_LIMIT, Lane
-
-AMPLE = Room(NO_LIMIT, NO_LIMIT)
+from tests.integration.lane_tools import Lane
+from workers.retry import lanes_to_retry
+from workers.sweep import RetryWatch, Sweeper
 
 
 def request_id(lane: Lane, entry_id: str) -> str:
@@ -39,7 +44,7 @@ def dead_item(lane: Lane) -> str:
 
 
 def dead_text(lane: Lane, body: bytes = b"not json") -> str:
-    """A letter that dies whenever it is tried."""
+    """A letter that dies at each retry."""
     found = request_id(lane, lane.append(raw=body))
     lane.drain_once()
     return found
@@ -49,9 +54,54 @@ def letters(lane: Lane) -> list[dict[str, Any]]:
     return lane.rows("SELECT * FROM dead_letters ORDER BY version")
 
 
-def hand_back(lane: Lane, room: Room = AMPLE, **choice: Any) -> list[Step]:
-    meant = dead_letters.count(lane.connection, Choice(**choice))
-    return list(dead_letters.retry(lane.connection, lane.redis, meant, room))
+def marked(lane: Lane) -> int:
+    return len(lane.rows("SELECT FROM dead_letters WHERE retry_requested_at IS NOT NULL"))
+
+
+def mark(lane: Lane, **conditions: Any) -> None:
+    """Request retries, and tell the lane's next drain as the sweeper does."""
+    selection = dead_letters.count(lane.connection, Filter(**conditions))
+    dead_letters.request_retries(lane.connection, selection)
+    if lanes_to_retry(lane.connection):
+        lane.redis.set(lane.keys.retry, "1", px=60_000)
+
+
+def retry(lane: Lane, **conditions: Any) -> None:
+    mark(lane, **conditions)
+    lane.drain_once()
+
+
+def sweeper_of(lane: Lane, database_url: str) -> Sweeper:
+    """A sweeper that looks for retries at each sweep, on the lane's own connection."""
+    watch = RetryWatch(lambda: lane.connection)
+
+    class _Sweeper(Sweeper):
+        def sweep(self) -> None:
+            watch.look()
+            super().sweep()
+
+    return _Sweeper(lane.redis, database_url, wake_queue(lane.redis), watch)
+
+
+@contextmanager
+def retrying_worker(lane: Lane, database_url: str) -> Iterator[None]:
+    """A worker, with connections of its own, that retries marked letters until the block ends."""
+    stop = Event()
+
+    def work() -> None:
+        with connect_postgres(database_url, application="another worker") as connection:
+            while not stop.wait(0.05):
+                if lanes_to_retry(connection):
+                    lane.redis.set(lane.keys.retry, "1", px=5_000)
+                    lane.drain_once()
+
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def state(ingestctl: Ingestctl, sent_as: str) -> str:

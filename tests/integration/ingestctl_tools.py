@@ -1,4 +1,4 @@
-"""`ingestctl` as a process of its own, forked or started, and rows for it to show."""
+"""Run `ingestctl` as a process of its own, forked or started; and insert rows for it to show."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @dataclass
 class Ingestctl:
-    """Runs commands with an environment of their own."""
+    """Run commands with an environment of their own."""
 
     environ: dict[str, str]
 
     def start(self, *words: str, stdout: Any = subprocess.PIPE, **changed: str) -> subprocess.Popen[str]:
-        """`python -m operations.cli`, under way."""
+        """Start `python -m operations.cli`."""
         return subprocess.Popen(
             [sys.executable, "-m", "operations.cli", *words],
             cwd=ROOT,
@@ -51,21 +51,21 @@ class Ingestctl:
         return json.loads(self.says(*words, "--json", **changed))
 
     def fails(self, *words: str, **changed: str) -> str:
-        """The one sentence of an expected failure."""
+        """Return the one sentence of an expected error."""
         code, out, err = self.run(*words, **changed)
         assert (code, out, err.count("\n")) == (1, "", 1), err
         assert err.endswith(".\n")
         return err.strip()
 
     def refuses(self, *words: str, **changed: str) -> str:
-        """What it says to wrong usage."""
+        """Return what it prints about wrong usage."""
         code, out, err = self.run(*words, **changed)
         assert (code, out) == (2, "")
         assert "Traceback" not in err
         return err
 
 
-#: The engines are the test's own; and a test runner may say how wide it thinks that we are.
+#: Variables that a command must not inherit: engines are the test's own, and some test runners set COLUMNS.
 _NOT_INHERITED = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "COLUMNS")
 
 

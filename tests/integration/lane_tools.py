@@ -1,4 +1,4 @@
-"""A small language for tests of one lane: its scripts called as the API calls them, a drain run as a worker runs it."""
+"""Tools for tests of one lane: call its scripts as the API does, run a drain as a worker does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from shared.redis.names import LaneKeys, lane_keys, lane_of
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS, new_job_id, wake_queue
 from shared.request_id import MAX_SEQUENCE
-from workers.drain import Drain, DrainContext
+from workers.context import DrainContext
+from workers.drain import Drain
 from workers.write import prepare
 
 NO_LIMIT = 1 << 40
@@ -126,14 +127,14 @@ class Lane:
 
     def drain(self, connection: Callable[[], Connection] | None = None) -> None:
         """One job's work on the lane, by a worker of its own."""
-        tools = DrainContext(
+        context = DrainContext(
             redis=self.redis,
             scripts=Scripts(self.redis),
             queue=wake_queue(self.redis),
             connection=connection or (lambda: self.connection),
             stopping=self.stopping,
         )
-        Drain(tools, self.number, new_job_id(self.number)).run()
+        Drain(context, self.number, new_job_id(self.number)).run()
 
     def drain_once(self) -> None:
         """The same, without lingering on the empty lane."""

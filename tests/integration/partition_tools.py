@@ -1,4 +1,4 @@
-"""Partitions for tests of age: what there is, and rows of moments that are far from now."""
+"""Tools for tests of partitions: list them, insert rows of any moment, find the partition of a row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEEP = {"receipts": 7, "connector_logs": 30, "dead_letters": 90}
 
 
 def names(connection: Connection, table: str = "") -> list[str]:
-    """Partitions, without the default ones."""
+    """Return the partitions, without the default ones."""
     query = """SELECT relname FROM pg_class
                WHERE relispartition AND relkind = 'r' AND relname NOT LIKE '%%default' AND starts_with(relname, %s)
                ORDER BY relname"""
@@ -25,7 +25,7 @@ def version(moment: datetime, sequence: int = 0) -> int:
 
 
 def put(connection: Connection, *moments: datetime, sequence: int = 0) -> None:
-    """What became of a submission of each moment: applied, logged, dead, all at once."""
+    """Insert a receipt, a log entry and a dead letter for each moment."""
     versions = [version(moment, sequence) for moment in moments]
     rows = len(versions)
     receipts: dict[str, object] = {"lane": 1, "versions": versions, "connector_ids": [1] * rows}
@@ -39,6 +39,6 @@ def put(connection: Connection, *moments: datetime, sequence: int = 0) -> None:
 
 
 def places(connection: Connection, table: str) -> list[str]:
-    """The partition in which each row lies, by version."""
+    """Return the partition of each row, in order of version."""
     query = f"SELECT tableoid::regclass::text AS place FROM {table} ORDER BY version"  # noqa: S608 - names of ours
     return [row["place"] for row in connection.execute(query.encode())]

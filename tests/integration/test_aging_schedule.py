@@ -16,14 +16,15 @@ from rq.job import Retry
 
 from shared.postgres import partitions
 from shared.postgres.connections import Connection, connect_postgres
-from shared.postgres.partitions import TABLES, Tally, keep_days, make_ahead
+from shared.postgres.partitions import TABLES, Tally, make_ahead
 from shared.process.settings import SecretUrl, Settings
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import queued_lanes, wake_queue
 from tests.integration.partition_tools import DAY, KEEP, NOON, names, places, put
 from workers import tasks
 from workers.__main__ import ShutdownFlag, build_worker
-from workers.drain import DrainContext
+from workers.context import DrainContext
+from workers.retention import keep_days
 from workers.schedule import AGING_TASK, Schedule, enqueue_rest, next_run
 
 LONG_AGO = NOON - 18_000 * DAY

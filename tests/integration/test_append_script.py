@@ -1,4 +1,4 @@
-"""The append script: who is let in, what it costs, what it leaves."""
+"""The append script: authentication, token buckets, backlog limits, idempotency, and what it appends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_an_accepted_submission_is_appended_and_claims_the_wake_up_once(lane: La
     assert lane.redis.xlen(lane.keys.stream) == 2
 
 
-def test_a_wrong_secret_and_an_unknown_key_are_told_the_same_and_leave_nothing(lane: Lane) -> None:
+def test_a_wrong_secret_and_an_unknown_key_get_the_same_answer_and_leave_nothing(lane: Lane) -> None:
     good = lane.credential
     lane.credential = good[:-1] + ("a" if good[-1] != "a" else "b")
     _, wrong_secret = lane.ask("append", BODY)
@@ -50,16 +50,16 @@ def test_a_check_takes_no_token_and_a_charge_takes_one(lane: Lane) -> None:
     assert remaining == [3, 3, 2, 2]
 
 
-def test_past_the_limit_nothing_is_appended_and_retry_after_holds(lane: Lane) -> None:
-    words = [lane.ask("append", BODY, now_us=1_000_000)[1][0] for _ in range(4)]
+def test_a_limited_call_appends_nothing_and_passes_after_retry_after(lane: Lane) -> None:
+    statuses = [lane.ask("append", BODY, now_us=1_000_000)[1][0] for _ in range(4)]
     limited = lane.ask("append", BODY, now_us=1_000_000)[1]
 
-    assert words == ["ok", "ok", "ok", "limited"]
+    assert statuses == ["ok", "ok", "ok", "limited"]
     assert lane.redis.xlen(lane.keys.stream) == 3
     assert lane.ask("append", BODY, now_us=1_000_000 + limited[-1] * 1_000_000)[1][0] == "ok"
 
 
-def test_a_full_backlog_takes_neither_the_submission_nor_a_token(lane: Lane) -> None:
+def test_a_full_backlog_refuses_the_submission_and_takes_no_token(lane: Lane) -> None:
     lane.backlog_limit = 10
 
     _, answer = lane.ask("append", BODY, now_us=1_000_000)
@@ -69,31 +69,31 @@ def test_a_full_backlog_takes_neither_the_submission_nor_a_token(lane: Lane) -> 
     assert lane.redis.xlen(lane.keys.stream) == 0
 
 
-def test_a_connector_that_has_too_much_waiting_is_refused_alone(lane: Lane) -> None:
+def test_a_connector_with_a_full_backlog_is_refused_alone(lane: Lane) -> None:
     lane.connector_limit = 500
 
-    words = [lane.ask("append", BODY, now_us=1_000_000)[1][0] for _ in range(2)]
+    statuses = [lane.ask("append", BODY, now_us=1_000_000)[1][0] for _ in range(2)]
     lane.drain_once()
 
-    assert words == ["ok", "connector_full"]
-    assert lane.ask("append", BODY, now_us=2_000_000)[1][0] == "ok", "what is applied makes room again"
+    assert statuses == ["ok", "connector_full"]
+    assert lane.ask("append", BODY, now_us=2_000_000)[1][0] == "ok", "applied submissions make room again"
 
 
-def test_bytes_in_other_lanes_count_towards_the_bound(lane: Lane) -> None:
+def test_bytes_in_other_lanes_count_towards_the_limit(lane: Lane) -> None:
     lane.backlog_limit = 10_000
     lane.redis.hset(lane.keys.backlog, "elsewhere", 9_990)
 
     assert lane.ask("append", BODY)[1][0] == "full"
 
 
-def test_a_redis_that_lost_its_memory_is_not_ready(lane: Lane) -> None:
+def test_a_redis_without_its_data_is_not_ready(lane: Lane) -> None:
     lane.redis.flushall()
 
     assert lane.ask("append", BODY) == (False, ["not_ready"])
     assert lane.redis.dbsize() == 0
 
 
-def test_an_empty_bucket_fills_again_after_the_clock_stepped_back(lane: Lane) -> None:
+def test_an_empty_bucket_refills_after_the_clock_stepped_back(lane: Lane) -> None:
     hour = 3_600_000_000
     for _ in range(3):
         lane.ask("charge", now_us=2 * hour)
@@ -115,7 +115,7 @@ def test_a_clock_that_steps_back_neither_repeats_an_id_nor_outgrows_its_bits(lan
 
 @dataclass
 class Bucket:
-    """The token bucket in ten lines; times in microseconds."""
+    """A token bucket as a model in Python; times in microseconds."""
 
     rate: float
     burst: int
@@ -123,10 +123,10 @@ class Bucket:
     at: int = 0
 
     def take(self, now: int) -> tuple[bool, int]:
-        """Whether a token was there, and the whole tokens left."""
+        """Take a token. Return whether one was there, and the whole tokens left."""
         filled = min(self.burst, self.tokens + max(0, now - self.at) * self.rate / 1_000_000)
         if filled < 1:
-            # Read again at any later time, a bucket that was not written fills as if it had been; not so at an earlier.
+            # The script stores the time of a limited call only if the clock stepped back.
             self.at = min(self.at, now)
             return False, 0
         self.tokens, self.at = filled - 1, now
@@ -139,9 +139,7 @@ class Bucket:
     burst=st.integers(1, 500),
     steps=st.lists(st.integers(-2_000_000, 5_000_000), min_size=1, max_size=30),
 )
-def test_the_token_bucket_does_what_ten_lines_of_python_do(
-    lane: Lane, rate: float, burst: int, steps: list[int]
-) -> None:
+def test_the_token_bucket_behaves_like_the_model(lane: Lane, rate: float, burst: int, steps: list[int]) -> None:
     key_id = lane.credential.split("_")[1]
     lane.redis.hset(lane.keys.credential(key_id), mapping={"rate": repr(rate), "burst": burst})
     lane.redis.delete(lane.keys.bucket(key_id))
@@ -151,26 +149,26 @@ def test_the_token_bucket_does_what_ten_lines_of_python_do(
     for step in steps:
         now += step
         taken, left = model.take(now)
-        word, _, limit, remaining, reset, last = lane.ask("charge", now_us=now)[1]
+        status, _, limit, remaining, reset, last = lane.ask("charge", now_us=now)[1]
 
-        assert (word == "ok", remaining, limit) == (taken, left, burst)
+        assert (status == "ok", remaining, limit) == (taken, left, burst)
         assert 0 <= reset <= math.ceil(burst / rate)
         if not taken:
             assert 1 <= last <= math.ceil(1 / rate) + 1
 
 
-def test_an_idempotency_key_appends_once_and_tells_another_submission_apart(lane: Lane) -> None:
+def test_an_idempotency_key_appends_once_and_detects_another_submission(lane: Lane) -> None:
     first = lane.ask("append", BODY, idempotency="k", fingerprint="aa")[1]
     again = lane.ask("append", BODY, idempotency="k", fingerprint="aa")[1]
     other = lane.ask("append", BODY, idempotency="k", fingerprint="bb")[1]
 
     assert [first[0], again[0], other[0]] == ["ok", "replayed", "reused"]
     assert again[-1] == first[-1]
-    assert [first[3], again[3], other[3]] == [2, 1, 0], "each costs a token"
+    assert [first[3], again[3], other[3]] == [2, 1, 0], "each call costs a token"
     assert lane.redis.xlen(lane.keys.stream) == 1
 
 
-def test_a_replay_is_answered_though_the_backlog_is_full(lane: Lane) -> None:
+def test_a_replay_is_answered_while_the_backlog_is_full(lane: Lane) -> None:
     first = lane.ask("append", BODY, idempotency="k", fingerprint="aa")[1]
     lane.backlog_limit = 1
 

@@ -1,4 +1,4 @@
-"""`ingestctl` as a process of its own: migrations, connectors, credentials, and what is in the way."""
+"""`ingestctl` as a process of its own: migrations, connectors, credentials, and expected errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.integration.ingestctl_tools import AWAY_POSTGRES, AWAY_REDIS, RFC3339
 
 @pytest.fixture
 def stored_credentials(redis: Redis) -> Callable[[], dict[str, str]]:
-    """Key id and digest of every credential that Redis would let in."""
+    """Key id and digest of every credential that Redis accepts."""
 
     def read() -> dict[str, str]:
         names: list[bytes] = list(redis.scan_iter("*:credential:*"))
@@ -40,7 +40,7 @@ def stored_credentials(redis: Redis) -> Callable[[], dict[str, str]]:
 # migrate
 
 
-def test_migrate_says_what_it_applied_and_the_second_time_that_nothing_was_missing(unmigrated: Ingestctl) -> None:
+def test_migrate_reports_what_it_applied_and_the_second_time_that_nothing_was_missing(unmigrated: Ingestctl) -> None:
     assert "Applied 0001_lanes_connectors_items.\n" in unmigrated.says("migrate", REDIS_URL=AWAY_REDIS)
     assert unmigrated.says("migrate", REDIS_URL=AWAY_REDIS) == "Nothing was missing.\n"
 
@@ -63,7 +63,7 @@ def test_migrate_refuses_a_number_of_lanes_out_of_bounds(unmigrated: Ingestctl, 
     assert "--lanes" in unmigrated.refuses("migrate", "--lanes", lanes)
 
 
-def test_two_that_migrate_at_once_both_succeed_and_one_applies(unmigrated: Ingestctl) -> None:
+def test_two_migrations_at_once_both_succeed_and_one_applies(unmigrated: Ingestctl) -> None:
     both = [unmigrated.start("migrate") for _ in range(2)]
     told = sorted(process.communicate(timeout=60) for process in both)
     assert [process.returncode for process in both] == [0, 0]
@@ -72,7 +72,7 @@ def test_two_that_migrate_at_once_both_succeed_and_one_applies(unmigrated: Inges
     assert told[1][0] == "Nothing was missing.\n"
 
 
-def test_migrate_says_that_it_waits_for_postgres_and_gives_up_in_time(unmigrated: Ingestctl) -> None:
+def test_migrate_reports_that_it_waits_for_postgres_and_gives_up_in_time(unmigrated: Ingestctl) -> None:
     started = time.monotonic()
     code, out, err = unmigrated.run("migrate", "--wait", "1", DATABASE_URL=AWAY_POSTGRES)
     assert (code, out) == (1, "")
@@ -85,7 +85,7 @@ def test_migrate_says_that_it_waits_for_postgres_and_gives_up_in_time(unmigrated
 # connector and credential
 
 
-def test_a_created_connector_has_a_credential_that_redis_lets_in(
+def test_a_created_connector_has_a_credential_that_redis_accepts(
     ingestctl: Ingestctl, stored_credentials: Callable[[], dict[str, str]]
 ) -> None:
     created = ingestctl.json("connector", "create", "  crm ", "--rate", "2.5", "--burst", "7")
@@ -97,14 +97,14 @@ def test_a_created_connector_has_a_credential_that_redis_lets_in(
     assert created["keyId"] == presented.key_id
 
 
-def test_create_tells_a_reader_that_the_credential_is_shown_only_now(ingestctl: Ingestctl) -> None:
+def test_create_warns_that_the_credential_is_shown_only_now(ingestctl: Ingestctl) -> None:
     told = ingestctl.says("connector", "create", "crm")
     assert "shown only now" in told
     assert parse_credential(told.splitlines()[-1])
 
 
 @pytest.mark.parametrize("words", [("a\nb",), ("crm", "--rate", "nan"), ("crm", "--burst", "0")])
-def test_create_refuses_what_no_connector_can_be(
+def test_create_refuses_invalid_names_rates_and_bursts(
     ingestctl: Ingestctl, connection: Connection, words: tuple[str, ...]
 ) -> None:
     ingestctl.refuses("connector", "create", *words)
@@ -116,7 +116,7 @@ def test_a_name_that_is_taken_is_refused(ingestctl: Ingestctl) -> None:
     assert ingestctl.fails("connector", "create", "crm") == "A connector named crm exists already."
 
 
-def test_list_and_show_tell_the_same_and_never_the_credential(ingestctl: Ingestctl, connection: Connection) -> None:
+def test_list_and_show_agree_and_never_show_the_credential(ingestctl: Ingestctl, connection: Connection) -> None:
     created = [ingestctl.json("connector", "create", name) for name in ("crm", "erp")]
     connection.execute("INSERT INTO connector_liveness VALUES (2, '2026-01-02T03:04:05.678+00')")
     crm, erp = ingestctl.json("connector", "list")["connectors"]
@@ -155,13 +155,13 @@ def test_a_rotation_replaces_the_credential_in_redis(
 
 
 @pytest.mark.usefixtures("crm")
-def test_rotate_tells_a_reader_that_the_credential_is_shown_only_now(ingestctl: Ingestctl) -> None:
+def test_rotate_warns_that_the_credential_is_shown_only_now(ingestctl: Ingestctl) -> None:
     told = ingestctl.says("credential", "rotate", "1")
     assert "shown only now" in told
     assert parse_credential(told.splitlines()[-1])
 
 
-def test_disabling_strikes_the_credential_and_enabling_brings_it_back(
+def test_disabling_revokes_the_credential_and_enabling_restores_it(
     ingestctl: Ingestctl, stored_credentials: Callable[[], dict[str, str]]
 ) -> None:
     created = ingestctl.json("connector", "create", "crm")
@@ -174,7 +174,7 @@ def test_disabling_strikes_the_credential_and_enabling_brings_it_back(
 
 
 @pytest.mark.usefixtures("crm")
-def test_a_disabled_connector_that_is_rotated_stays_out_until_it_is_enabled(
+def test_a_disabled_connector_that_is_rotated_is_refused_until_it_is_enabled(
     ingestctl: Ingestctl, stored_credentials: Callable[[], dict[str, str]]
 ) -> None:
     ingestctl.says("connector", "disable", "1")
@@ -194,9 +194,7 @@ def test_a_disabled_connector_that_is_rotated_stays_out_until_it_is_enabled(
     ],
 )
 @pytest.mark.usefixtures("crm")
-def test_with_redis_away_nothing_is_changed(
-    ingestctl: Ingestctl, connection: Connection, words: tuple[str, ...]
-) -> None:
+def test_without_redis_nothing_is_changed(ingestctl: Ingestctl, connection: Connection, words: tuple[str, ...]) -> None:
     before = select_connectors(connection)
     told = ingestctl.fails(*words, REDIS_URL=AWAY_REDIS)
     assert told.startswith("Redis can't be used now: ")
@@ -226,11 +224,11 @@ def test_an_unknown_connector_is_one_sentence(ingestctl: Ingestctl, words: tuple
 
 
 @pytest.mark.parametrize("wrong", ["0", "99999999999999999999"])
-def test_what_can_be_no_connectors_id_is_wrong_usage(ingestctl: Ingestctl, wrong: str) -> None:
+def test_an_invalid_connector_id_is_wrong_usage(ingestctl: Ingestctl, wrong: str) -> None:
     assert "CONNECTOR_ID" in ingestctl.refuses("connector", "show", wrong)
 
 
-# the engines, and what is in the way
+# engines and expected errors
 
 
 def test_the_engines_of_make_run_are_found_in_its_folder(settings: Settings, tmp_path: Path) -> None:
@@ -252,12 +250,15 @@ def test_a_database_that_was_not_migrated_is_one_sentence(unmigrated: Ingestctl,
 
 
 @pytest.mark.parametrize("words", [("connector", "list"), ("credential", "rotate", "1"), ("items", "1", "agents")])
-def test_postgres_away_is_one_sentence(ingestctl: Ingestctl, words: tuple[str, ...]) -> None:
+def test_an_unavailable_postgres_is_one_sentence(ingestctl: Ingestctl, words: tuple[str, ...]) -> None:
     assert ingestctl.fails(*words, DATABASE_URL=AWAY_POSTGRES).startswith("Postgres can't be used now: ")
 
 
-def test_a_setting_that_cant_be_used_is_one_sentence(ingestctl: Ingestctl) -> None:
-    assert ingestctl.fails("connector", "list", PORT="http") == "The setting PORT must be a whole number."
+def test_an_invalid_setting_is_one_sentence(ingestctl: Ingestctl) -> None:
+    assert (
+        ingestctl.fails("connector", "list", PORT="http")
+        == "The setting PORT must be a whole number between 1 and 65535."
+    )
     assert "DATABASE_URL" in ingestctl.fails("connector", "list", DATABASE_URL="mysql://x")
 
 
@@ -282,10 +283,10 @@ def test_text_that_is_not_utf_8_is_wrong_usage(ingestctl: Ingestctl) -> None:
     assert "UTF-8" in ingestctl.refuses("items", "1", "agents", "--id", "\udcff")
 
 
-def test_an_answer_that_cant_be_written_is_one_sentence(ingestctl: Ingestctl) -> None:
+def test_a_result_that_cant_be_written_is_one_sentence(ingestctl: Ingestctl) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("only Linux has a file that is always full")
     with Path("/dev/full").open("w") as full, ingestctl.start("connector", "list", stdout=full) as process:
         assert process.stderr
-        assert process.stderr.read() == "The answer can't be written: No space left on device.\n"
+        assert process.stderr.read() == "The result can't be written: No space left on device.\n"
         assert process.wait(timeout=30) == 1

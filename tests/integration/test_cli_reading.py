@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -72,7 +71,7 @@ def test_one_item_is_found_by_its_id(ingestctl: Ingestctl, connection: Connectio
 
 
 @pytest.mark.usefixtures("crm")
-def test_a_list_that_was_cut_says_so_and_limit_0_shows_all(ingestctl: Ingestctl, connection: Connection) -> None:
+def test_a_list_that_was_cut_reports_it_and_limit_0_shows_all(ingestctl: Ingestctl, connection: Connection) -> None:
     for number in range(25):
         insert_item(connection, f"{number:02d}")
     assert ingestctl.says("items", "1", "agents").endswith("\n20 items; there are more, and --limit 0 shows all.\n")
@@ -94,9 +93,10 @@ def test_a_table_stays_readable_whatever_connectors_sent(ingestctl: Ingestctl, c
 @pytest.mark.usefixtures("crm")
 def test_a_long_stream_is_one_document_and_takes_no_more_memory(ingestctl: Ingestctl, connection: Connection) -> None:
     insert_many(connection, 200, 1_000_000)
-    # Linux' own figure for the peak begins with the parent's; that of /proc is the process's.
+    # ru_maxrss on Linux starts at the parent's peak; VmHWM in /proc is the process's own.
     measured = (
-        "import pathlib, re, resource, sys; from operations.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "import pathlib, re, resource, sys; from operations.cli.app import app; "
+        "app(sys.argv[1:], standalone_mode=False); "
         "status = pathlib.Path('/proc/self/status'); "
         "peak = re.search(r'VmHWM:\\s+(\\d+)', status.read_text())[1] if status.exists() "
         "else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024; "
@@ -112,7 +112,7 @@ def test_a_long_stream_is_one_document_and_takes_no_more_memory(ingestctl: Inges
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
 @pytest.mark.usefixtures("crm")
-def test_a_reader_that_leaves_early_ends_the_command_quietly(
+def test_a_reader_that_closes_the_pipe_ends_the_command_quietly(
     ingestctl: Ingestctl, connection: Connection, form: tuple[str, ...]
 ) -> None:
     insert_many(connection, 20_000, 100)
@@ -125,23 +125,10 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly(
         assert process.wait(timeout=30) == 1
 
 
-@pytest.mark.usefixtures("crm")
-def test_ctrl_c_ends_the_command_quietly(ingestctl: Ingestctl, connection: Connection) -> None:
-    insert_many(connection, 20_000, 100)
-    with ingestctl.start("items", "1", "agents", "--limit", "0", "--json") as process:
-        assert process.stdout
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        # Its pipe is full: what stands in it has to leave before anything else can.
-        _, told = process.communicate(timeout=30)
-        assert told == ""
-        assert process.returncode == 130
-
-
 # status
 
 
-def test_status_of_a_fresh_installation_says_that_nothing_waits(ingestctl: Ingestctl) -> None:
+def test_status_of_a_fresh_installation_reports_that_nothing_waits(ingestctl: Ingestctl) -> None:
     found = ingestctl.json("status")
     assert found["postgres"] == found["redis"] == {"available": True, "fault": None}
     assert found["totals"] == {"lanes": 4, "ready": 0, "entries": 0, "bytes": 0, "oldestAgeSeconds": None}
@@ -153,7 +140,7 @@ def test_status_of_a_fresh_installation_says_that_nothing_waits(ingestctl: Inges
 
 
 @pytest.mark.usefixtures("crm")
-def test_status_tells_what_waits_and_for_how_long(ingestctl: Ingestctl, redis: Redis, connection: Connection) -> None:
+def test_status_reports_what_waits_and_for_how_long(ingestctl: Ingestctl, redis: Redis, connection: Connection) -> None:
     load_lanes(connection, redis, range(4))
     keys = lane_keys(2)
     seconds: Any = redis.time()
@@ -185,7 +172,7 @@ def test_status_tells_what_waits_and_for_how_long(ingestctl: Ingestctl, redis: R
     assert "1 job queued, 0 failed; a sweeper acts." in told
 
 
-def test_status_names_the_workers_that_run(ingestctl: Ingestctl) -> None:
+def test_status_lists_running_workers(ingestctl: Ingestctl) -> None:
     worker = subprocess.Popen(
         [sys.executable, "-m", "workers"],
         cwd=ROOT,
@@ -235,7 +222,7 @@ def test_status_without_postgres_shows_the_lanes_and_fails(ingestctl: Ingestctl)
     assert "4 lanes" in ingestctl.run("status", DATABASE_URL=AWAY_POSTGRES)[1]
 
 
-def test_status_with_both_away_says_so_of_each(ingestctl: Ingestctl) -> None:
+def test_status_without_both_reports_each(ingestctl: Ingestctl) -> None:
     code, out, err = ingestctl.run("status", DATABASE_URL=AWAY_POSTGRES, REDIS_URL=AWAY_REDIS)
     assert (code, out) == (1, "")
     assert [line.split()[0] for line in err.splitlines()] == ["Postgres", "Redis"]

@@ -1,4 +1,4 @@
-"""`ingestctl logs`, `trace` and `config`: what a connector said, what became of a request, what a connector is told."""
+"""`ingestctl logs`, `trace` and `config`: logs of a connector, the outcome of a request, managed configurations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def request_id(lane: Lane, entry_id: str) -> str:
 
 
 def logged(lane: Lane, text: str | None = None) -> str:
-    """Submits log entries; the request's id. Raw JSON, so that 1.10 stays what it is."""
+    """Submit log entries and return the request's id. Raw JSON, so that 1.10 keeps its digits."""
     body = text or json.dumps(ENTRIES).replace("1.1}", "1.10}")
     found = request_id(lane, lane.append(raw=body.encode(), meta=LOG))
     lane.drain_once()
@@ -64,7 +64,7 @@ def test_logs_are_shown_with_exact_context_and_their_request(ingestctl: Ingestct
     assert "slow\\x1b[2J" in shown
 
 
-def test_logs_are_chosen_by_level_time_and_number(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_logs_are_filtered_by_level_time_and_number(ingestctl: Ingestctl, lane: Lane) -> None:
     for _ in range(3):
         logged(lane)
 
@@ -76,7 +76,7 @@ def test_logs_are_chosen_by_level_time_and_number(ingestctl: Ingestctl, lane: La
     assert "2026-11-23T08:00:00Z" in ingestctl.refuses("logs", "1", "--since", "yesterday")
 
 
-def test_following_shows_what_comes(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_following_shows_new_entries(ingestctl: Ingestctl, lane: Lane) -> None:
     logged(lane)
     following = ingestctl.start("logs", "1", "--follow", "--json")
     try:
@@ -91,7 +91,7 @@ def test_following_shows_what_comes(ingestctl: Ingestctl, lane: Lane) -> None:
     assert seen == ["slow\x1b[2J", "done", "later"]
 
 
-def test_a_queued_request_is_traced_with_what_stands_before_it(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_a_queued_request_is_traced_with_the_number_of_entries_before_it(ingestctl: Ingestctl, lane: Lane) -> None:
     lane.append({"id": "a"})
     found = ingestctl.json("trace", request_id(lane, lane.append({"id": "b"})))
 
@@ -117,12 +117,12 @@ def test_a_dead_request_is_traced_with_its_reason(ingestctl: Ingestctl, lane: La
     assert (found["state"], found["reason"]) == ("dead", "unreadable")
 
 
-def test_what_was_never_accepted_is_one_sentence(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_an_unknown_request_is_one_sentence(ingestctl: Ingestctl, lane: Lane) -> None:
     assert "not the id of an accepted request" in ingestctl.fails("trace", "req_zzzzzzzzzzzzzz")
     assert "was not accepted here" in ingestctl.fails("trace", request_id(lane, "5-5"))
 
 
-def test_a_managed_configuration_counts_until_it_is_cleared(ingestctl: Ingestctl, lane: Lane, tmp_path: Path) -> None:
+def test_a_managed_configuration_is_used_until_it_is_cleared(ingestctl: Ingestctl, lane: Lane, tmp_path: Path) -> None:
     assert lane.connector_id == 1
     file = tmp_path / "managed.json"
     file.write_text('{ "Version": "7.0" }')

@@ -1,4 +1,4 @@
-"""Changes of connectors while Redis does what it may: a struck credential never comes back."""
+"""Changes of connectors while Redis loses its data: a revoked credential is never accepted again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.redis.names import lane_keys
 
 
 @pytest.mark.parametrize("change", [Connectors.rotate, Connectors.disable])
-def test_a_redis_that_is_emptied_and_loaded_amid_a_change_does_not_let_the_old_credential_in(
+def test_a_redis_that_is_emptied_and_loaded_during_a_change_does_not_accept_the_old_credential(
     database_url: str,
     connection: Connection,
     redis: Redis,
@@ -24,10 +24,10 @@ def test_a_redis_that_is_emptied_and_loaded_amid_a_change_does_not_let_the_old_c
     created = Connectors(connection, redis).create("crm")
 
     class Interrupted(Connectors):
-        """Just before the commit, Redis loses its memory and another process loads it."""
+        """Just before the commit, Redis loses its data and another process loads it."""
 
-        def _strike(self, row: dict[str, object], generation: int) -> None:
-            super()._strike(row, generation)
+        def _revoke(self, row: dict[str, object], generation: int) -> None:
+            super()._revoke(row, generation)
             if not redis.exists(lane_keys(0).ready):
                 redis.flushall()
                 with connect_postgres(database_url, application="tests") as other:

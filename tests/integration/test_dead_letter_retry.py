@@ -1,4 +1,4 @@
-"""A dead letter's way back through its lane: nothing is lost, doubled or overwritten, whoever is killed."""
+"""Retries of dead letters: nothing is lost, doubled or overwritten, whatever is killed."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from operations import dead_letters
-from operations.dead_letters import Choice, RetryError, Room, Step
-from shared.entry import Entry, Meta, backlog_cost
-from shared.postgres.connections import Connection
-from shared.redis.scripts import Scripts
+from shared.entry import Meta, backlog_cost
 from shared.redis.wakeups import wake_queue
-from shared.request_id import MAX_SEQUENCE
 from tests.integration.dead_letter_tools import (
-    AMPLE,
     dead_item,
     dead_text,
-    hand_back,
     letters,
+    mark,
+    marked,
     mend_items,
     request_id,
+    retry,
     state,
+    sweeper_of,
 )
 from tests.integration.ingestctl_tools import Ingestctl
-from tests.integration.lane_tools import NO_LIMIT, Lane
-from workers import drain as drain_module
+from tests.integration.lane_tools import Lane
+from workers import lane_reader, slice_applier
 from workers.lease import Lease
-from workers.sweep import Sweeper
-from workers.write import read_watermarks, write_dead_letter
+from workers.retry import letters_to_retry
+from workers.slice_applier import SliceApplier
+from workers.write import Written, write_slice
 
 LOG = Meta("log")
 LOGGED = json.dumps({"entries": [{"level": "info", "message": "one"}, {"level": "info", "message": "two"}]}).encode()
@@ -55,7 +53,7 @@ def test_a_retried_letter_is_dead_until_it_is_applied(ingestctl: Ingestctl, lane
     sent_as = dead_item(lane)
     mend_items(lane)
 
-    assert ingestctl.json("dead", "retry", sent_as, "--yes")["retried"] == 1
+    mark(lane)
     waiting = state(ingestctl, sent_as)
     lane.drain_once()
 
@@ -63,7 +61,7 @@ def test_a_retried_letter_is_dead_until_it_is_applied(ingestctl: Ingestctl, lane
     assert lane.counters() == {"bad": 1}
     assert letters(lane) == []
     lane.assert_empty()
-    assert lane.redis.hlen(lane.keys.backlog) <= 2, "nothing is left of the connector's part"
+    assert not lane.redis.exists(lane.keys.retry, lane.keys.lease)
 
 
 def test_a_retried_letter_does_not_replace_newer_state(ingestctl: Ingestctl, lane: Lane) -> None:
@@ -72,24 +70,25 @@ def test_a_retried_letter_does_not_replace_newer_state(ingestctl: Ingestctl, lan
     lane.append({"id": "bad", "fields": {"n": 2}})
     lane.drain_once()
 
-    assert "1 dead letter retried." in ingestctl.says("dead", "retry", "--connector", "1", "--yes")
+    mark(lane)
     lane.append({"id": "bad2", "fields": {"n": 3}})
     lane.drain_once()
 
     assert lane.counters() == {"bad": 2, "bad2": 3}
     assert state(ingestctl, old) == "applied"
-    assert len(lane.rows("SELECT FROM receipts")) == 3
+    rows = lane.rows("SELECT received, superseded FROM receipts ORDER BY version")
+    assert [(row["received"], row["superseded"]) for row in rows] == [(1, 1), (1, 0), (1, 0)]
 
 
-def test_log_entries_of_a_letter_that_is_retried_often_appear_once(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_log_entries_of_a_letter_that_is_retried_twice_appear_once(ingestctl: Ingestctl, lane: Lane) -> None:
     lane.connection.execute("ALTER TABLE connector_logs ADD CONSTRAINT broken CHECK (message <> 'two') NOT VALID")
     sent_as = request_id(lane, lane.append(raw=LOGGED, meta=LOG))
     lane.drain_once()
     lane.connection.execute("ALTER TABLE connector_logs DROP CONSTRAINT broken")
 
-    assert hand_back(lane) == hand_back(lane) == [Step(1, 0)]
-    lane.drain_once()
-    assert hand_back(lane) == []
+    mark(lane)
+    retry(lane)
+    retry(lane)
 
     assert [row["message"] for row in lane.rows("SELECT message FROM connector_logs ORDER BY index")] == ["one", "two"]
     assert len(lane.rows("SELECT FROM receipts")) == 1
@@ -97,13 +96,15 @@ def test_log_entries_of_a_letter_that_is_retried_often_appear_once(ingestctl: In
     lane.assert_empty()
 
 
-def test_a_letter_that_dies_again_stays_one_row_with_the_newer_reason(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_a_letter_that_dies_again_stays_one_row_with_the_newer_reason_and_no_mark(
+    ingestctl: Ingestctl, lane: Lane
+) -> None:
     sent_as = dead_item(lane)
     first = letters(lane)[0]
     mend_items(lane)
     lane.connection.execute("ALTER TABLE items ADD CONSTRAINT otherwise CHECK (name IS NOT NULL) NOT VALID")
 
-    hand_back(lane)
+    mark(lane)
     lane.append(raw=b"not json")
     lane.drain_once()
 
@@ -111,64 +112,40 @@ def test_a_letter_that_dies_again_stays_one_row_with_the_newer_reason(ingestctl:
     assert (again["version"], bytes(again["body"])) == (first["version"], bytes(first["body"]))
     assert again["died_at"] > first["died_at"]
     assert (again["detail"], again["fingerprint"]) != (first["detail"], first["fingerprint"])
-    assert state(ingestctl, sent_as) == "dead"
+    assert (state(ingestctl, sent_as), marked(lane)) == ("dead", 0)
     lane.assert_empty()
 
 
-def test_retrying_all_takes_each_letter_once_though_they_and_others_die_meanwhile(
-    lane: Lane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dead_letters, "_KEYS_A_PAGE", 1)
-    for _ in range(3):
-        dead_text(lane)
-    meant = dead_letters.count(lane.connection, Choice())
-
-    steps = []
-    for step in dead_letters.retry(lane.connection, lane.redis, meant, AMPLE):
-        steps.append(step)
-        lane.append(raw=b"not json either")
-        lane.drain_once()
-        assert len(steps) <= 3, "what died after the count was not meant"
-
-    assert steps == [Step(1, 0)] * 3
-    assert len(letters(lane)) == 6
-
-
-def test_killed_between_append_and_wake_up_the_letter_is_applied_all_the_same(
-    lane: Lane, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_letter_that_dies_again_keeps_no_other_from_being_applied(lane: Lane) -> None:
     dead_item(lane)
-    mend_items(lane)
-    with monkeypatch.context() as patch:
-        patch.setattr(dead_letters, "enqueue_drain", dies)
-        with pytest.raises(KilledError):
-            hand_back(lane)
-    lane.redis.delete(lane.keys.lease)  # it runs out by itself
-
-    Sweeper(lane.redis, database_url, wake_queue(lane.redis)).sweep()
-
-    assert len(wake_queue(lane.redis)) == 1
+    dead_text(lane)
+    lane.append({"id": "bad2", "fields": {"n": 2}})
     lane.drain_once()
-    assert (lane.counters(), letters(lane)) == ({"bad": 1}, [])
-    lane.assert_empty()
+    mend_items(lane)
+
+    retry(lane)
+
+    assert lane.counters() == {"bad": 1, "bad2": 2}
+    assert [row["reason"] for row in letters(lane)] == ["unreadable"]
 
 
 @pytest.mark.parametrize("phase", ["Slice", "write_slice", "_settle", "release"])
 def test_a_worker_killed_in_any_phase_of_a_retry_loses_nothing(
-    lane: Lane, monkeypatch: pytest.MonkeyPatch, phase: str
+    lane: Lane, database_url: str, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
     dead_item(lane)
     mend_items(lane)
-    hand_back(lane)
-    owner = {"_settle": drain_module.Drain, "release": Lease}.get(phase, drain_module)
+    mark(lane)
+    owner = {"_settle": SliceApplier, "release": Lease}.get(phase, slice_applier)
     with monkeypatch.context() as patch:
         patch.setattr(owner, phase, dies)
         with pytest.raises(KilledError):
             lane.drain_once()
-    lane.redis.delete(lane.keys.lease)
+    lane.redis.delete(lane.keys.lease, lane.keys.retry)  # they expire
     assert len(letters(lane)) + len(lane.rows("SELECT FROM receipts")) == 1
 
     lane.append({"id": "a", "fields": {"n": 2}})
+    sweeper_of(lane, database_url).sweep()
     lane.drain_once()
 
     assert (lane.counters(), letters(lane)) == ({"bad": 1, "a": 2}, [])
@@ -176,112 +153,109 @@ def test_a_worker_killed_in_any_phase_of_a_retry_loses_nothing(
     lane.assert_empty()
 
 
-def test_a_redis_that_lost_its_memory_has_not_lost_the_letter(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_the_sweeper_wakes_a_lane_without_traffic_for_its_marked_letters(lane: Lane, database_url: str) -> None:
+    dead_item(lane)
+    mend_items(lane)
+    sweeper = sweeper_of(lane, database_url)
+    sweeper.sweep()
+    before = len(wake_queue(lane.redis))
+    mark(lane)
+    lane.redis.delete(lane.keys.retry)
+
+    sweeper.sweep()
+    sweeper.sweep()
+
+    assert (before, len(wake_queue(lane.redis))) == (0, 1)
+    lane.drain_once()
+    assert (lane.counters(), letters(lane)) == ({"bad": 1}, [])
+    lane.redis.delete("rq:queue:drain")
+    sweeper.sweep()
+    assert len(wake_queue(lane.redis)) == 0
+
+
+def test_a_redis_that_lost_its_memory_has_lost_no_retry(lane: Lane, database_url: str) -> None:
+    dead_item(lane)
+    mend_items(lane)
+    mark(lane)
+    lane.redis.flushall()
+    sweeper = sweeper_of(lane, database_url)
+
+    sweeper.sweep()  # reloads the lanes
+    sweeper.sweep()
+    lane.drain_once()
+
+    assert (lane.counters(), letters(lane)) == ({"bad": 1}, [])
+
+
+def test_a_letter_that_is_dropped_while_it_is_retried_is_gone(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead_item(lane)
+    dead_text(lane)
+    mend_items(lane)
+    mark(lane)
+
+    def drops_first(*arguments: Any, **options: Any) -> Written:
+        lane.connection.execute("DELETE FROM dead_letters")
+        return write_slice(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slice_applier, "write_slice", drops_first)
+        lane.drain_once()
+    assert lane.redis.get(lane.keys.lease) == b"paused"
+    lane.redis.delete(lane.keys.lease)
+    lane.drain_once()
+
+    assert (lane.counters(), letters(lane)) == ({}, [])
+    assert lane.rows("SELECT FROM receipts") == []
+
+
+def test_letters_and_new_submissions_take_turns(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        dead_text(lane)
+    mark(lane)
+    for number in range(3):
+        lane.append({"id": f"a{number}"})
+    order: list[str] = []
+
+    def write(connection: Any, result: Any, *arguments: Any, **options: Any) -> Written:
+        order.append("letters" if options["are_letters"] else "new")
+        return write_slice(connection, result, *arguments, **options)
+
+    monkeypatch.setattr(lane_reader, "SLICE_ENTRIES", 1)
+    monkeypatch.setattr(slice_applier, "write_slice", write)
+    lane.drain()
+
+    assert order == ["new", "letters"] * 3
+    assert marked(lane) == 0
+
+
+def test_letters_are_read_oldest_first_up_to_the_one_that_reaches_a_bound(lane: Lane) -> None:
+    for size in (10, 500, 10, 10):
+        dead_text(lane, b"x" * size)
+    mark(lane)
+
+    def sizes(*bounds: int) -> list[int]:
+        entries, rows, size = bounds
+        return [len(entry.body) for entry in letters_to_retry(lane.connection, lane.number, (entries, rows, size))]
+
+    assert sizes(10, 10, 1_000) == [10, 500, 10, 10]
+    assert sizes(10, 10, 400) == sizes(10, 2, 1_000) == sizes(2, 10, 1_000) == [10, 500]
+    assert sizes(10, 10, 1) == [10]
+
+
+def test_an_entry_that_an_older_version_retried_through_the_stream_has_no_effect(lane: Lane) -> None:
     sent_as = dead_item(lane)
     mend_items(lane)
-    hand_back(lane)
-    lane.redis.flushall()
-
-    assert "is not loaded" in ingestctl.fails("dead", "retry", sent_as, "--yes")
-    assert state(ingestctl, sent_as) == "dead"
-
-
-def test_what_was_applied_in_another_delivery_is_not_dead(lane: Lane) -> None:
-    entry_id = lane.append({"id": "a", "fields": {"n": 1}})
-    lane.drain_once()
-
-    entry = Entry(entry_id, lane.connector_id, Meta("items"), 1, b"{}")
-    write_dead_letter(
-        lane.connection,
-        lane.number,
-        entry,
-        read_watermarks(lane.connection, lane.number),
-        reason="57014",
-        detail="came again, and died",
-    )
-
-    assert letters(lane) == []
-
-
-def test_a_redelivered_entry_that_passes_now_leaves_no_letter(lane: Lane) -> None:
-    entry_id = lane.append({"id": "a", "fields": {"n": 1}})
-    entry = Entry(entry_id, lane.connector_id, Meta("items"), 1, b"{}")
-    write_dead_letter(
-        lane.connection, lane.number, entry, read_watermarks(lane.connection, lane.number), reason="r", detail="d"
-    )  # and killed before it settled
+    lane.append({"id": "bad", "fields": {"n": 2}})
+    (letter,) = letters(lane)
+    first_id = f"{letter['version'] >> 20}-{letter['version'] & 0xFFFFF}"
+    body = bytes(letter["body"])
+    lane.redis.xadd(lane.keys.stream, {"c": 1, "m": b'{"kind":"items"}', "n": 1, "b": body, "o": first_id})
+    for name in ("bytes", "c:1"):
+        lane.redis.hincrby(lane.keys.backlog, name, backlog_cost(body))
 
     lane.drain_once()
 
-    assert (lane.counters(), letters(lane)) == ({"a": 1}, [])
-
-
-def test_a_letter_that_a_drain_holds_is_not_dropped(lane: Lane, connection: Connection) -> None:
-    dead_text(lane)
-    meant = dead_letters.count(lane.connection, Choice())
-
-    with connection.transaction():
-        connection.execute("SELECT FROM dead_letters FOR UPDATE")
-        steps = list(dead_letters.drop(lane.connection, meant))
-
-    assert steps == [Step(0, 1)]
-    assert list(dead_letters.drop(lane.connection, meant)) == [Step(1, 0)]
-
-
-# room in the backlog
-
-
-def test_a_retry_takes_half_of_the_room_at_most_and_says_when_there_is_none(
-    lane: Lane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dead_letters, "_PATIENCE_SECONDS", 0.2)
-    dead_text(lane, b"x" * 1000)
-    lane.append(raw=b"y" * 1000)
-
-    for room in (Room(4_000, NO_LIMIT), Room(NO_LIMIT, 4_000)):
-        with pytest.raises(RetryError, match="no room"):
-            hand_back(lane, room)
-    assert lane.redis.xlen(lane.keys.stream) == 1
-
-    assert hand_back(lane, Room(6_000, 6_000)) == [Step(1, 0)]
-    lane.drain_once()
+    assert lane.counters() == {"bad": 2}
+    assert [request_id(lane, first_id) for _ in letters(lane)] == [sent_as]
+    assert len(lane.rows("SELECT FROM receipts")) == 1
     lane.assert_empty()
-
-
-def test_what_is_handed_back_is_counted_like_what_is_accepted(lane: Lane) -> None:
-    lane.append({"id": "a"})
-    dead_text(lane, b"x" * 1000)
-    lane.append({"id": "b"})
-    hand_back(lane)
-
-    off = Scripts(lane.redis)("recount_backlog", [lane.keys.stream, lane.keys.backlog], [backlog_cost(b""), 10, 10_000])
-
-    assert (off, lane.redis.xlen(lane.keys.stream)) == (0, 2)
-    assert lane.redis.hget(lane.keys.backlog, "bytes") == lane.redis.hget(lane.keys.backlog, "c:1")
-
-
-def test_a_letter_larger_than_its_share_goes_when_nothing_else_waits(lane: Lane) -> None:
-    dead_text(lane, b"x" * 1000)
-
-    assert hand_back(lane, Room(10, 10)) == [Step(1, 0)]
-
-
-def test_a_letter_that_went_while_it_waited_is_counted_as_gone(lane: Lane) -> None:
-    dead_text(lane)
-    dead_text(lane)
-    meant = dead_letters.count(lane.connection, Choice())
-    steps = dead_letters.retry(lane.connection, lane.redis, meant, AMPLE)
-
-    first = next(steps)
-    lane.connection.execute("DELETE FROM dead_letters")
-
-    assert [first, *steps] == [Step(1, 0), Step(0, 1)]
-
-
-def test_a_retry_at_the_end_of_a_millisecond_leaves_room_for_the_next_id(lane: Lane) -> None:
-    dead_text(lane)
-    future = 4_000_000_000_000
-    lane.redis.eval("redis.call('XSETID', KEYS[1], ARGV[1])", 1, lane.keys.stream, f"{future}-{MAX_SEQUENCE - 1}")
-
-    hand_back(lane)
-
-    assert lane.append({"id": "a"}) == f"{future + 1}-1"

@@ -140,7 +140,7 @@ def test_what_is_no_letter_is_one_sentence(ingestctl: Ingestctl, lane: Lane) -> 
 
 
 @pytest.mark.parametrize(("verb", "done"), [("retry", "retried"), ("drop", "dropped")])
-def test_who_can_not_be_asked_is_told_the_count_and_has_to_say_yes(
+def test_without_a_terminal_the_count_is_printed_and_yes_is_required(
     ingestctl: Ingestctl, lane: Lane, verb: str, done: str
 ) -> None:
     dead_text(lane)
@@ -149,7 +149,7 @@ def test_who_can_not_be_asked_is_told_the_count_and_has_to_say_yes(
     code, out, err = answered(ingestctl, subprocess.DEVNULL, "dead", verb, "--all")
 
     assert (code, out) == (1, b"")
-    assert err == f"2 dead letters of 1 connector (16 B) would be {done}: nobody can be asked here, so say --yes.\n"
+    assert err == f"2 dead letters of 1 connector (16 B) would be {done}. There is no terminal to ask on: add --yes.\n"
     assert len(letters(lane)) == 2
     assert lane.redis.xlen(lane.keys.stream) == 0
 

@@ -1,4 +1,4 @@
-"""The drain: whatever happens to it, each submission has its effect once, in order."""
+"""A drain: whatever happens to it, each submission has its effect once, in order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shared.postgres.connections import Connection, connect_postgres
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import enqueue_drain, new_job_id, wake_queue
 from tests.integration.lane_tools import Lane, batch
-from workers import drain as drain_module
+from workers import lane_reader, slice_applier, turn
 from workers.fold import Slice
 from workers.lease import Lease
-from workers.sweep import Sweeper
+from workers.slice_applier import SliceApplier
 from workers.write import Written, read_watermarks, write_slice
 
 
@@ -29,7 +29,7 @@ def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
 
 
 class KilledError(BaseException):
-    """Stands for kill -9: nothing after it runs, no handler sees it."""
+    """Stands for kill -9: no code after it runs, and no handler sees it."""
 
 
 def dies(*_: Any, **__: Any) -> None:
@@ -51,7 +51,7 @@ def test_a_lane_is_drained_to_the_last_state_and_left_empty(lane: Lane) -> None:
 @pytest.mark.parametrize("phase", ["Slice", "write_slice", "_settle", "release"])
 def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
-    owner = {"_settle": drain_module.Drain, "release": Lease}.get(phase, drain_module)
+    owner = {"_settle": SliceApplier, "release": Lease}.get(phase, slice_applier)
     with monkeypatch.context() as patch:
         patch.setattr(owner, phase, dies)
         with pytest.raises(KilledError):
@@ -124,8 +124,8 @@ def test_what_another_drain_has_read_meanwhile_is_applied_before_what_is_newer(
             taken.append(lane.redis.xreadgroup("drain", "lane", {lane.keys.stream: ">"}, count=1))
         return write_slice(*arguments, **options)
 
-    monkeypatch.setattr(drain_module, "SLICE_ENTRIES", 1)
-    monkeypatch.setattr(drain_module, "write_slice", another_reads)
+    monkeypatch.setattr(lane_reader, "SLICE_ENTRIES", 1)
+    monkeypatch.setattr(slice_applier, "write_slice", another_reads)
     lane.drain_once()
 
     assert lane.counters() == {"x": 1, "y": 1}
@@ -145,8 +145,8 @@ def test_little_is_followed_by_what_comes_within_a_moment_in_one_slice(
             Timer(0.1, lane.append, [{"id": "c"}]).start()
         return write_slice(connection, result, *arguments, **options)
 
-    monkeypatch.setattr(drain_module, "_GATHER_SECONDS", 2.0)
-    monkeypatch.setattr(drain_module, "write_slice", write)
+    monkeypatch.setattr(lane_reader, "_GATHER_SECONDS", 2.0)
+    monkeypatch.setattr(slice_applier, "write_slice", write)
     lane.drain()
 
     assert written == [1, 2]
@@ -168,9 +168,9 @@ def test_slices_are_smaller_while_another_lane_waits_and_not_for_jobs_of_its_own
         written.append(len(result.receipts))
         return write_slice(connection, result, *arguments, **options)
 
-    monkeypatch.setattr(drain_module, "SLICE_ENTRIES", 8)
-    monkeypatch.setattr(drain_module, "_TURN_SECONDS_WHEN_OTHERS_WAIT", 30.0)
-    monkeypatch.setattr(drain_module, "write_slice", write)
+    monkeypatch.setattr(lane_reader, "SLICE_ENTRIES", 8)
+    monkeypatch.setattr(turn, "_TURN_SECONDS_WHEN_OTHERS_WAIT", 30.0)
+    monkeypatch.setattr(slice_applier, "write_slice", write)
     lane.drain()
 
     assert written == slices
@@ -236,67 +236,6 @@ def test_a_slice_stops_at_its_bytes_whatever_the_sizes_of_entries(lane: Lane) ->
     assert [len(found) for found in slices[1:]] == [1, 3, 0]
 
 
-def test_the_sweeper_wakes_a_lane_that_has_work_and_no_lease(lane: Lane, database_url: str) -> None:
-    lane.append({"id": "a"})
-    queue = wake_queue(lane.redis)
-    sweeper = Sweeper(lane.redis, database_url, queue)
-
-    sweeper.sweep()
-    while_claimed = len(queue)
-    lane.redis.delete(lane.keys.lease)
-    sweeper.sweep()
-    after_expiry = len(queue)
-    lane.redis.delete(lane.keys.lease)
-    sweeper.sweep()
-
-    assert while_claimed == 0, "the append's own claim is younger than its lease"
-    assert (after_expiry, len(queue)) == (1, 1), "a job that still stands in the queue is not doubled"
-    assert lane.redis.exists(lane.keys.lease) == 1
-
-
-def test_the_sweeper_forgets_the_failed_job_of_a_lane_that_works_again(lane: Lane, database_url: str) -> None:
-    queue = wake_queue(lane.redis)
-    sweeper = Sweeper(lane.redis, database_url, queue)
-    job_id = new_job_id(lane.number)
-    enqueue_drain(queue, lane.number, job_id)
-    job = queue.fetch_job(job_id)
-    assert job
-    queue.failed_job_registry.add(job, ttl=600)
-    lane.redis.delete(f"rq:job:{job_id}", "rq:queue:drain")  # a job's hash has a time to live
-    lane.redis.set(lane.keys.failures, 1)
-
-    sweeper.sweep()
-    while_it_fails = queue.failed_job_registry.get_job_ids(cleanup=False)
-    lane.redis.delete(lane.keys.failures)
-    sweeper.sweep()
-
-    assert while_it_fails == [job_id]
-    assert queue.failed_job_registry.get_job_ids(cleanup=False) == []
-
-
-def test_only_one_sweeper_acts(lane: Lane, database_url: str) -> None:
-    queue = wake_queue(lane.redis)
-    first, second = (Sweeper(lane.redis, database_url, queue) for _ in range(2))
-    first.sweep()
-    lane.append({"id": "a"})
-    lane.redis.delete(lane.keys.lease)
-
-    second.sweep()
-    assert len(queue) == 0
-    first.sweep()
-    assert len(queue) == 1
-
-
-def test_a_sweeper_reloads_a_redis_that_lost_its_memory(lane: Lane, database_url: str) -> None:
-    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis))
-    sweeper.sweep()
-    lane.redis.flushall()
-
-    sweeper.sweep()
-
-    assert lane.ask("check")[1][0] == "ok"
-
-
 def test_a_drain_that_finds_its_group_gone_makes_it_anew(lane: Lane) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
     lane.redis.xgroup_destroy(lane.keys.stream, "drain")
@@ -310,7 +249,7 @@ def test_a_drain_that_finds_its_group_gone_makes_it_anew(lane: Lane) -> None:
 def test_a_second_drain_leaves_a_lane_to_the_one_that_holds_it(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
     lane.redis.set(lane.keys.lease, "running:another", px=3000)
-    monkeypatch.setattr(drain_module, "write_slice", dies)
+    monkeypatch.setattr(slice_applier, "write_slice", dies)
 
     lane.drain()
 
@@ -319,7 +258,7 @@ def test_a_second_drain_leaves_a_lane_to_the_one_that_holds_it(lane: Lane, monke
 
 
 def test_a_worker_told_to_stop_passes_its_lane_on(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain_module, "SLICE_ENTRIES", 1)
+    monkeypatch.setattr(lane_reader, "SLICE_ENTRIES", 1)
     for number in range(3):
         lane.append({"id": f"a{number}"})
     lane.stopping = lambda: True
@@ -329,20 +268,6 @@ def test_a_worker_told_to_stop_passes_its_lane_on(lane: Lane, monkeypatch: pytes
     assert lane.redis.xlen(lane.keys.stream) == 2
     assert len(wake_queue(lane.redis)) == 1
     assert str(lane.redis.get(lane.keys.lease)).startswith("b'queued:drain-")
-
-
-def test_the_sweeper_corrects_counters_that_somebody_put_off(lane: Lane, database_url: str) -> None:
-    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis))
-    lane.append({"id": "a"})
-    right = lane.redis.hgetall(lane.keys.backlog)
-    lane.redis.hset(lane.keys.backlog, mapping={"bytes": 7, "c:1": 9, "c:99": 5})
-
-    for _ in range(lane.lanes):
-        sweeper.sweep()
-
-    assert {key: value for key, value in lane.redis.hgetall(lane.keys.backlog).items() if key != b"elsewhere"} == right
-    lane.drain_once()
-    lane.assert_empty()
 
 
 def test_a_drain_that_finds_another_one_writing_leaves_and_pauses_the_lane(lane: Lane, database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""Credentials: what Redis holds follows Postgres, and an old key never comes back."""
+"""Credentials: Redis follows Postgres, and an old credential is never accepted again."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ def connectors(lane: Lane) -> Connectors:
     return Connectors(lane.connection, lane.redis)
 
 
-def word(lane: Lane, credential: str) -> str:
+def status(lane: Lane, credential: str) -> str:
+    """Return the status of a check of the credential."""
     lane.credential = credential
     return str(lane.ask("check")[1][0])
 
 
-def test_a_rotation_kills_the_old_key_and_lets_the_new_one_in(lane: Lane, connectors: Connectors) -> None:
+def test_a_rotation_revokes_the_old_credential_and_accepts_the_new_one(lane: Lane, connectors: Connectors) -> None:
     old = lane.credential
     new = connectors.rotate(lane.connector_id).text
 
-    assert (word(lane, old), word(lane, new)) == ("unauthorized", "ok")
+    assert (status(lane, old), status(lane, new)) == ("unauthorized", "ok")
 
 
-def test_a_rotated_key_stays_on_its_connectors_lane(lane: Lane, connectors: Connectors) -> None:
+def test_a_rotated_credential_stays_on_its_connectors_lane(lane: Lane, connectors: Connectors) -> None:
     before = lane.number
     keys = [connectors.rotate(lane.connector_id) for _ in range(20)]
 
@@ -49,26 +50,26 @@ def test_a_rotated_key_stays_on_its_connectors_lane(lane: Lane, connectors: Conn
 
 def test_a_disabled_connector_is_refused_until_it_is_enabled(lane: Lane, connectors: Connectors) -> None:
     connectors.disable(lane.connector_id)
-    while_disabled = word(lane, lane.credential)
+    while_disabled = status(lane, lane.credential)
     rotated = connectors.rotate(lane.connector_id).text
-    after_rotation = word(lane, rotated)
+    after_rotation = status(lane, rotated)
     connectors.enable(lane.connector_id)
 
-    assert (while_disabled, after_rotation, word(lane, rotated)) == ("unauthorized", "unauthorized", "ok")
+    assert (while_disabled, after_rotation, status(lane, rotated)) == ("unauthorized", "unauthorized", "ok")
 
 
-def test_a_redis_that_lost_its_memory_gets_the_current_keys_only(lane: Lane, connectors: Connectors) -> None:
+def test_a_redis_that_lost_its_data_gets_the_current_credentials_only(lane: Lane, connectors: Connectors) -> None:
     old = lane.credential
     new = connectors.rotate(lane.connector_id).text
     lane.redis.flushall()
     load_lanes(lane.connection, lane.redis, range(lane.lanes))
 
     assert unready_lanes(lane.redis, lane.lanes) == []
-    assert (word(lane, old), word(lane, new)) == ("unauthorized", "ok")
+    assert (status(lane, old), status(lane, new)) == ("unauthorized", "ok")
 
 
 class PausedAfterReading:
-    """A connection that lets something happen between a loader's reading and its writing."""
+    """A connection that runs something between a loader's reading and its writing."""
 
     def __init__(self, connection: Connection, meanwhile: Any) -> None:
         self._connection = connection
@@ -89,7 +90,7 @@ class PausedAfterReading:
         return found
 
 
-def test_a_loader_that_read_before_a_rotation_does_not_bring_the_old_key_back(
+def test_a_loader_that_read_before_a_rotation_does_not_restore_the_old_credential(
     lane: Lane, database_url: str, redis: Redis
 ) -> None:
     old, rotated = lane.credential, []
@@ -100,27 +101,27 @@ def test_a_loader_that_read_before_a_rotation_does_not_bring_the_old_key_back(
 
     load_lanes(PausedAfterReading(lane.connection, rotate), redis, [lane.number])  # type: ignore[arg-type] # a stand-in
 
-    assert (word(lane, old), word(lane, rotated[0])) == ("unauthorized", "ok")
+    assert (status(lane, old), status(lane, rotated[0])) == ("unauthorized", "ok")
 
 
-def test_what_was_read_before_redis_lost_its_memory_is_not_written_after_it(
+def test_what_was_read_before_redis_lost_its_data_is_not_written_after_it(
     lane: Lane, database_url: str, redis: Redis
 ) -> None:
     old, rotated = lane.credential, []
 
-    def rotate_and_lose_memory() -> None:
+    def rotate_and_lose_data() -> None:
         with connect_postgres(database_url, application="rotation") as other:
             rotated.append(Connectors(other, redis).rotate(lane.connector_id).text)
         redis.flushall()
 
-    meanwhile = PausedAfterReading(lane.connection, rotate_and_lose_memory)
+    meanwhile = PausedAfterReading(lane.connection, rotate_and_lose_data)
     load_lanes(meanwhile, redis, range(lane.lanes))  # type: ignore[arg-type] # a stand-in
 
     load_lanes(lane.connection, redis, unready_lanes(redis, lane.lanes))
-    assert (word(lane, old), word(lane, rotated[0])) == ("unauthorized", "ok")
+    assert (status(lane, old), status(lane, rotated[0])) == ("unauthorized", "ok")
 
 
-def test_a_lane_made_anew_starts_above_what_was_applied(lane: Lane) -> None:
+def test_a_recreated_lane_starts_above_what_was_applied(lane: Lane) -> None:
     lane.connection.execute("UPDATE lanes SET applied_version = %s", ((4_000_000_000_000 << 20) + 7,))
     lane.redis.flushall()
     load_lanes(lane.connection, lane.redis, range(lane.lanes))
@@ -129,32 +130,32 @@ def test_a_lane_made_anew_starts_above_what_was_applied(lane: Lane) -> None:
 
 
 def test_ten_thousand_credentials_load_in_parts(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "_CREDENTIALS_A_CALL", 3)
+    monkeypatch.setattr(sync, "_CREDENTIALS_PER_CALL", 3)
     connectors = Connectors(lane.connection, lane.redis)
     made = [connectors.create(f"c{number}").credential.text for number in range(40)]
     lane.redis.flushall()
     load_lanes(lane.connection, lane.redis, range(count_lanes(lane.connection, lane.redis)))
 
-    assert {word(lane, credential) for credential in made} == {"ok"}
+    assert {status(lane, credential) for credential in made} == {"ok"}
 
 
-def test_a_redis_that_came_back_as_it_was_before_a_rotation_is_set_right(lane: Lane, connectors: Connectors) -> None:
+def test_a_redis_restored_from_before_a_rotation_is_corrected(lane: Lane, connectors: Connectors) -> None:
     old = lane.credential
     before = {key: lane.redis.dump(key) for key in lane.redis.keys("*")}
     new = connectors.rotate(lane.connector_id).text
     lane.redis.flushall()
     for key, value in before.items():
         lane.redis.restore(key, 0, value)  # type: ignore[arg-type] # there is a value for each of these keys
-    as_it_was = word(lane, old)
+    as_it_was = status(lane, old)
 
-    struck = sum(reconcile_lane(lane.connection, lane.redis, number) for number in range(lane.lanes))
+    revoked = sum(reconcile_lane(lane.connection, lane.redis, number) for number in range(lane.lanes))
 
     assert as_it_was == "ok"
-    assert (struck, word(lane, old), word(lane, new)) == (1, "unauthorized", "ok")
+    assert (revoked, status(lane, old), status(lane, new)) == (1, "unauthorized", "ok")
 
 
-def test_reconciling_changes_nothing_where_nothing_is_wrong(lane: Lane, connectors: Connectors) -> None:
+def test_reconciling_changes_nothing_if_nothing_is_wrong(lane: Lane, connectors: Connectors) -> None:
     current = connectors.rotate(lane.connector_id).text
 
     assert sum(reconcile_lane(lane.connection, lane.redis, number) for number in range(lane.lanes)) == 0
-    assert word(lane, current) == "ok"
+    assert status(lane, current) == "ok"

@@ -1,7 +1,7 @@
 """An item that is sent again without a change keeps its row, and yet nothing older ever wins over it.
 
-Submissions of one connector go through its lane in slices of any cut; some die and are handed back later, some slices
-are delivered again because their worker was killed before it settled them. At every look an item has the state of the
+Submissions of one connector go through its lane in slices of any cut; some die and are retried later, some slices are
+delivered again because their worker was killed before it settled them. At every look an item has the state of the
 newest submission that was applied so far.
 """
 
@@ -19,11 +19,11 @@ from redis import Redis
 
 from shared.postgres.connections import Connection
 from shared.request_id import position_of_entry
-from tests.integration.dead_letter_tools import hand_back
+from tests.integration.dead_letter_tools import mark
 from tests.integration.lane_tools import Lane
-from workers import drain as drain_module
-from workers.drain import Drain
+from workers import lane_reader, slice_applier
 from workers.fold import Slice
+from workers.slice_applier import SliceApplier
 from workers.write import Watermarks, Written, write_slice
 
 _EXAMPLES = 40
@@ -117,10 +117,10 @@ def drain(lane: Lane, model: Model, entries_a_slice: int, *, killed: bool) -> No
         raise KilledError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drain_module, "write_slice", model.write)
-        patch.setattr(drain_module, "SLICE_ENTRIES", entries_a_slice)
+        patch.setattr(slice_applier, "write_slice", model.write)
+        patch.setattr(lane_reader, "SLICE_ENTRIES", entries_a_slice)
         if killed:
-            patch.setattr(Drain, "_settle", dies)
+            patch.setattr(SliceApplier, "_settle", dies)
         try:
             lane.drain_once()
         except KilledError:
@@ -140,12 +140,12 @@ def test_newest_state_stands_whatever_dies_is_retried_or_delivered_again(lane: L
         elif word == "drain":
             drain(lane, model, value, killed=flag)
         else:
-            hand_back(lane)
+            mark(lane)
         model.assert_newest_applied_state_stands()
 
     model.poisoned.clear()
     drain(lane, model, 4, killed=False)
-    hand_back(lane)
+    mark(lane)
     drain(lane, model, 4, killed=False)
 
     model.assert_newest_applied_state_stands()
@@ -186,7 +186,7 @@ def test_a_late_submission_tells_what_a_newer_state_superseded(lane: Lane) -> No
     model.send([("a", 2)], poisoned=False)
     drain(lane, model, 4, killed=False)
     model.poisoned.clear()
-    hand_back(lane)
+    mark(lane)
     drain(lane, model, 4, killed=False)
 
     rows = lane.rows("SELECT received, superseded FROM receipts ORDER BY version")

@@ -1,4 +1,4 @@
-"""`make run` as its user meets it: start, paste, look, stop; and what is in its way."""
+"""`make run` as its user sees it: start, paste, look, stop; and the errors at its start."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.processes import Python, assert_all_gone, free_port, is_alive, refuses_to_start, run, wait_until
-from tests.system.stack import MakeRun, Stack
+from tests.support.processes import Python, assert_all_gone, free_port, is_alive, refuses_to_start, run, wait_until
+from tests.support.stack import MakeRun, Stack
 
 
 @pytest.fixture(scope="module")
 def used_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that tests run in one after the other: only the first of them makes a database."""
+    """A folder that several tests use in turn: only the first of them creates a database."""
     return tmp_path_factory.mktemp("used")
 
 
@@ -34,14 +34,14 @@ def _sees_the_item(made: MakeRun) -> bool:
 
 
 def _interrupt(made: MakeRun) -> None:
-    """Ctrl-C."""
+    """Send Ctrl-C; it must end cleanly, with all its processes."""
     family = made.family()
     made.send(signal.SIGINT)
     assert made.ends() == 0
     assert_all_gone(family)
 
 
-def test_first_run_prints_what_works_when_pasted_and_the_second_run_still_has_it(tmp_path: Path) -> None:
+def test_pasted_lines_work_and_a_second_run_still_has_the_item(tmp_path: Path) -> None:
     with MakeRun(tmp_path) as first:
         first.is_up()
         assert first.items.endswith(" items 1 agents")
@@ -59,16 +59,16 @@ def test_first_run_prints_what_works_when_pasted_and_the_second_run_still_has_it
         _interrupt(second)
 
 
-def test_kill_of_the_parent_leaves_no_process_behind(used_folder: Path) -> None:
+def test_kill_of_the_supervisor_leaves_no_process(used_folder: Path) -> None:
     with MakeRun(used_folder, WEB_CONCURRENCY=2) as made:
         family = made.is_up().family()
-        # Itself, two engines, three of the API, two workers, the sweeper.
+        # The supervisor, two engines, three of the API, two workers, the sweeper.
         assert len(family) >= 9
         made.kill()
     assert_all_gone(family)
 
 
-def test_whatever_dies_is_started_again_and_a_line_says_so(used_folder: Path) -> None:
+def test_every_process_that_dies_is_restarted_and_reported(used_folder: Path) -> None:
     with MakeRun(used_folder) as made:
         made.is_up()
         before = made.family()
@@ -124,14 +124,14 @@ def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["ingest_api", "workers", "workers.sweep"])
-def test_process_without_engines_says_where_to_find_some(tmp_path: Path, module: str) -> None:
+def test_a_process_without_engines_names_the_setting(tmp_path: Path, module: str) -> None:
     sentence = refuses_to_start(Python(module, folder=tmp_path, PORT=free_port()))
 
     assert "DATABASE_URL" in sentence
 
 
 @pytest.mark.parametrize("words", [("items", "1", "agents"), ("status",), ("connector", "create", "demo")])
-def test_ingestctl_without_engines_says_where_to_find_some(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_ingestctl_without_engines_names_make_run(tmp_path: Path, words: tuple[str, ...]) -> None:
     sentence = refuses_to_start(Python("operations.cli", *words, folder=tmp_path))
 
     assert "make run" in sentence

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.system.client import Connector, get
-from tests.system.processes import environment
-from tests.system.stack import Stack
+from tests.support.client import Connector, get
+from tests.support.processes import environment
+from tests.support.stack import Stack
 
 _HERE = Path(__file__).parent
 #: Requests of each kind that are drawn for each operation, beside those at the bounds of each rule.

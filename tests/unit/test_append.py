@@ -1,131 +1,25 @@
-"""The gatherer: calls travel together, each gets its own answer, and a lost answer is never asked for again."""
+"""The appender sends calls in groups, gives each its own result, and never repeats a call whose answer was lost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError
 
-from ingest_api.append import (
-    AppendCall,
-    Appender,
-    AppendResult,
-    BacklogLimits,
-    Idempotency,
-    StoreUnavailableError,
-    Submission,
-)
+from ingest_api.append import Appender, StoreUnavailableError
+from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, Idempotency, Submission
 from shared.credentials.credential import Presented
-
-Command = list[bytes]
-Answer = Callable[[Command], Any]
-FIXED_ARGUMENTS = 9
-ARGUMENTS_OF = {b"check": 2, b"charge": 2, b"append": 5, b"once": 6}
-
-
-class FakeConnection:
-    """Reads commands off the wire; each is answered by the server's rule."""
-
-    def __init__(self, server: FakeRedis) -> None:
-        self._server = server
-        self._replies: list[Any] = []
-
-    async def send_packed_command(self, pieces: list[bytes], *, check_health: bool) -> None:
-        assert not check_health
-        assert self._replies == [], "a former group's replies were left unread"
-        self._server.sent.append(pieces)
-        commands = list(commands_in(b"".join(pieces)))
-        self._server.groups.append(commands)
-        await self._server.authenticator()
-        self._replies = [self._server.answer(command) for command in commands]
-
-    async def read_response(self) -> Any:
-        reply = self._replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
-
-    async def disconnect(self, *, nowait: bool) -> None:
-        assert nowait
-        self._replies = []
-        self._server.disconnected += 1
-
-
-class FakeRedis:
-    """As much of a client and its pool as the gatherer uses."""
-
-    def __init__(self, answer: Answer, authenticator: Callable[[], Awaitable[object]] | None = None) -> None:
-        self.answer = answer
-        self.authenticator = authenticator or (lambda: asyncio.sleep(0))
-        self.sent: list[list[bytes]] = []
-        self.groups: list[list[Command]] = []
-        self.loaded: list[str] = []
-        self.disconnected = 0
-        self.connection_pool = self
-        self._connection: FakeConnection | None = FakeConnection(self)
-
-    async def get_connection(self) -> FakeConnection:
-        assert self._connection, "there is one connection, and it is in use"
-        taken, self._connection = self._connection, None
-        return taken
-
-    async def release(self, connection: FakeConnection) -> None:
-        self._connection = connection
-
-    async def script_load(self, source: str) -> None:
-        self.loaded.append(source)
-
-
-def commands_in(wire: bytes) -> Iterator[Command]:
-    """Commands in Redis' wire form: `*2`, then `$3`, `abc` for each argument."""
-    position = 0
-
-    def number(kind: bytes) -> int:
-        nonlocal position
-        end = wire.index(b"\r\n", position)
-        assert wire[position : position + 1] == kind
-        found = int(wire[position + 1 : end])
-        position = end + 2
-        return found
-
-    while position < len(wire):
-        command = []
-        for _ in range(number(b"*")):
-            length = number(b"$")
-            command.append(wire[position : position + length])
-            assert wire[position + length : position + length + 2] == b"\r\n"
-            position += length + 2
-        yield command
-
-
-def calls_in(command: Command) -> tuple[list[bytes], list[list[bytes]]]:
-    """The KEYS of a run of the script, and its calls, each with its asker's digest instead of a number."""
-    assert command[0] == b"EVALSHA"
-    keys, arguments = command[3 : 3 + int(command[2])], command[3 + int(command[2]) :]
-    asking = int(arguments[FIXED_ARGUMENTS - 1])
-    digests, arguments = arguments[FIXED_ARGUMENTS:][:asking], arguments[FIXED_ARGUMENTS + asking :]
-    calls = []
-    while arguments:
-        length = ARGUMENTS_OF[arguments[1]]
-        calls.append([digests[int(arguments[0]) - 1], *arguments[1:length]])
-        arguments = arguments[length:]
-    return keys, calls
-
-
-def bodies(command: Command) -> list[bytes]:
-    """The bodies that one script call carries."""
-    return [call[4] for call in calls_in(command)[1]]
+from tests.unit.append_server import Command, FakeRedis, bodies, calls_in
 
 
 def accept(command: Command) -> list[Any]:
     return [1, *([b"ok", b"7", 200, 199, 1, b"5-" + body] for body in bodies(command))]
 
 
-def question(body: bytes = b"1", lane: int = 0) -> AppendCall:
+def call(body: bytes = b"1", lane: int = 0) -> AppendCall:
     return AppendCall(lane, Presented("0123456789ab", "digest"), "append", Submission(b"{}", 1, body))
 
 
@@ -134,20 +28,20 @@ def appender(redis: FakeRedis, woken: list[tuple[int, str]] | None = None) -> Ap
     return Appender(redis, limits=BacklogLimits(1 << 30, 1 << 30), wake=wake)  # type: ignore[arg-type] # a fake
 
 
-def test_calls_that_come_while_one_is_under_way_travel_together() -> None:
+def test_calls_made_while_a_group_is_being_sent_form_the_next_group() -> None:
     async def scenario() -> None:
-        under_way = asyncio.Event()
-        redis = FakeRedis(accept, authenticator=under_way.wait)
-        gatherer = appender(redis)
-        first = gatherer.call(question(b"0"))
+        released = asyncio.Event()
+        redis = FakeRedis(accept, delay=released.wait)
+        sender = appender(redis)
+        first = sender.call(call(b"0"))
         await asyncio.sleep(0.01)
-        rest = [gatherer.call(question(b"%d" % n, lane=n % 2)) for n in range(1, 11)]
+        rest = [sender.call(call(b"%d" % n, lane=n % 2)) for n in range(1, 11)]
         await asyncio.sleep(0)
-        under_way.set()
-        verdicts = await asyncio.gather(first, *rest)
+        released.set()
+        results = await asyncio.gather(first, *rest)
 
-        assert [verdict.entry_id for verdict in verdicts] == [b"5-%d" % n for n in range(11)]
-        assert [len(group) for group in redis.groups] == [1, 2], "the second group is one call for each of two lanes"
+        assert [result.entry_id for result in results] == [b"5-%d" % n for n in range(11)]
+        assert [len(group) for group in redis.groups] == [1, 2], "the second group is one run for each of two lanes"
 
     asyncio.run(scenario())
 
@@ -155,34 +49,30 @@ def test_calls_that_come_while_one_is_under_way_travel_together() -> None:
 def test_a_group_is_bounded_by_its_bytes() -> None:
     async def scenario() -> None:
         redis = FakeRedis(lambda command: [0, *([b"ok", b"7", 1, 1, 1, b"1-1"] for _ in bodies(command))])
-        large = b"x" * 5_000_000
-        await asyncio.gather(*(appender_.call(question(large)) for appender_ in [appender(redis)] for _ in range(5)))
+        sender = appender(redis)
+        await asyncio.gather(*map(sender.call, [call(b"x" * 5_000_000)] * 5))
 
         assert [len(bodies(group[0])) for group in redis.groups] == [2, 2, 1]
 
     asyncio.run(scenario())
 
 
-def test_what_is_sent_is_what_the_script_expects_and_an_asker_is_named_once() -> None:
+def test_the_wire_form_matches_the_script_and_lists_each_credential_once() -> None:
     async def scenario() -> None:
-        under_way = asyncio.Event()
-        redis = FakeRedis(
-            lambda command: [0, *([b"unauthorized"] for _ in calls_in(command)[1])], authenticator=under_way.wait
-        )
-        gatherer = appender(redis)
+        redis = FakeRedis(lambda command: [0, *([b"unauthorized"] for _ in calls_in(command)[1])])
+        sender = appender(redis)
         one, other = Presented("0123456789ab", "d1"), Presented("ba9876543210", "d2")
         once = Submission(b"{}", 2, b"two", Idempotency("{lane-00}:idempotency:7:k", "print"))
-        questions = [
+        calls = [
             AppendCall(0, one, "append", Submission(b"{}", 1, b"one")),
             AppendCall(0, other, "append", once),
-            AppendCall(0, one, "charge", asking=True),
+            AppendCall(0, one, "charge", read_bucket=True),
             AppendCall(0, one, "check"),
         ]
-        under_way.set()
-        await asyncio.gather(*map(gatherer.call, questions))
+        await asyncio.gather(*map(sender.call, calls))
 
         [[command]] = redis.groups
-        keys, calls = calls_in(command)
+        keys, packed = calls_in(command)
         assert keys == [
             *(b"{lane-00}:stream", b"{lane-00}:lease", b"{lane-00}:backlog", b"{lane-00}:ready"),
             *(b"{lane-00}:credential:0123456789ab", b"{lane-00}:bucket:0123456789ab"),
@@ -190,7 +80,7 @@ def test_what_is_sent_is_what_the_script_expects_and_an_asker_is_named_once() ->
             *(b"{lane-00}:credential:0123456789ab", b"{lane-00}:questions:0123456789ab"),
             b"{lane-00}:idempotency:7:k",
         ]
-        assert calls == [
+        assert packed == [
             [b"d1", b"append", b"{}", b"1", b"one"],
             [b"d2", b"once", b"{}", b"2", b"two", b"print"],
             [b"d1", b"charge"],
@@ -200,45 +90,45 @@ def test_what_is_sent_is_what_the_script_expects_and_an_asker_is_named_once() ->
     asyncio.run(scenario())
 
 
-def test_a_large_body_is_sent_as_it_is_and_not_copied() -> None:
+def test_a_large_body_is_sent_without_a_copy() -> None:
     async def scenario() -> None:
         redis = FakeRedis(accept)
         large = b"x" * 1_000_000
-        await appender(redis).call(question(large))
+        await appender(redis).call(call(large))
 
         assert any(piece is large for piece in redis.sent[0])
 
     asyncio.run(scenario())
 
 
-def test_answers_that_came_before_the_connection_broke_count() -> None:
-    def answer(command: Command) -> Any:
+def test_answers_received_before_the_connection_broke_are_used() -> None:
+    def rule(command: Command) -> Any:
         return RedisConnectionError("reply lost") if bodies(command) == [b"1"] else accept(command)
 
     async def scenario() -> None:
-        redis = FakeRedis(answer)
-        gatherer = appender(redis)
-        calls = [gatherer.call(question(b"%d" % n, lane=n)) for n in range(3)]
+        redis = FakeRedis(rule)
+        sender = appender(redis)
+        calls = [sender.call(call(b"%d" % n, lane=n)) for n in range(3)]
         results = await asyncio.gather(*calls, return_exceptions=True)
 
         assert isinstance(results[0], AppendResult)
         assert [type(result) for result in results[1:]] == [StoreUnavailableError] * 2
-        assert redis.disconnected == 1, "what nobody read is not taken for the next group's"
-        redis.answer = accept
-        assert (await gatherer.call(question())).word == "ok"
+        assert redis.disconnected == 1, "unread replies are not taken for those of the next group"
+        redis.rule = accept
+        assert (await sender.call(call())).status == "ok"
 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("fault", [RedisConnectionError("reply lost"), TimeoutError()])
-def test_a_lost_answer_fails_the_group_and_is_not_asked_for_again(fault: Exception) -> None:
+@pytest.mark.parametrize("error", [RedisConnectionError("reply lost"), TimeoutError()])
+def test_a_lost_answer_fails_the_group_and_is_not_retried(error: Exception) -> None:
     async def lose() -> None:
-        raise fault
+        raise error
 
     async def scenario() -> None:
-        redis = FakeRedis(accept, authenticator=lose)
-        gatherer = appender(redis)
-        results = await asyncio.gather(*(gatherer.call(question()) for _ in range(3)), return_exceptions=True)
+        redis = FakeRedis(accept, delay=lose)
+        sender = appender(redis)
+        results = await asyncio.gather(*(sender.call(call()) for _ in range(3)), return_exceptions=True)
 
         assert [type(result) for result in results] == [StoreUnavailableError] * 3
         assert len(redis.groups) == 1
@@ -246,24 +136,24 @@ def test_a_lost_answer_fails_the_group_and_is_not_asked_for_again(fault: Excepti
     asyncio.run(scenario())
 
 
-def test_a_full_redis_fails_its_calls_and_the_gatherer_goes_on() -> None:
+def test_a_full_redis_fails_the_calls_and_the_appender_goes_on() -> None:
     async def scenario() -> None:
         redis = FakeRedis(lambda _command: OutOfMemoryError("maxmemory"))
-        gatherer = appender(redis)
+        sender = appender(redis)
         with pytest.raises(StoreUnavailableError):
-            await gatherer.call(question())
-        redis.answer = accept
+            await sender.call(call())
+        redis.rule = accept
 
-        assert (await gatherer.call(question())).word == "ok"
+        assert (await sender.call(call())).status == "ok"
 
     asyncio.run(scenario())
 
 
-def test_a_server_that_lost_the_script_is_given_it_and_asked_once_more() -> None:
+def test_the_script_is_loaded_and_run_again_if_the_server_lost_it() -> None:
     async def scenario() -> None:
         redis = FakeRedis(lambda _command: NoScriptError("NOSCRIPT") if not redis.loaded else accept(_command))
 
-        assert (await appender(redis).call(question())).word == "ok"
+        assert (await appender(redis).call(call())).status == "ok"
         assert (len(redis.loaded), len(redis.groups)) == (1, 2)
 
     asyncio.run(scenario())
@@ -272,7 +162,7 @@ def test_a_server_that_lost_the_script_is_given_it_and_asked_once_more() -> None
 def test_a_claimed_wake_up_is_passed_on_with_its_lane() -> None:
     async def scenario() -> None:
         woken: list[tuple[int, str]] = []
-        await appender(FakeRedis(accept), woken).call(question(lane=3))
+        await appender(FakeRedis(accept), woken).call(call(lane=3))
 
         assert [lane for lane, _ in woken] == [3]
         assert woken[0][1].startswith("drain-03-")
@@ -280,23 +170,23 @@ def test_a_claimed_wake_up_is_passed_on_with_its_lane() -> None:
     asyncio.run(scenario())
 
 
-def test_a_caller_that_has_gone_away_disturbs_nobody() -> None:
+def test_a_cancelled_call_does_not_affect_the_others() -> None:
     async def scenario() -> None:
-        under_way = asyncio.Event()
-        gatherer = appender(FakeRedis(accept, authenticator=under_way.wait))
-        gone, stays = (gatherer.call(question()) for _ in range(2))
+        released = asyncio.Event()
+        sender = appender(FakeRedis(accept, delay=released.wait))
+        gone, stays = (sender.call(call()) for _ in range(2))
         await asyncio.sleep(0.01)
         gone.cancel()
-        under_way.set()
+        released.set()
 
-        assert (await stays).word == "ok"
+        assert (await stays).status == "ok"
 
     asyncio.run(scenario())
 
 
-def test_each_word_of_the_script_becomes_a_verdict() -> None:
+def test_each_status_of_the_script_becomes_a_result() -> None:
     async def scenario(answer: list[Any]) -> AppendResult:
-        return await appender(FakeRedis(lambda _command: [0, answer])).call(question())
+        return await appender(FakeRedis(lambda _command: [0, answer])).call(call())
 
     assert asyncio.run(scenario([b"unauthorized"])) == AppendResult("unauthorized")
     limited = asyncio.run(scenario([b"limited", b"7", 20, 0, 2, 3]))

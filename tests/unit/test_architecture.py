@@ -1,56 +1,98 @@
-"""The shape of the code that a reader may rely on: two sides, one middle; pure decisions; names in one place."""
+"""The architecture that a reader may rely on: which room may import which, and where each kind of fact is kept."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SIDES = ("ingest_api", "workers", "operations", "shared")
+PACKAGES = ("ingest_api", "workers", "operations", "shared")
+
+#: What each room may import beside itself. The API, the workers and the operators' commands meet in `shared` only, and
+#: nothing imports `operations.local`, which is for one machine. `shared` alone stands for its single modules: limits,
+#: wire format, request ids. A room's entry covers the packages in it, unless these have entries of their own.
+MAY_IMPORT: dict[str, set[str]] = {
+    "ingest_api": {"shared", "shared.kinds", "shared.redis", "shared.postgres", "shared.credentials", "shared.process"},
+    "workers": {"shared", "shared.kinds", "shared.redis", "shared.postgres", "shared.credentials", "shared.process"},
+    "operations": {"shared", "shared.kinds", "shared.redis", "shared.postgres", "shared.credentials"},
+    "operations.cli": {
+        "operations",
+        "shared",
+        "shared.redis",
+        "shared.postgres",
+        "shared.credentials",
+        "shared.process",
+    },
+    "operations.local": {"shared", "shared.process"},
+    "shared": {"shared.kinds"},
+    "shared.kinds": {"shared"},
+    "shared.redis": {"shared"},
+    "shared.postgres": {"shared"},
+    "shared.credentials": {"shared", "shared.redis", "shared.postgres"},
+    "shared.process": {"shared", "shared.redis"},
+}
 
 
-def sources(package: str) -> list[Path]:
-    found = sorted((ROOT / package).rglob("*.py"))
-    assert found, f"{package} has no sources"
-    return found
+def sources(*folders: str) -> Iterator[Path]:
+    for package in folders or PACKAGES:
+        found = sorted((ROOT / package).rglob("*.py"))
+        assert found, f"{package} has no sources"
+        yield from found
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str:
+    """Return the room of a module: the longest entry of the table that its name begins with."""
+    return max((room for room in MAY_IMPORT if f"{module}.".startswith(f"{room}.")), key=len)
 
 
 def imports(path: Path) -> Iterator[str]:
+    """Yield the full names that a file imports: `a.b` for `from a import b`."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize(
-    ("package", "strangers"),
-    [
-        ("ingest_api", {"workers", "operations"}),
-        ("workers", {"ingest_api", "operations"}),
-        ("operations", {"ingest_api", "workers"}),
-        ("shared", {"ingest_api", "workers", "operations"}),
-    ],
-)
-def test_the_two_sides_meet_only_in_shared(package: str, strangers: set[str]) -> None:
-    met = {(path.name, name) for path in sources(package) for name in imports(path) if name.split(".")[0] in strangers}
-
-    assert met == set()
+def files(condition: re.Pattern[str]) -> set[str]:
+    """Return the product files whose text matches."""
+    return {str(path.relative_to(ROOT)) for path in sources() if condition.search(path.read_text("utf-8"))}
 
 
-def test_only_make_run_imports_the_local_installation() -> None:
-    users = {
-        str(path.relative_to(ROOT))
-        for package in SIDES
-        for path in sources(package)
-        if any(name.startswith("operations.local") for name in imports(path))
+def test_each_room_imports_only_the_rooms_that_the_table_allows() -> None:
+    forbidden = {
+        f"{module_of(path)} imports {name}"
+        for path in sources()
+        for name in imports(path)
+        if name.split(".")[0] in PACKAGES
+        and room_of(name) not in {room_of(module_of(path)), *MAY_IMPORT[room_of(module_of(path))]}
     }
 
-    assert {path for path in users if not path.startswith("operations/local/")} == set()
+    assert forbidden == set()
+
+
+def test_every_folder_of_shared_is_a_room_of_the_table() -> None:
+    assert {f"shared.{path.parent.name}" for path in ROOT.glob("shared/*/__init__.py")} <= MAY_IMPORT.keys()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {module_of(path): path for path in sources()}
+
+    def imported(path: Path) -> set[str]:
+        return {name if name in modules else name.rpartition(".")[0] for name in imports(path)} & modules.keys()
+
+    graph = {module: imported(path) - {module} for module, path in modules.items()}
+
+    assert len(list(TopologicalSorter(graph).static_order())) == len(modules)
 
 
 def test_the_fold_touches_neither_redis_nor_postgres_nor_the_clock() -> None:
@@ -59,49 +101,44 @@ def test_the_fold_touches_neither_redis_nor_postgres_nor_the_clock() -> None:
     assert found & {"redis", "psycopg", "starlette", "time", "datetime", "rq"} == set()
 
 
-def test_only_the_settings_module_and_entry_points_see_the_environment() -> None:
-    readers = {
-        str(path.relative_to(ROOT))
-        for package in SIDES
-        for path in sources(package)
-        if "os.environ" in path.read_text()
-    }
+def test_only_the_settings_and_entry_points_read_the_environment() -> None:
+    readers = {path for path in files(re.compile(r"os\.environ")) if not path.startswith("operations/local/")}
 
-    assert {path for path in readers if not path.startswith("operations/local/")} <= {
+    assert readers <= {
         "shared/process/settings.py",
         "shared/process/startup.py",
-        "ingest_api/__main__.py",  # hands a folder to the processes that it starts
+        "ingest_api/__main__.py",  # tells a folder to the processes that it starts
         "operations/cli/session.py",
         "operations/cli/output.py",  # the width of a terminal
     }
 
 
 def test_redis_names_are_built_in_one_module() -> None:
-    literal = re.compile(r"\{lane-|[\"']ingest:")
-    builders = {path.name for package in SIDES for path in sources(package) if literal.search(path.read_text())}
-
-    assert builders == {"names.py"}
+    assert files(re.compile(r"\{lane-|[\"']ingest:")) == {"shared/redis/names.py"}
 
 
-def test_sql_stands_in_sql_files() -> None:
+def test_sql_statements_are_in_sql_files() -> None:
     statement = re.compile(r"[\"'](SELECT|INSERT INTO|UPDATE|DELETE FROM)\s+\w", re.IGNORECASE)
-    writers = {
-        str(path.relative_to(ROOT))
-        for package in SIDES
-        for path in sources(package)
-        if statement.search(path.read_text("utf-8"))
-    }
 
-    # The ledger of migrations comes before any file can be applied; local/ asks a bare server whether it is up.
-    assert writers <= {"shared/postgres/migrations/__init__.py", "operations/local/postgres.py"}
+    # The register of migrations precedes every file; operations/local asks a bare server whether it is up.
+    assert files(statement) <= {"shared/postgres/migrations/__init__.py", "operations/local/postgres.py"}
 
 
-def test_system_tests_import_nothing_of_ours() -> None:
-    met = {
-        (path.name, name)
-        for path in (ROOT / "tests" / "system").rglob("*.py")
+@pytest.mark.parametrize("folder", ["system", "support", "soak"])
+def test_system_tests_and_soak_import_no_product_code(folder: str) -> None:
+    own = {"tests.preloaded", "tests.soak", "tests.support"}
+    imported = {
+        f"{path.name} imports {name}"
+        for path in [*sources(f"tests/{folder}"), ROOT / "tests" / "preloaded.py"]
         for name in imports(path)
-        if name.split(".")[0] in SIDES
+        if name.split(".")[0] in PACKAGES or (name.startswith("tests.") and ".".join(name.split(".")[:2]) not in own)
     }
 
-    assert met == set()
+    assert imported == set()
+
+
+def test_system_tests_hold_only_tests() -> None:
+    # schemathesis reads its hooks beside the test that starts it.
+    others = {path.name for path in sources("tests/system") if not path.name.startswith("test_")}
+
+    assert others <= {"schemathesis_hooks.py", "conftest.py"}

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import typer
+from shared.kinds import KINDS
+from shared.kinds.shapes import Elements, Shape
 
 from ingest_api.errors import ErrorCode
 from operations.cli.app import app
 from shared import limits
-from shared.kinds import KINDS
-from shared.kinds.shapes import Elements, Shape
 from shared.process.settings import REGISTER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,9 +95,9 @@ def test_the_properties_are_those_of_the_kinds(heading: str, kind: str) -> None:
     body = KINDS[kind].body
     assert isinstance(body, Shape)
 
-    assert [
-        (name, meaning.startswith("Required.")) for name, _, meaning in rows("docs/api.md", heading)
-    ] == list(properties(body))
+    assert [(name, meaning.startswith("Required.")) for name, _, meaning in rows("docs/api.md", heading)] == list(
+        properties(body)
+    )
 
 
 def commands(group: Any, name: str) -> Iterator[tuple[str, str]]:

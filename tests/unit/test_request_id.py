@@ -1,4 +1,4 @@
-"""Request ids say where a submission is, and only of accepted ones."""
+"""Request ids encode the position of accepted submissions, and of no others."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ positions = st.builds(Position, st.integers(0, MAX_LANES - 1), st.integers(0, 2*
 
 
 @given(positions)
-def test_an_id_leads_back_to_its_position(position: Position) -> None:
+def test_an_id_decodes_to_its_position(position: Position) -> None:
     assert position_of_request(position.request_id) == position
 
 
 @given(positions)
-def test_entry_ids_and_versions_lead_back_to_their_position(position: Position) -> None:
+def test_entry_ids_and_versions_decode_to_their_position(position: Position) -> None:
     assert position_of_entry(position.lane, position.entry_id) == position
     assert request_id_of_entry(position.lane, position.entry_id.encode()) == position.request_id
     assert position_of_version(position.lane, position.version) == position
@@ -39,19 +39,19 @@ def test_every_id_has_the_promised_form(position: Position) -> None:
 
 
 @given(positions, positions)
-def test_versions_order_as_entries_do(one: Position, other: Position) -> None:
+def test_versions_sort_like_entries(one: Position, other: Position) -> None:
     in_order = (one.milliseconds, one.sequence) < (other.milliseconds, other.sequence)
 
     assert (one.version < other.version) == in_order
 
 
-def test_an_id_of_what_was_not_accepted_has_the_form_and_leads_nowhere() -> None:
+def test_an_id_of_an_answer_that_accepted_nothing_has_the_form_and_no_position() -> None:
     ids = {unaccepted_request_id() for _ in range(1000)}
 
     assert len(ids) == 1000
     assert all(re.fullmatch(r"req_[a-z0-9]{14}", one) and position_of_request(one) is None for one in ids)
 
 
-def test_what_is_no_id_leads_nowhere() -> None:
+def test_a_malformed_id_has_no_position() -> None:
     for text in ("", "req_", "req_0000000000000", "req_00000000000000\n", "req_0000000000000u", "xyz_00000000000000"):
         assert position_of_request(text) is None

@@ -1,4 +1,4 @@
-"""Settings: read once, refused with a sentence, never shown."""
+"""Settings: defaults, errors that name the setting, and passwords that are never shown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_wrong_value_is_refused_with_a_sentence_that_names_the_setting(name: s
         read_settings({name: value})
 
 
-def test_passwords_hide_from_repr() -> None:
+def test_repr_hides_passwords() -> None:
     settings = read_settings({"DATABASE_URL": "postgresql://u:hunter2@h/d", "REDIS_URL": "redis://:hunter2@h"})
 
     assert "hunter2" not in repr(settings)
@@ -43,7 +43,7 @@ def test_every_setting_has_a_sentence() -> None:
     assert all(doc.endswith(".") for _, _, doc in REGISTER)
 
 
-def test_what_is_logged_of_settings_is_what_was_changed_and_no_address() -> None:
+def test_only_changed_settings_are_logged_and_no_address() -> None:
     settings = read_settings({"REDIS_URL": "redis://:hunter2@h", "PORT": "81"})
 
     assert changed_settings(settings) == {"redis_url": "…", "port": "81"}

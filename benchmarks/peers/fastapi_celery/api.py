@@ -1,4 +1,4 @@
-"""The API: a key, a validated body, a task."""
+"""The API: checks the key, validates the body, queues a task."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ connectors: dict[str, int] = {}
 
 
 def load_connectors() -> None:
-    """All that there are."""
+    """Load all keys."""
     with Session(engine()) as session:
         connectors.update(
             {key_hash: id_ for id_, key_hash in session.execute(select(Connector.id, Connector.key_hash))}
@@ -61,7 +61,7 @@ def load_connectors() -> None:
 
 
 async def connector_of(credential: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> int:
-    """Whose key it is: known in memory, else looked up."""
+    """Return the connector of a key, from memory or from Postgres."""
     key_hash = hashlib.sha256(credential.credentials.encode()).hexdigest()
     if key_hash not in connectors:
         await run_in_threadpool(load_connectors)
@@ -72,7 +72,7 @@ async def connector_of(credential: Annotated[HTTPAuthorizationCredentials, Depen
 
 @app.post("/api/ingest", status_code=202)
 def ingest(submission: Submission, connector_id: Annotated[int, Depends(connector_of)]) -> Accepted:
-    """Accepts a batch. In a thread: `delay` waits for Redis, which answers when the task is on disk."""
+    """Accept a batch, in a thread: `delay` waits for Redis, which answers when the task is on disk."""
     version = time.time_ns() // 1_000
     items = submission.model_dump()["items"]
     task = apply_items.delay(connector_id, submission.stream, items, version)

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy sees them."""
+"""The tables as models of SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Base(DeclarativeBase):
 
 
 class Connector(Base):
-    """Whose key it is."""
+    """A connector with its key."""
 
     __tablename__ = "connectors"
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -49,5 +49,5 @@ class Request(Base):
 
 @cache
 def engine() -> Engine:
-    """One for each process, made on first use: after the worker forked."""
+    """Return the engine of the process, made on first use: after the worker forked."""
     return create_engine(os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://", 1), pool_size=2)

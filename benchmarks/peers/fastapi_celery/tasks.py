@@ -17,12 +17,12 @@ app.conf.update(
     task_serializer="json",
     accept_content=["json"],
     task_ignore_result=True,
-    # A task is acknowledged when it is done, and given back when the child that ran it dies.
+    # A task is acknowledged when it is done, and returned when its child process ends.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    # For many short tasks, says Celery's guide to optimizing.
+    # Celery's guide to optimizing advises this for many short tasks.
     worker_prefetch_multiplier=64,
-    # A producer's connection for each thread of the API.
+    # One connection for each thread of the API.
     broker_pool_limit=40,
     worker_hijack_root_logger=False,
 )
@@ -45,7 +45,7 @@ _UPSERT = _insert.on_conflict_do_update(
 def apply_items(
     self: Task[..., None], connector_id: int, stream: str, items: list[dict[str, Any]], version: int
 ) -> None:
-    """Applies a submission, once; an item that came twice in it counts as it came last."""
+    """Apply a submission once; the last one of several items with one id counts."""
     same = {"connector_id": connector_id, "stream": stream, "version": version}
     # In the order of their ids, so that two tasks never wait for each other.
     rows = [{**same, **item} for _, item in sorted({item["id"]: item for item in items}.items())]

@@ -1,4 +1,4 @@
-// The API: a key, a body that Fastify validated by its schema, a job.
+// The API: checks the key, lets Fastify validate the body by its schema, queues a job.
 import { createHash, randomUUID } from "node:crypto";
 import { Queue } from "bullmq";
 import Fastify from "fastify";
@@ -44,7 +44,7 @@ const schema = {
 };
 
 const pool = postgres(1);
-// A producer fails fast, says BullMQ's guide to production: the client is told, and comes again.
+// BullMQ's guide to production advises a producer that fails fast: the client repeats the request.
 const queue = new Queue(QUEUE, {
   connection: redis({ maxRetriesPerRequest: 1, enableOfflineQueue: false }),
   defaultJobOptions: {
@@ -65,7 +65,7 @@ async function loadConnectors() {
 const app = Fastify({
   logger: false,
   bodyLimit: 30 * 1024 * 1024,
-  // Nothing is coerced or dropped in silence: the contract refuses what does not fit.
+  // No coercion and no silent removal: the contract refuses what does not match.
   ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allowUnionTypes: true } },
 });
 app.decorateRequest("connectorId", 0);

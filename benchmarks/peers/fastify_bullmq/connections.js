@@ -1,4 +1,4 @@
-// Where the engines are, from REDIS_URL (unix:///path) and DATABASE_URL (…?host=/folder&port=5432).
+// The addresses of the engines, from REDIS_URL (unix:///path) and DATABASE_URL (…?host=/folder&port=5432).
 import { Redis } from "ioredis";
 import pg from "pg";
 

@@ -5,7 +5,7 @@ import { postgres, QUEUE, redis } from "./connections.js";
 // Enough to hide the round trips and the fsyncs; 10, 20 and 50 did not differ beyond noise.
 const CONCURRENCY = Number(process.env.CONCURRENCY ?? 20);
 
-// The request's row and its items in one statement and one round trip. A request that is there already writes nothing.
+// The request's row and its items in one statement and one round trip. A request that was applied before writes nothing.
 const APPLY = `
 WITH request AS (
     INSERT INTO peers.requests (id, connector_id, items) VALUES ($1, $2, $3)
@@ -22,7 +22,7 @@ const pool = postgres(CONCURRENCY);
 
 async function apply(job) {
   const { connectorId, stream, items, version } = job.data;
-  // An item that came twice counts as it came last; in the order of ids, so that two jobs never wait for each other.
+  // The last one of several items with one id counts; in the order of ids, so that two jobs never deadlock.
   const rows = [...new Map(items.map((item) => [item.id, item])).values()];
   rows.sort((one, other) => (one.id < other.id ? -1 : 1));
   await pool.query({
@@ -43,7 +43,7 @@ async function apply(job) {
 }
 
 const worker = new Worker(QUEUE, apply, {
-  // A worker waits for a Redis that is away, says BullMQ's guide to production.
+  // BullMQ's guide to production advises a worker that waits for a Redis that is away.
   connection: redis({ maxRetriesPerRequest: null }),
   concurrency: CONCURRENCY,
   removeOnComplete: { count: 0 },

@@ -1,4 +1,4 @@
-"""The API: a key, a body that is checked by hand, a job."""
+"""The API: checks the key, validates the body by hand, queues a job."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Refused(Exception):
 
 
 def load_connectors() -> None:
-    """All that there are."""
+    """Load all keys."""
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         connectors.update(connection.execute("SELECT key_hash, id FROM peers.connectors").fetchall())
 
 
 async def connector_of(request: Request) -> int | None:
-    """Whose key it is: known in memory, else looked up."""
+    """Return the connector of a key, from memory or from Postgres."""
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -50,7 +50,7 @@ async def connector_of(request: Request) -> int | None:
 
 
 def checked(body: bytes) -> tuple[str, list[dict[str, Any]]]:
-    """The stream and the items of a body. Raises Refused."""
+    """Return the stream and the items of a body. Raises Refused."""
     try:
         submission = orjson.loads(body)
     except orjson.JSONDecodeError as fault:
@@ -64,7 +64,7 @@ def checked(body: bytes) -> tuple[str, list[dict[str, Any]]]:
 
 
 def check_item(item: Any) -> None:
-    """Raises Refused."""
+    """Validate an item. Raises Refused."""
     if not isinstance(item, dict) or not item.keys() <= ALLOWED:
         raise Refused("An item has an id, a name, fields and tags.")
     item_id, name = item.get("id"), item.get("name")
@@ -81,7 +81,7 @@ def check_item(item: Any) -> None:
 
 
 def enqueue(job_id: str, connector_id: int, stream: str, items: list[dict[str, Any]]) -> None:
-    """Returns when the job is on disk."""
+    """Queue a job; return when it is on disk."""
     version = time.time_ns() // 1_000
     queue.enqueue(
         "jobs.apply_items",
@@ -93,7 +93,7 @@ def enqueue(job_id: str, connector_id: int, stream: str, items: list[dict[str, A
 
 
 async def ingest(request: Request) -> Response:
-    """Accepts a batch. RQ's client waits for Redis, so it does that in a thread."""
+    """Accept a batch; RQ's client waits for Redis in a thread."""
     connector_id = await connector_of(request)
     if connector_id is None:
         return JSONResponse({"status": "error"}, 401, {"WWW-Authenticate": "Bearer"})

@@ -25,12 +25,12 @@ WHERE items.version < excluded.version
 
 @cache
 def connection() -> psycopg.Connection:
-    """One for the life of the worker, which runs one job at a time in its own process."""
+    """Return the connection of the worker, which runs one job at a time in its own process."""
     return psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, prepare_threshold=0)
 
 
 def apply_items(connector_id: int, stream: str, items: list[dict[str, Any]], version: int) -> None:
-    """Applies a submission unless it was applied before; an item that came twice in it counts as it came last."""
+    """Apply a submission unless it was applied before; the last one of several items with one id counts."""
     if connection().broken or connection().closed:
         connection.cache_clear()
     job = get_current_job()

@@ -1,4 +1,4 @@
-"""The queue: its connection and how jobs are written, for the API and the workers alike."""
+"""The queue of the API and the workers: its connection and its serializer."""
 
 from __future__ import annotations
 

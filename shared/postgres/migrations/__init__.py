@@ -1,8 +1,8 @@
-"""Brings the database to the schema of this code: numbered plain SQL files, each once, in order, in its transaction.
+"""Migrate the database to this code's schema: numbered SQL files, each applied once, in order, in its own transaction.
 
-Two processes may migrate at once: an advisory lock makes the second one wait and find nothing to do. A file that was
-applied and then edited is refused by its checksum: write a new file. Lock timeouts are short, so that a migration that
-can't get its lock fails instead of queueing every other statement behind itself.
+Two processes may migrate at the same time: an advisory lock makes the second one wait and find nothing to do. A file
+that was edited after it was applied is refused by its checksum: write a new one instead. Lock timeouts are short, so
+that a migration that can't get a lock fails instead of holding up every other statement behind it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from shared.postgres.connections import Connection
 from shared.postgres.partitions import Tally
 from shared.postgres.queries import sql
 
-#: Any constant: it names this project's migrations among the database's advisory locks.
+#: Any constant: identifies these migrations among the database's advisory locks.
 _ADVISORY_LOCK: Final = 7_204_113_559
 
-_CREATE_LEDGER: Final = b"""
+_CREATE_REGISTER: Final = b"""
 CREATE TABLE IF NOT EXISTS schema_migrations (
     name       text PRIMARY KEY,
     sha256     text NOT NULL,
@@ -31,39 +31,42 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 class MigrationError(Exception):
-    """The database and the migration files disagree; the message is a sentence."""
+    """The database and the migration files contradict each other; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file of this folder."""
+    """A file of this folder."""
 
     name: str
     statements: bytes
 
     @property
     def sha256(self) -> str:
-        """Checksum by which an edit is noticed."""
+        """Checksum that detects an edit."""
         return hashlib.sha256(self.statements).hexdigest()
 
 
 def available() -> list[Migration]:
-    """The migrations of this code, in order."""
+    """Return the migrations of this code, in order."""
     folder = resources.files(__name__)
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [Migration(file.name.removesuffix(".sql"), file.read_bytes()) for file in files]
 
 
 def migrate(connection: Connection, *, lanes: int) -> list[str]:
-    """Applies what is missing and returns the names of it. `lanes` counts only where none were chosen before."""
+    """Apply the missing migrations and return their names.
+
+    `lanes`: the number of lanes of a new installation; it has no effect on an existing one. Raises MigrationError.
+    """
     connection.execute("SET statement_timeout = '15min'")
     connection.execute("SET lock_timeout = '15min'")
     connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
     try:
-        connection.execute(_CREATE_LEDGER)
+        connection.execute(_CREATE_REGISTER)
         applied = [_apply(connection, migration) for migration in _missing(connection)]
         connection.execute(sql("insert_lanes"), {"lanes": lanes})
-        # So that a fresh installation starts with them. What can't be had now, the hourly chore makes.
+        # A new installation starts with partitions. Those that can't be made now are made by the hourly job.
         partitions.make_ahead(connection, Tally())
         return applied
     finally:
@@ -71,7 +74,7 @@ def migrate(connection: Connection, *, lanes: int) -> list[str]:
 
 
 def pending(connection: Connection) -> list[str]:
-    """Names of the migrations that this code needs and the database lacks."""
+    """Return the names of the migrations that the database lacks."""
     if connection.execute("SELECT to_regclass('schema_migrations') IS NULL AS missing").fetchall()[0]["missing"]:
         return [migration.name for migration in available()]
     return [migration.name for migration in _missing(connection)]

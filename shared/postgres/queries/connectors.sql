@@ -1,4 +1,4 @@
--- Connectors and their credentials. Format: a line `-- name: <query>`, a line that says what it does, the statement.
+-- Connectors and their credentials.
 
 -- name: insert_connector
 -- Creates a connector on a lane.
@@ -7,7 +7,7 @@ VALUES (%(name)s, %(rate)s, %(burst)s, %(lane)s)
 RETURNING connector_id, generation;
 
 -- name: select_connectors
--- Connectors with what operators ask for: all, or one.
+-- Returns all connectors or one, with what operators ask about them.
 SELECT connector_id, connectors.name, enabled, rate, burst, lane, generation, connectors.created_at,
        key_id, credentials.created_at AS key_created_at, last_seen_at,
        extract(epoch FROM now() - last_seen_at)::float8 AS silent_seconds
@@ -18,7 +18,7 @@ WHERE %(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s
 ORDER BY connector_id;
 
 -- name: lock_connector
--- One connector, held against other changes until the transaction ends.
+-- Returns one connector, locked against other changes until the transaction ends.
 SELECT connector_id, enabled, rate, burst, lane, generation, key_id, digest
 FROM connectors
 JOIN credentials USING (connector_id)
@@ -26,7 +26,7 @@ WHERE connector_id = %(connector_id)s
 FOR UPDATE OF connectors;
 
 -- name: bump_generation
--- Records a change of a connector that Redis has to learn of.
+-- Records a change of a connector that has to reach Redis.
 UPDATE connectors
 SET generation = %(generation)s, enabled = coalesce(%(enabled)s, enabled)
 WHERE connector_id = %(connector_id)s;
@@ -39,7 +39,7 @@ ON CONFLICT (connector_id) DO UPDATE
 SET key_id = excluded.key_id, digest = excluded.digest, created_at = now();
 
 -- name: select_lane_credentials
--- What Redis must hold of one lane: the current credentials of its enabled connectors.
+-- Returns what Redis must hold for one lane: the current credentials of its enabled connectors.
 SELECT connector_id, generation, key_id, digest, rate, burst
 FROM connectors
 JOIN credentials USING (connector_id)

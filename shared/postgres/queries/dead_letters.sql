@@ -1,11 +1,29 @@
--- Submissions that can never be applied, and what operators do with them.
+-- Submissions that could not be applied, their retries, and what operators do with them.
 --
--- What operators ask for is one condition in four queries: each part counts where it is not null. `until` is the moment
--- at which they were counted: what dies later, or again, was not meant.
+-- `until` is the moment at which an operator's selection was counted: letters that die later, or again, are not part of it.
+
+-- fragment: is_selected
+-- What operators filter by; each part counts if it is not null.
+    (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
+AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+AND (%(fingerprint)s::text IS NULL OR fingerprint = %(fingerprint)s)
+AND (%(since)s::timestamptz IS NULL OR died_at >= %(since)s)
+AND (%(versions)s::bigint[] IS NULL
+     OR (lane, version) IN (SELECT * FROM unnest(%(lanes)s::smallint[], %(versions)s::bigint[])))
+
+-- fragment: unlocked_letters
+-- The letters with these keys, locked. One that a drain holds at this moment is left out instead of waited for, so that
+-- the two can't deadlock.
+SELECT dead_letters.connector_id, dead_letters.version
+FROM dead_letters
+JOIN unnest(%(connector_ids)s::bigint[], %(versions)s::bigint[]) AS wanted (connector_id, version)
+  ON dead_letters.connector_id = wanted.connector_id AND dead_letters.version = wanted.version
+WHERE died_at <= %(until)s
+FOR UPDATE OF dead_letters SKIP LOCKED
 
 -- name: insert_dead_letter
--- Keeps a submission that can never be applied, whole, with the reason. One that was tried again and died again stays
--- one row, with the newer reason; one that was applied, in another delivery, is not dead.
+-- Keeps a submission that can't be applied, whole, with the reason. A letter that was retried and died again stays one
+-- row, with the newer reason and no mark. A submission that was applied, in another delivery, is not dead.
 INSERT INTO dead_letters (connector_id, version, lane, meta, received, body, reason, detail, fingerprint)
 SELECT %(connector_id)s, %(version)s, %(lane)s, %(meta)s::jsonb, %(received)s, %(body)b,
        %(reason)s, %(detail)s, %(fingerprint)s
@@ -13,24 +31,68 @@ WHERE NOT EXISTS (
     SELECT FROM receipts WHERE connector_id = %(connector_id)s::bigint AND version = %(version)s::bigint
 )
 ON CONFLICT (connector_id, version) DO UPDATE
-SET reason = excluded.reason, detail = excluded.detail, fingerprint = excluded.fingerprint, died_at = now();
+SET reason = excluded.reason, detail = excluded.detail, fingerprint = excluded.fingerprint, died_at = now(),
+    retry_requested_at = NULL;
 
 -- name: delete_applied_dead_letters
--- Of what a slice applies, nothing is dead: a letter that was handed back goes with the receipt that takes its place.
+-- Deletes the letters of what a slice applies: the receipt takes their place.
 DELETE FROM dead_letters
 USING unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[]) AS applied (connector_id, version)
 WHERE dead_letters.connector_id = applied.connector_id AND dead_letters.version = applied.version
   AND dead_letters.version BETWEEN %(lowest)s AND %(highest)s; -- so that only the partitions of these days are looked at
+
+-- name: select_lanes_to_retry
+-- Lanes that have letters to retry.
+SELECT DISTINCT lane FROM dead_letters WHERE retry_requested_at IS NOT NULL;
+
+-- name: select_letters_to_retry
+-- The next letters of a lane to retry, the oldest first, up to the one that reaches a bound.
+SELECT connector_id, version, meta::text AS meta, received, body
+FROM (
+    SELECT connector_id, version, meta, received, body,
+           sum(octet_length(body)) OVER before AS bytes_before, sum(received) OVER before AS rows_before
+    FROM dead_letters
+    WHERE lane = %(lane)s AND retry_requested_at IS NOT NULL
+    WINDOW before AS (ORDER BY version ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    ORDER BY version
+    LIMIT %(entries)s
+) AS next
+WHERE coalesce(bytes_before, 0) < %(bytes)s AND coalesce(rows_before, 0) < %(rows)s
+ORDER BY version;
+
+-- name: claim_dead_letters
+-- Keeps letters from being dropped until the transaction ends; fails at once if one was dropped already.
+SELECT claim_dead_letters(%(connector_ids)b::bigint[], %(versions)b::bigint[]);
+
+-- name: request_retries
+-- Marks letters to be retried; one that is marked already keeps its mark.
+WITH letter AS (
+-- include: unlocked_letters
+)
+UPDATE dead_letters
+SET retry_requested_at = now()
+FROM letter
+WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version
+  AND retry_requested_at IS NULL;
+
+-- name: count_retries
+-- What became of letters that were marked: still waiting, applied, or dead again.
+SELECT count(*) FILTER (WHERE letters.retry_requested_at IS NOT NULL) AS waiting,
+       count(receipts.version) AS applied,
+       count(*) FILTER (WHERE letters.died_at IS NOT NULL AND letters.retry_requested_at IS NULL) AS died
+FROM unnest(%(connector_ids)s::bigint[], %(versions)s::bigint[]) AS asked (connector_id, version)
+LEFT JOIN dead_letters AS letters
+  ON letters.connector_id = asked.connector_id AND letters.version = asked.version
+LEFT JOIN receipts
+  ON receipts.connector_id = asked.connector_id AND receipts.version = asked.version;
 
 -- name: select_dead_letters
 -- The newest letters, without their bodies.
 SELECT connector_id, version, lane, meta ->> 'kind' AS kind, received, octet_length(body)::bigint AS bytes,
        reason, detail, fingerprint, died_at, version_time(version) AS received_at
 FROM dead_letters
-WHERE (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(fingerprint)s::text IS NULL OR fingerprint = %(fingerprint)s)
-  AND (%(since)s::timestamptz IS NULL OR died_at >= %(since)s)
+WHERE
+-- include: is_selected
 ORDER BY version DESC, connector_id DESC
 LIMIT %(limit)s;
 
@@ -40,36 +102,27 @@ SELECT fingerprint, count(*) AS letters, sum(octet_length(body))::bigint AS byte
        count(DISTINCT connector_id) AS connectors, min(died_at) AS first_died_at, max(died_at) AS last_died_at,
        (array_agg(reason ORDER BY died_at DESC))[1] AS reason, (array_agg(detail ORDER BY died_at DESC))[1] AS detail
 FROM dead_letters
-WHERE (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(fingerprint)s::text IS NULL OR fingerprint = %(fingerprint)s)
-  AND (%(since)s::timestamptz IS NULL OR died_at >= %(since)s)
+WHERE
+-- include: is_selected
 GROUP BY fingerprint
 ORDER BY letters DESC, fingerprint
 LIMIT %(limit)s;
 
 -- name: count_dead_letters
--- How many letters are meant, and the moment at which that was so.
+-- How many letters are selected, and the moment at which that was so.
 SELECT count(*) AS letters, coalesce(sum(octet_length(body)), 0)::bigint AS bytes,
        count(DISTINCT connector_id) AS connectors, now() AS until
 FROM dead_letters
-WHERE (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(fingerprint)s::text IS NULL OR fingerprint = %(fingerprint)s)
-  AND (%(since)s::timestamptz IS NULL OR died_at >= %(since)s)
-  AND (%(versions)s::bigint[] IS NULL
-       OR (lane, version) IN (SELECT * FROM unnest(%(lanes)s::smallint[], %(versions)s::bigint[])));
+WHERE
+-- include: is_selected
+;
 
 -- name: select_dead_letter_keys
--- The next of the letters that are meant, in the order in which they were accepted, from a position on.
-SELECT connector_id, version, lane, octet_length(body)::bigint AS bytes
+-- The next of the selected letters, in the order in which they were accepted, from a position on.
+SELECT connector_id, version, lane
 FROM dead_letters
-WHERE (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
-  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(fingerprint)s::text IS NULL OR fingerprint = %(fingerprint)s)
-  AND (%(since)s::timestamptz IS NULL OR died_at >= %(since)s)
-  AND (%(versions)s::bigint[] IS NULL
-       OR (lane, version) IN (SELECT * FROM unnest(%(lanes)s::smallint[], %(versions)s::bigint[])))
+WHERE
+-- include: is_selected
   AND died_at <= %(until)s
   AND (version, connector_id) > (%(after_version)s::bigint, %(after_connector_id)s::bigint)
 ORDER BY version, connector_id
@@ -77,22 +130,16 @@ LIMIT %(limit)s;
 
 -- name: select_dead_letter
 -- One letter, whole, by the lane and version in its request id.
-SELECT connector_id, version, lane, meta ->> 'kind' AS kind, meta::text AS meta, received, body,
+SELECT connector_id, version, lane, meta ->> 'kind' AS kind, received, body,
        octet_length(body)::bigint AS bytes, reason, detail, fingerprint, died_at, version_time(version) AS received_at
 FROM dead_letters
 WHERE lane = %(lane)s AND version = %(version)s;
 
 -- name: drop_dead_letters
--- Forgets letters. One that a drain holds at this moment is being applied, or dies again: it is left alone, and nobody
--- waits for anybody, so that the two can't deadlock.
-WITH meant AS (
-    SELECT dead_letters.connector_id, dead_letters.version
-    FROM dead_letters
-    JOIN unnest(%(connector_ids)s::bigint[], %(versions)s::bigint[]) AS one (connector_id, version)
-      ON dead_letters.connector_id = one.connector_id AND dead_letters.version = one.version
-    WHERE died_at <= %(until)s
-    FOR UPDATE OF dead_letters SKIP LOCKED
+-- Deletes letters.
+WITH letter AS (
+-- include: unlocked_letters
 )
 DELETE FROM dead_letters
-USING meant
-WHERE dead_letters.connector_id = meant.connector_id AND dead_letters.version = meant.version;
+USING letter
+WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version;

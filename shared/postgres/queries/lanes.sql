@@ -1,7 +1,7 @@
 -- The lanes.
 
 -- name: insert_lanes
--- Chooses the number of lanes, once: where there are lanes already, nothing happens.
+-- Chooses the number of lanes, once: if there are lanes already, nothing happens.
 INSERT INTO lanes (lane)
 SELECT generate_series(0, %(lanes)s - 1)
 WHERE NOT EXISTS (SELECT FROM lanes);
@@ -15,31 +15,31 @@ SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean 
 SELECT count(*)::int AS lanes FROM lanes;
 
 -- name: select_applied_version
--- Above what a lane that is created anew has to start.
+-- The version above which a lane that is created again must start.
 SELECT applied_version FROM lanes WHERE lane = %(lane)s;
 
 -- name: limit_transactions
--- Bounds each transaction of the session from here on.
+-- Sets the maximum time of each further transaction of the session.
 SELECT set_config('transaction_timeout', %(milliseconds)s, false);
 
 -- name: select_watermarks
--- How far a lane has come: the highest versions that were applied, and that were put aside as dead.
+-- How far a lane has come: the highest versions applied, and dead-lettered.
 SELECT applied_version AS applied, dead_version AS dead FROM lanes WHERE lane = %(lane)s;
 
 -- name: lock_lane
--- Fails at once where a drain has the lane in hand.
+-- Fails at once if a drain is writing to the lane.
 SELECT FROM lanes WHERE lane = %(lane)s FOR UPDATE NOWAIT;
 
 -- name: claim_lane
--- Keeps a second drain of the lane (an expired lease) from writing beside the first: it fails at once, and leaves.
+-- Locks the lane for one drain; fails at once for a second one, whose lease expired.
 SELECT claim_lane(%(lane)s::smallint, %(applied)s::bigint, %(dead)s::bigint);
 
 -- name: move_watermarks
--- Remembers how far the lane has come now.
+-- Stores how far the lane has come.
 UPDATE lanes SET applied_version = %(applied)s, dead_version = %(dead)s WHERE lane = %(lane)s;
 
 -- name: select_least_used_lane
--- Where the next connector goes: the lane with the fewest.
+-- The lane with the fewest connectors, for the next one.
 SELECT lane
 FROM lanes
 LEFT JOIN connectors USING (lane)

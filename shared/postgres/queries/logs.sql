@@ -1,7 +1,7 @@
--- What connectors log.
+-- Log entries of connectors.
 
 -- name: insert_logs
--- Adds log entries; one that is there already stays.
+-- Adds log entries; one that exists stays as it is.
 INSERT INTO connector_logs (connector_id, version, index, logged_at, level, message, context)
 SELECT connector_id, version, index, coalesce(logged_at::timestamptz, version_time(version)), level, message, context
 FROM unnest(
@@ -11,7 +11,7 @@ FROM unnest(
 ON CONFLICT (connector_id, version, index) DO NOTHING;
 
 -- name: select_logs
--- A connector's log entries in the order in which they came, from a position on: the newest `limit` of them.
+-- Returns the newest `limit` log entries of a connector after a position, in the order in which they arrived.
 SELECT * FROM (
     SELECT version, index, logged_at, level, message, context::text AS context
     FROM connector_logs
@@ -25,7 +25,7 @@ SELECT * FROM (
 ORDER BY version, index;
 
 -- name: select_log_entries
--- The entries of one submission.
+-- Returns the log entries of one submission.
 SELECT version, index, logged_at, level, message, context::text AS context
 FROM connector_logs
 WHERE connector_id = %(connector_id)s AND version = %(version)s

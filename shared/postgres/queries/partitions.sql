@@ -1,20 +1,21 @@
--- Partitions of the tables that go by age. Names in braces are filled in by `shared/postgres/partitions.py`: a table's name and a
--- partition's bounds can't be parameters.
+-- Partitions of the tables whose rows expire. `shared/postgres/partitions.py` fills in the names in braces: names of
+-- tables and bounds of partitions can't be parameters.
 
 -- name: select_time
--- What Postgres' clock says.
+-- Returns the time of Postgres' clock.
 SELECT now() AS now;
 
--- name: hurry
--- For a transaction that takes strong locks: whoever writes would queue behind it while it waits for one.
+-- name: set_short_timeouts
+-- For a transaction that takes strong locks: writers queue behind it while it waits for one.
 SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '2s', true);
 
--- name: take_turns
--- Two that look after partitions at once go on one after the other, step by step.
+-- name: lock_partition_work
+-- Makes processes that maintain partitions at the same time take turns, step by step.
 SELECT pg_advisory_xact_lock(%(key)s);
 
 -- name: select_partitions
--- What a table's partitions cover, the oldest first; the default one is left out. Open ends are as far as a bigint goes.
+-- Returns a table's partitions and their bounds, the oldest first, without the default one. An open end is the lowest or
+-- highest bigint.
 SELECT name,
        coalesce((regexp_match(bounds, 'FROM \(''(-?\d+)''\)'))[1]::bigint, -9223372036854775808) AS low,
        coalesce((regexp_match(bounds, 'TO \(''(-?\d+)''\)'))[1]::bigint, 9223372036854775807) AS high
@@ -28,35 +29,35 @@ WHERE bounds <> 'DEFAULT'
 ORDER BY low;
 
 -- name: count_strays
--- How many rows of a range fell into the default partition; counts no further than `limit`.
+-- Counts the rows of a range that are in the default partition, up to `limit`.
 SELECT count(*) AS strays
 FROM (SELECT FROM {default} WHERE version >= {low} AND version < {high} LIMIT {limit}) AS stray;
 
 -- name: create_partition
--- A table like the parent, not yet part of it.
+-- Creates a table like the parent, not yet attached to it.
 CREATE TABLE {partition} (LIKE {table} INCLUDING ALL);
 
 -- name: lock_table
--- Keeps writers out until the transaction ends. Its partitions are reached through it, and need no lock of their own.
+-- Locks out writers until the transaction ends. They reach partitions through the parent, so these need no locks.
 LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE;
 
 -- name: move_strays
--- Takes the rows of a range out of the default partition.
+-- Moves the rows of a range from the default partition.
 WITH moved AS (
     DELETE FROM {default} WHERE version >= {low} AND version < {high} RETURNING *
 )
 INSERT INTO {partition} SELECT * FROM moved;
 
 -- name: attach_partition
--- Makes it part of the parent, past which writes go on; only the default partition is locked, and read once.
+-- Attaches a partition. Writes to the parent go on; only the default partition is locked, and scanned once.
 ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ({low}) TO ({high});
 
 -- name: drop_partition
--- Takes it away with all that is in it: a change of the catalogue, however many rows there are. It locks the table
--- first, as those do who write, so that they can't deadlock.
+-- Drops a partition: a change of the catalogue, however many rows it has. It locks the parent first, as writers do, so
+-- that they can't deadlock.
 DROP TABLE {partition};
 
 -- name: delete_old_rows
--- Some of the rows of the default partition that are older than a version.
+-- Deletes up to `limit` rows of the default partition that are older than a version.
 DELETE FROM {default}
 WHERE ctid = ANY (ARRAY(SELECT ctid FROM {default} WHERE version < {version} LIMIT {limit}));

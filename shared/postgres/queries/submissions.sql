@@ -1,7 +1,7 @@
 -- What became of each submission.
 
 -- name: insert_receipts
--- Records that submissions were applied; what another drain has recorded in the meantime stays.
+-- Records that submissions were applied; a receipt that another drain wrote in the meantime stays.
 INSERT INTO receipts (connector_id, version, lane, kind, received, superseded)
 SELECT connector_id, version, %(lane)s, kind, received, superseded
 FROM unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[], %(kinds)b::text[], %(received)b::int[],
@@ -9,16 +9,23 @@ FROM unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[], %(kinds)b::text
     AS slice (connector_id, version, kind, received, superseded)
 ON CONFLICT (connector_id, version) DO NOTHING;
 
--- name: select_applied
--- Which of some submissions have been applied.
-SELECT version
-FROM receipts
-JOIN unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[]) AS asked (connector_id, version)
-  USING (connector_id, version);
+-- name: settle_applied
+-- Returns which of some submissions were applied before, and deletes their dead letters.
+WITH applied AS (
+    SELECT connector_id, version
+    FROM receipts
+    JOIN unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[]) AS asked (connector_id, version)
+      USING (connector_id, version)
+), settled AS (
+    DELETE FROM dead_letters
+    USING applied
+    WHERE dead_letters.connector_id = applied.connector_id AND dead_letters.version = applied.version
+)
+SELECT version FROM applied;
 
 -- name: count_superseded
--- Adds to the receipts of late submissions what is not written since the table holds a newer state; only to receipts of
--- this very transaction, whose time they bear.
+-- Adds to the receipts of late submissions the items that were not written because the table holds a newer state; only
+-- to receipts of this very transaction, which have its time.
 UPDATE receipts
 SET superseded = superseded + lost.items
 FROM (

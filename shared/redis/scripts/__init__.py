@@ -9,34 +9,21 @@ from typing import Any, Final
 
 from redis import Redis
 
-NAMES: Final = (
-    "append",
-    "retry_entry",
-    "read_slice",
-    "settle",
-    "recount_backlog",
-    "acquire_lease",
-    "release_lease",
-    "hand_over_lease",
-    "sweep_lane",
-    "look_at_lane",
-    "put_credential",
-    "revoke_credential",
-    "load_lane",
-    "find_entry",
-    "count_ahead",
+#: Every script's name.
+NAMES: Final = tuple(
+    sorted(file.name.removesuffix(".lua") for file in resources.files(__name__).iterdir() if file.name.endswith(".lua"))
 )
 
 
 @lru_cache
 def source(name: str) -> str:
-    """The text of a script."""
+    """Return the text of a script."""
     return resources.files(__name__).joinpath(f"{name}.lua").read_text("utf-8")
 
 
 @lru_cache
 def digest(name: str) -> str:
-    """The digest by which a server that has loaded a script knows it."""
+    """Return the SHA-1 by which EVALSHA names a script."""
     return sha1(source(name).encode(), usedforsecurity=False).hexdigest()
 
 
@@ -44,9 +31,8 @@ class Scripts:
     """The scripts on one server, called by name: `scripts("settle", keys, arguments)`."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
         self._scripts = {name: redis.register_script(source(name)) for name in NAMES}
 
     def __call__(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
-        """Runs a script; a server that has lost it is given it again."""
+        """Run a script, and load it first if the server does not know it."""
         return self._scripts[name](keys=keys, args=arguments)

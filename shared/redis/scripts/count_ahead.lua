@@ -1,9 +1,9 @@
--- Counts the entries of a lane that stand before one of them, for an operator. Bodies stay in the server.
+-- Counts the entries of a lane before one of them, for an operator. Bodies stay in the server.
 --
 -- KEYS[1] lane's stream
--- ARGV[1] entry id   ARGV[2] count at most so many
+-- ARGV[1] entry id   ARGV[2] maximum count
 --
--- Returns how many.
+-- Returns the count.
 
 local ahead, from, most = 0, '-', tonumber(ARGV[2])
 while ahead < most do

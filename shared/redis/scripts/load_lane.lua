@@ -1,15 +1,15 @@
--- Puts a part of a lane's credentials in and, with the last part, declares the lane ready: stream and group exist, the
--- stream's ids start above what Postgres has applied. The loader's token dies with Redis' memory: what was read from
--- Postgres before a restart can't be written after it.
+-- Stores a part of a lane's credentials and, with the last part, marks the lane ready: its stream and group exist, and
+-- the stream's ids start above what Postgres has applied. The loader's token is lost with Redis' memory, so what was
+-- read from Postgres before a restart cannot be written after it.
 --
 -- KEYS[1] lane's loading token   KEYS[2] lane's ready marker   KEYS[3] lane's stream   KEYS[4] lane's generations
 -- KEYS[5] lane's key ids
--- then for each credential: its key
--- ARGV[1] token   ARGV[2] '1' with the last part
+-- then for each row: its credential
+-- ARGV[1] token   ARGV[2] '1' for the last part, else '0'
 -- ARGV[3] group   ARGV[4] milliseconds of the highest applied version   ARGV[5] its sequence
--- then for each credential: connector, generation, digest, rate, burst, key id
+-- then for each row: connector, generation, digest, rate, burst, key id
 --
--- Returns 1, or 0 where the token is another's or gone: read again.
+-- Returns 1, or 0 if the token is gone or another loader's: read Postgres again.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 
@@ -25,7 +25,7 @@ for i = 0, #KEYS - 6 do
 end
 if ARGV[2] ~= '1' then return 1 end
 
-redis.pcall('XGROUP', 'CREATE', KEYS[3], ARGV[3], '0', 'MKSTREAM') -- BUSYGROUP: it exists already
+redis.pcall('XGROUP', 'CREATE', KEYS[3], ARGV[3], '0', 'MKSTREAM') -- BUSYGROUP: it exists
 local info = redis.call('XINFO', 'STREAM', KEYS[3])
 for i = 1, #info, 2 do
   if info[i] == 'last-generated-id' then

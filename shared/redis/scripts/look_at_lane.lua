@@ -1,10 +1,10 @@
--- Looks at a lane for an operator; changes nothing. The first entry's id is taken here, since XRANGE and XINFO would
--- send its body too, which may be 30 MB.
+-- Reads the state of a lane and changes nothing. The age of the first entry is computed here: XRANGE and XINFO would
+-- send its body to the client, up to 30 MB.
 --
 -- KEYS[1] lane's stream   KEYS[2] lane's lease   KEYS[3] lane's backlog   KEYS[4] lane's ready marker
 --
--- Returns {ready, entries, bytes, lease, lease left, age}: ready is 0 or 1; the lease '' where there is none; its time
--- left and the oldest entry's age in milliseconds, -1 where there is none.
+-- Returns {ready, entries, bytes, lease, lease left, age}: ready is 0 or 1; lease is '' if there is none; the lease's
+-- remaining time and the oldest entry's age are in milliseconds, -1 if there is none.
 
 local ready = redis.call('EXISTS', KEYS[4]) == 1 and redis.call('EXISTS', KEYS[1]) == 1
 local lease = redis.call('GET', KEYS[2])

@@ -1,10 +1,10 @@
--- Puts a connector's credential in, unless a newer change of that connector was seen here.
+-- Stores a connector's credential, unless a newer generation of that connector is known here.
 --
 -- KEYS[1] lane's generations   KEYS[2] lane's key ids   KEYS[3] credential
 -- ARGV[1] connector   ARGV[2] generation   ARGV[3] digest, hex   ARGV[4] rate, tokens a second   ARGV[5] burst
 -- ARGV[6] key id
 --
--- Returns 1 where it was put in, 0 where it was too old.
+-- Returns 1 if it was stored, 0 if it was too old.
 
 if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) > tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])

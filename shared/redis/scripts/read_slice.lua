@@ -1,14 +1,14 @@
--- Takes a slice of a lane for its drain: entries in order until their bytes reach a bound, so that a worker's memory
--- is bounded whatever the sizes of entries. The last entry may pass the bound: a slice is never empty for being small.
+-- Reads a slice of a lane for its drain: entries in order until a bound is reached, so that a worker's memory is bounded
+-- whatever the sizes of entries. The last entry may pass the bound: an entry larger than the bound is read too.
 --
 -- KEYS[1] lane's stream
 -- ARGV[1] group   ARGV[2] consumer
 -- ARGV[3] '>' for entries never delivered; else what is pending after this id ('0': from the first)
--- ARGV[4] most entries   ARGV[5] items or log entries, ARGV[6] bytes at which to stop
--- ARGV[7] for '>': the last id that the caller has read and not settled, '' for none. While anything else is pending,
---         nothing new is given: another drain has read it, or a reply was lost, and it comes before what is new.
+-- ARGV[4] maximum entries   ARGV[5] items or log entries, ARGV[6] bytes at which to stop
+-- ARGV[7] for '>': the last id that the caller has read and not settled, '' for none. If anything else is pending
+--         (another drain has read it, or a reply was lost), nothing new is returned: that must be applied first.
 --
--- Returns {{id, {field, value, …}}, …}. Raises NOGROUP where the stream or its group is gone.
+-- Returns {{id, {field, value, …}}, …}. Raises NOGROUP if the stream or its group is gone.
 
 local entries, rows, bytes, after = {}, 0, 0, ARGV[3]
 if after == '>' then
@@ -27,7 +27,7 @@ while #entries < tonumber(ARGV[4]) and rows < tonumber(ARGV[5]) and bytes < tonu
     end
     entries[#entries + 1] = entry
   else
-    -- Pending, but no longer in the stream: somebody deleted it by hand. Nothing is left to apply.
+    -- Pending, but no longer in the stream: it was deleted by hand. Nothing is left to apply.
     redis.call('XACK', KEYS[1], ARGV[1], entry[1])
   end
 end

@@ -1,11 +1,11 @@
--- Counts a lane's backlog anew from its entries and corrects what the counters say. They are kept in the same steps as
--- the entries, so a difference means that somebody changed the stream by hand.
+-- Recounts a lane's backlog from its entries and corrects the counters. Scripts change both in one step, so a difference
+-- means that the stream was changed by hand.
 --
 -- KEYS[1] lane's stream   KEYS[2] lane's backlog
--- ARGV[1] what an entry costs beside its body, bytes
--- ARGV[2] most entries, ARGV[3] most bytes to look at: Redis serves nobody else meanwhile
+-- ARGV[1] bytes that an entry counts beside its body
+-- ARGV[2] maximum entries, ARGV[3] maximum bytes to look at: Redis serves no other client meanwhile
 --
--- Returns by how many bytes the counters were off; nothing where the lane is too large to look at now.
+-- Returns by how many bytes the counters were off; nothing if the lane is too large to look at now.
 
 if redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) then return false end
 local counted = tonumber(redis.call('HGET', KEYS[2], 'bytes')) or 0

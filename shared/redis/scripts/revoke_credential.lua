@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Takes a credential out and remembers the generation that did it, so that no older reading of Postgres, still on its
--- way here, can put the credential back. A full Redis allows it: a rotation must not wait for room.
+-- Deletes a credential and records the generation that revoked it, so that a loader which read Postgres before cannot
+-- bring it back. Allowed in a full Redis: a rotation must not wait for memory.
 --
 -- KEYS[1] lane's generations   KEYS[2] lane's key ids   KEYS[3] credential
 -- ARGV[1] connector   ARGV[2] generation   ARGV[3] key id

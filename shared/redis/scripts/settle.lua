@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Takes applied entries out of their lane and gives their bytes back to the backlog. An entry that another drain has
--- settled already gives back nothing. A full Redis allows it: this is what makes room.
+-- Removes applied entries from their lane and their bytes from the backlog. An entry that is no longer in the stream
+-- changes nothing. Allowed on a full Redis: this is what makes room.
 --
 -- KEYS[1] lane's stream   KEYS[2] lane's backlog
--- ARGV[1] group, then for each entry: id, connector, cost (bytes, as it was counted when it was appended)
+-- ARGV[1] group, then for each entry: id, connector, cost (bytes, as counted when it was appended)
 --
--- Returns how many entries this call took out.
+-- Returns how many entries this call removed.
 
 local settled, freed, parts = 0, 0, {}
 for i = 2, #ARGV, 3 do
@@ -20,7 +20,7 @@ end
 
 if freed > 0 then redis.call('HINCRBY', KEYS[2], 'bytes', string.format('%.0f', -freed)) end
 for connector, part in pairs(parts) do
-  -- A connector that waits for nothing has no field: the hash does not grow with the connectors of all time.
+  -- A connector with nothing in the backlog has no field, so the hash does not grow forever.
   if redis.call('HINCRBY', KEYS[2], 'c:' .. connector, string.format('%.0f', -part)) <= 0 then
     redis.call('HDEL', KEYS[2], 'c:' .. connector)
   end

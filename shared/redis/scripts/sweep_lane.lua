@@ -1,19 +1,22 @@
--- Looks at a lane for the sweeper: claims the wake-up where entries wait and nobody holds the lease; keeps the lease
--- alive while the lane's job still stands in the queue (all workers busy, or none), so that jobs don't pile up.
+-- Looks at a lane for the sweeper. Claims the wake-up if work waits and no drain holds the lease. Keeps the lease alive
+-- while the lane's job is still queued (all workers are busy, or none runs), so that jobs don't pile up.
 --
 -- KEYS[1] lane's stream   KEYS[2] lane's lease   KEYS[3] lane's backlog   KEYS[4] lane's ready marker
+-- KEYS[5] lane's retry marker
 -- ARGV[1] job id of the wake-up, should it be claimed
 -- ARGV[2] lease, milliseconds
--- ARGV[3] '1' where a job of this lane stands in the queue
+-- ARGV[3] '1' if a job of this lane is queued
 -- ARGV[4] bytes in the backlogs of all other lanes, for the append script's bound
+-- ARGV[5] '1' if dead letters of this lane are to be retried   ARGV[6] life of the retry marker, milliseconds
 --
 -- Returns {ready, claimed, entries, bytes}; ready and claimed are 0 or 1.
 
 if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0, 0} end
 redis.call('HSET', KEYS[3], 'elsewhere', ARGV[4])
+if ARGV[5] == '1' then redis.call('SET', KEYS[5], '1', 'PX', ARGV[6]) end
 
 local entries, claimed = redis.call('XLEN', KEYS[1]), 0
-if entries > 0 then
+if entries > 0 or ARGV[5] == '1' then
   local holder = redis.call('GET', KEYS[2])
   if ARGV[3] == '1' and (not holder or string.sub(holder, 1, 7) == 'queued:') then
     redis.call('SET', KEYS[2], holder or 'queued:', 'PX', ARGV[2])

@@ -1,0 +1,126 @@
+"""What `ingestctl dead list` and `show` print of letters."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Generator, Iterator
+from typing import Any, Final
+
+from operations.cli.output import print_line, print_members, print_table, readable_bytes, visible
+from shared.entry import COUNTED
+from shared.postgres.connections import Connection
+from shared.postgres.queries import sql
+from shared.request_id import position_of_version
+from shared.rfc3339 import rfc3339
+
+_NUMBERS: Final = ("connector", "size", "letters", "connectors")
+_TITLES: Final = ("request", "connector", "kind", "size", "reason", "fingerprint", "died", "detail")
+_GROUP_TITLES: Final = ("fingerprint", "letters", "size", "connectors", "last died", "reason", "detail")
+
+
+def stream_letters(connection: Connection, values: dict[str, Any], *, group: bool) -> Generator[dict[str, Any]]:
+    """Yield letters, or groups of letters by their cause, as they arrive."""
+    query = "select_dead_letter_groups" if group else "select_dead_letters"
+    connection.execute(sql("allow_long_reading"))
+    with connection.cursor() as cursor:
+        yield from cursor.stream(sql(query), values)
+
+
+def print_letters(rows: Iterator[dict[str, Any]], limit: int, *, group: bool) -> None:
+    """Print letters or groups as a table, and whether there are more than `limit`."""
+    first = next(rows, None)
+    if first is None:
+        print_line("There are no such dead letters.")
+        return
+    shown = 0
+
+    def lines() -> Iterator[tuple[str, ...]]:
+        nonlocal shown
+        row: dict[str, Any] | None = first
+        while row is not None:
+            shown += 1
+            yield _group_line(row) if group else _line(row)
+            row = None if shown == limit else next(rows, None)
+
+    print_table(_GROUP_TITLES if group else _TITLES, lines(), numbers=_NUMBERS, whole=("request", "fingerprint"))
+    if next(rows, None) is not None:
+        print_line()
+        print_line("There are more, and --limit 0 shows all.")
+
+
+def _request_id(row: dict[str, Any]) -> str:
+    return position_of_version(row["lane"], row["version"]).request_id
+
+
+def document(row: dict[str, Any]) -> dict[str, Any]:
+    """Return one letter for JSON, without its body; `row` as `select_dead_letters` has it."""
+    return {
+        "requestId": _request_id(row),
+        "connectorId": row["connector_id"],
+        "lane": row["lane"],
+        "kind": row["kind"],
+        **({COUNTED[row["kind"]]: row["received"]} if row["kind"] in COUNTED else {}),
+        "bytes": row["bytes"],
+        "reason": row["reason"],
+        "detail": row["detail"],
+        "fingerprint": row["fingerprint"],
+        "receivedAt": rfc3339(row["received_at"]),
+        "diedAt": rfc3339(row["died_at"]),
+    }
+
+
+def letter_document(letter: dict[str, Any]) -> dict[str, Any]:
+    """Return one letter for JSON, with its body; `letter` as `select_dead_letter` has it."""
+    body: bytes = letter["body"]
+    try:
+        return {**document(letter), "body": body.decode(), "bodyEncoding": "utf-8"}
+    except UnicodeDecodeError:
+        return {**document(letter), "body": base64.b64encode(body).decode(), "bodyEncoding": "base64"}
+
+
+def group_document(row: dict[str, Any]) -> dict[str, Any]:
+    """Return one group for JSON; `row` as `select_dead_letter_groups` has it."""
+    return {
+        "fingerprint": row["fingerprint"],
+        "letters": row["letters"],
+        "bytes": row["bytes"],
+        "connectors": row["connectors"],
+        "reason": row["reason"],
+        "detail": row["detail"],
+        "firstDiedAt": rfc3339(row["first_died_at"]),
+        "lastDiedAt": rfc3339(row["last_died_at"]),
+    }
+
+
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        _request_id(row),
+        str(row["connector_id"]),
+        visible(row["kind"]),
+        readable_bytes(row["bytes"]),
+        visible(row["reason"]),
+        row["fingerprint"] or "-",
+        visible(rfc3339(row["died_at"])),
+        visible(row["detail"]),
+    )
+
+
+def _group_line(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["fingerprint"] or "-",
+        f"{row['letters']:,}",
+        readable_bytes(row["bytes"]),
+        f"{row['connectors']:,}",
+        visible(rfc3339(row["last_died_at"])),
+        visible(row["reason"]),
+        visible(row["detail"]),
+    )
+
+
+def print_letter(letter: dict[str, Any]) -> None:
+    """Print one letter whole, a member a line."""
+    members = letter_document(letter)
+    encoding = members.pop("bodyEncoding")
+    print_members({name: visible(str(value)) for name, value in members.items()})
+    if encoding != "utf-8":
+        print_line("The body is not UTF-8: it is shown in base64, and --body prints its bytes.")

@@ -1,0 +1,133 @@
+"""Generators of clients can use the OpenAPI document: their clients compile and parse every example in it.
+
+The generators are pinned beside this file, in `generators/`, and installed into `.bench/` by the first run. A machine
+that can't reach a package registry skips these tests; in CI (`CI` is set) that is a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from benchmarks.measure import BenchmarkError
+from benchmarks.peers.environments import NodeModules, VirtualEnvironment
+from ingest_api.openapi.document import document
+
+GENERATORS = Path(__file__).parent / "generators"
+Installed = TypeVar("Installed", NodeModules, VirtualEnvironment)
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(document()))
+
+
+def installed(generator: Installed) -> Installed:
+    """Install what is pinned, unless it is installed already."""
+    try:
+        generator.prepare()
+    except BenchmarkError as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(f"{generator.project.name} could not be installed, so it was NOT tested: {error}")
+    return generator
+
+
+@pytest.fixture(scope="module")
+def document_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("document") / "openapi.json"
+    file.write_text(json.dumps(DOCUMENT))
+    return file
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def examples(content: dict[str, Any]) -> list[Any]:
+    """Return the values of a media type's examples."""
+    named = content.get("examples", {})
+    return [
+        (DOCUMENT["components"]["examples"][one["$ref"].rpartition("/")[2]] if "$ref" in one else one)["value"]
+        for one in named.values()
+    ]
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield path, method and Operation Object of everything in the document."""
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def cases() -> Iterator[dict[str, Any]]:
+    """Yield each example of an answer, with an example of a body that it may follow."""
+    for _, _, operation in operations():
+        bodies = examples(operation.get("requestBody", {}).get("content", {}).get("application/json", {})) or [None]
+        for status, response in operation["responses"].items():
+            answers = examples(response.get("content", {}).get("application/json", {})) or [None]
+            for index, answer in enumerate(answers):
+                body = bodies[index % len(bodies)]
+                named = {"tag": operation["tags"][0], "name": operation["operationId"], "status": int(status)}
+                yield {**named, "body": body, "answer": answer}
+
+
+def test_openapi_python_client_parses_every_example(document_file: Path, tmp_path: Path) -> None:
+    generator = installed(VirtualEnvironment(GENERATORS / "openapi_python_client"))
+    (tmp_path / "config.yaml").write_text("post_hooks: []\n")
+    every_case = list(cases())
+    (tmp_path / "cases.json").write_text(json.dumps(every_case))
+
+    printed = run(
+        *(generator.python, "-m", "openapi_python_client", "generate", "--path", document_file, "--meta", "none"),
+        *("--config", "config.yaml", "--output-path", tmp_path / "generated", "--fail-on-warning"),
+        folder=tmp_path,
+    )
+    assert "warning" not in printed.lower()
+    script = GENERATORS / "openapi_python_client" / "parse_examples.py"
+    results = json.loads(
+        run(generator.python, "-W", "error", script, tmp_path / "generated", "cases.json", folder=tmp_path)
+    )
+
+    for case, (class_name, parsed) in zip(every_case, results, strict=True):
+        assert without_times(parsed) == without_times(case["answer"])
+        assert (class_name == "Refusal") == ("error" in (case["answer"] or ()))
+
+
+def without_times(answer: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the answer without its times, which the client writes in another form; None if there is no body."""
+    return answer and {name: None if name.endswith("At") else value for name, value in answer.items()}
+
+
+def typescript() -> str:
+    """Return a program that gives every example the type of its place in the document."""
+    lines = ['import type { components, paths } from "./api.js";', "export default ["]
+    for path, method, operation in operations():
+        place = f'paths["{path}"]["{method}"]'
+        described = [(f'NonNullable<{place}["requestBody"]>', operation.get("requestBody", {}))]
+        described += [(f'{place}["responses"][{status}]', part) for status, part in operation["responses"].items()]
+        for name, part in described:
+            content = part.get("content", {}).get("application/json", {})
+            type_ = f'{name}["content"]["application/json"]'
+            lines += [f"  {json.dumps(example)} satisfies {type_}," for example in examples(content)]
+    wrong_item = '  { name: "no id" } satisfies components["schemas"]["Item"],'
+    wrong_code = '  "no such code" satisfies components["schemas"]["Code"],'
+    expected = "  // @ts-expect-error"
+    return "\n".join([*lines, expected, wrong_item, expected, wrong_code, "];", ""])
+
+
+def test_types_of_openapi_typescript_fit_every_example(document_file: Path) -> None:
+    generator = installed(NodeModules(GENERATORS / "openapi_typescript"))
+    packages = generator.folder / "node_modules"
+    (generator.folder / "examples.ts").write_text(typescript())
+
+    printed = run(
+        *(generator.node, packages / "openapi-typescript" / "bin" / "cli.js", document_file, "--output", "api.d.ts"),
+        folder=generator.folder,
+    )
+    assert "warning" not in printed.lower()
+    run(generator.node, packages / "typescript" / "bin" / "tsc", "--project", ".", folder=generator.folder)

@@ -1,0 +1,113 @@
+"""The sweeper: no lane waits forever, whatever was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from redis import Redis
+
+from shared.postgres.connections import Connection
+from shared.redis.wakeups import enqueue_drain, new_job_id, wake_queue
+from tests.integration.lane_tools import Lane
+from workers.sweep import RetryWatch, Sweeper
+
+
+@pytest.fixture
+def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
+    with Lane.of_new_connector(redis, database_url, rate=1e6, burst=1_000_000) as lane:
+        yield lane
+
+
+def test_the_sweeper_wakes_a_lane_that_has_work_and_no_lease(lane: Lane, database_url: str) -> None:
+    lane.append({"id": "a"})
+    queue = wake_queue(lane.redis)
+    sweeper = Sweeper(lane.redis, database_url, queue)
+
+    sweeper.sweep()
+    while_claimed = len(queue)
+    lane.redis.delete(lane.keys.lease)
+    sweeper.sweep()
+    after_expiry = len(queue)
+    lane.redis.delete(lane.keys.lease)
+    sweeper.sweep()
+
+    assert while_claimed == 0, "the append's own claim is younger than its lease"
+    assert (after_expiry, len(queue)) == (1, 1), "a job that still stands in the queue is not doubled"
+    assert lane.redis.exists(lane.keys.lease) == 1
+
+
+def test_the_sweeper_forgets_the_failed_job_of_a_lane_that_works_again(lane: Lane, database_url: str) -> None:
+    queue = wake_queue(lane.redis)
+    sweeper = Sweeper(lane.redis, database_url, queue)
+    job_id = new_job_id(lane.number)
+    enqueue_drain(queue, lane.number, job_id)
+    job = queue.fetch_job(job_id)
+    assert job
+    queue.failed_job_registry.add(job, ttl=600)
+    lane.redis.delete(f"rq:job:{job_id}", "rq:queue:drain")  # a job's hash has a time to live
+    lane.redis.set(lane.keys.failures, 1)
+
+    sweeper.sweep()
+    while_it_fails = queue.failed_job_registry.get_job_ids(cleanup=False)
+    lane.redis.delete(lane.keys.failures)
+    sweeper.sweep()
+
+    assert while_it_fails == [job_id]
+    assert queue.failed_job_registry.get_job_ids(cleanup=False) == []
+
+
+def test_only_one_sweeper_acts(lane: Lane, database_url: str) -> None:
+    queue = wake_queue(lane.redis)
+    first, second = (Sweeper(lane.redis, database_url, queue) for _ in range(2))
+    first.sweep()
+    lane.append({"id": "a"})
+    lane.redis.delete(lane.keys.lease)
+
+    second.sweep()
+    assert len(queue) == 0
+    first.sweep()
+    assert len(queue) == 1
+
+
+def test_a_sweeper_reloads_a_redis_that_lost_its_memory(lane: Lane, database_url: str) -> None:
+    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis))
+    sweeper.sweep()
+    lane.redis.flushall()
+
+    sweeper.sweep()
+
+    assert lane.ask("check")[1][0] == "ok"
+
+
+def test_the_sweeper_corrects_counters_that_were_changed_by_hand(lane: Lane, database_url: str) -> None:
+    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis))
+    lane.append({"id": "a"})
+    right = lane.redis.hgetall(lane.keys.backlog)
+    lane.redis.hset(lane.keys.backlog, mapping={"bytes": 7, "c:1": 9, "c:99": 5})
+
+    for _ in range(lane.lanes):
+        sweeper.sweep()
+
+    assert {key: value for key, value in lane.redis.hgetall(lane.keys.backlog).items() if key != b"elsewhere"} == right
+    lane.drain_once()
+    lane.assert_empty()
+
+
+def test_a_sweeper_wakes_lanes_while_postgres_is_away(lane: Lane, database_url: str) -> None:
+    def away() -> Connection:
+        raise psycopg.OperationalError("connection refused")
+
+    watch = RetryWatch(away)
+    watch.lanes = {lane.number}
+    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis), watch)
+    with pytest.raises(psycopg.OperationalError):
+        watch.look()
+    lane.append({"id": "a"})
+    lane.redis.delete(lane.keys.lease)
+
+    sweeper.sweep()
+
+    assert len(wake_queue(lane.redis)) == 1
+    assert not watch.lanes, "what is not known wakes no lane"

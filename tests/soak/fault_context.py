@@ -1,0 +1,144 @@
+"""What every fault works on, and what faults have in common: a worker caught in its transaction, signs, endings."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from tests.soak.engine_inspection import until
+from tests.soak.fleet import Fleet
+from tests.soak.ledger import version_of
+from tests.soak.payloads import batch_of
+from tests.soak.producers import Account, Client, Tally
+from tests.support.processes import PATIENCE
+
+#: Deadline in seconds for what was ended to be back; half of it is for a machine that does other work.
+BACK_SECONDS = 120.0
+#: Deadline in seconds for something to be caught in the middle of its work.
+CATCH_SECONDS = 30.0
+
+
+class FaultContext:
+    """The fleet, the connectors, and a record of what faults did to them."""
+
+    def __init__(self, fleet: Fleet, accounts: list[Account], quiet: Account, tally: Tally) -> None:
+        self.fleet = fleet
+        self.accounts = accounts
+        #: A connector on a lane of its own, to which only faults submit.
+        self.quiet = quiet
+        self.tally = tally
+        #: Of each fault within a slice: its name, and seconds until that lane moved again without another submission.
+        self.moved_again: list[tuple[str, float]] = []
+        #: Answers that no client should get, counted by fault.
+        self.unexpected: Counter[str] = Counter()
+        #: When the current fault began: `time.monotonic()`.
+        self.broken_at = float("inf")
+        self._numbers = iter(range(1 << 62))
+
+    def mark_broken(self) -> None:
+        """Record that the current fault begins now, if it did not begin before."""
+        self.broken_at = min(self.broken_at, time.monotonic())
+
+    def counts(self) -> Counter[str]:
+        """Count everything logged and answered so far, by event and answer."""
+        return self.fleet.logs.counts() + self.tally.counts()
+
+    def submit_quietly(self) -> int:
+        """Submit an item on the quiet lane until it is accepted; return its version."""
+        submission = batch_of("agents", [("quiet", next(self._numbers))], packed=False)
+        client = Client(self.quiet, self.tally)
+        deadline = time.monotonic() + PATIENCE
+        try:
+            while not (answer := client.attempt(self.fleet.urls[0], submission)).request_id:
+                if answer.uncertain:
+                    self.quiet.ledger.accept_maybe(submission)
+                assert time.monotonic() < deadline, f"The quiet connector's submission was not accepted: {answer.what}."
+                time.sleep(0.1)
+        finally:
+            client.close()
+        self.quiet.ledger.accept(submission, answer.request_id)
+        return version_of(answer.request_id)
+
+    def is_applied(self, account: Account, version: int) -> bool:
+        """Return whether a submission has its receipt."""
+        query = "SELECT FROM receipts WHERE connector_id = %s AND version = %s"
+        return bool(self.fleet.database.rows(query, account.id, version))
+
+
+@dataclass
+class Injection:
+    """One occurrence of a fault: what was counted before it, and what it reports of itself."""
+
+    before: Counter[str]
+    #: Version of a submission that the fault met in the middle of its work.
+    version: int = 0
+    began: float = field(default_factory=time.monotonic)
+    #: The process that was killed or stopped.
+    victim: int = 0
+    #: What the fault itself saw of its effect.
+    evidence: list[str] = field(default_factory=list)
+
+
+#: Returns what was seen of a fault's effect, '' as long as nothing was.
+Sign = Callable[[FaultContext, Injection], str]
+#: Waits until a fault's effect is over.
+Ending = Callable[[FaultContext, Injection], None]
+
+
+def grown(*names: str) -> Sign:
+    """Return a sign: these events or answers were counted since the fault began."""
+
+    def look(context: FaultContext, injection: Injection) -> str:
+        now, before = context.counts(), injection.before
+        return ", ".join(f"{now[name] - before[name]} {name}" for name in names if now[name] > before[name])
+
+    return look
+
+
+def reported(_context: FaultContext, injection: Injection) -> str:
+    """A sign: what the fault itself saw."""
+    return ", ".join(injection.evidence)
+
+
+def either(first: Sign, second: Sign) -> Sign:
+    """Return a sign that is there if one of two is."""
+
+    def look(context: FaultContext, injection: Injection) -> str:
+        return ", ".join(filter(None, (first(context, injection), second(context, injection))))
+
+    return look
+
+
+def when_mended(_context: FaultContext, _injection: Injection) -> None:
+    """An ending: the effect is over as soon as the fault is mended."""
+
+
+@contextlib.contextmanager
+def caught_in_transaction(context: FaultContext) -> Iterator[tuple[str, int]]:
+    """Hold a worker in its transaction on the quiet lane; yield the worker's name and the submission's version."""
+    fleet, lane = context.fleet, context.quiet.lane
+    before = context.submit_quietly()
+    until("the quiet item is there", lambda: context.is_applied(context.quiet, before), BACK_SECONDS)
+    with fleet.items_locked(context.quiet.id):
+        version = context.submit_quietly()
+        until("it is read", lambda: lane in fleet.lanes.pending(), CATCH_SECONDS)
+        until("a worker is held in its transaction", lambda: fleet.worker_of(lane) and fleet.is_held(), CATCH_SECONDS)
+        worker = fleet.worker_of(lane)
+        assert worker
+        yield worker, version
+
+
+def wait_for_lane(context: FaultContext, injection: Injection, fault: str) -> None:
+    """Wait until the quiet lane is drained and its submission applied; record how long that took since the fault."""
+    lane = context.quiet.lane
+    until(f"the lane moves after: {fault}", lambda: not context.fleet.lanes.entries(lane), BACK_SECONDS)
+    # Postgres may have committed what it had of the first worker's transaction, so this is not another drain's work
+    # for certain; but it has to be there.
+    applied = context.is_applied(context.quiet, injection.version)
+    assert applied, f"After {fault}, an entry is gone that was not applied."
+    seconds = time.monotonic() - injection.began
+    context.moved_again.append((fault, seconds))
+    injection.evidence.append(f"its lane was taken over after {seconds:.1f} s")

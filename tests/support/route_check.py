@@ -1,0 +1,118 @@
+"""Checks of rows of the route table against running API processes."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.client import JSON, Connector, item
+from tests.support.raw_http import Answer, RawConnection
+from tests.support.route_rows import CONFIG, GOOD_CONFIGURATION, RATE_LIMIT, REQUEST_ID, STATUS, SUBMISSIONS, Row
+from tests.support.stack import Stack
+
+
+@dataclass(frozen=True)
+class RouteCheck:
+    """The values of the table's placeholders: sends a row's request, and checks its answer."""
+
+    connector: Connector
+    other: Connector
+    request_id: str
+
+    def send(self, connection: RawConnection, base: str, row: Row) -> Answer:
+        """Send a row's request."""
+        key_id = self.connector.credential.split("_")[1]
+        wrong = f"ik_{key_id}_{self.other.credential.split('_')[2]}"
+        headers: dict[str, str | bytes] = dict(self.connector.bearer) if row.authorized else {}
+        for name, value in row.headers.items():
+            text = value if isinstance(value, bytes) else value.encode()
+            text = text.replace(b"CREDENTIAL", self.connector.credential.encode()).replace(b"WRONG", wrong.encode())
+            if b"ETAG" in text:
+                document = connection.send("GET", base + CONFIG, headers=self.connector.bearer)
+                text = text.replace(b"ETAG", document.headers["etag"].encode())
+            headers[name] = text
+        path = row.path if row.path == "*" else base + row.path.replace("REQUEST_ID", self.request_id)
+        return connection.send(row.method, path, body=row.body, headers=headers, declared=row.declared)
+
+    def check(self, row: Row, answer: Answer) -> None:
+        """Assert that status, headers and body are those of the row."""
+        assert answer.status == row.status, answer
+        _check_headers(row, answer)
+        if row.method == "HEAD" or row.status == 304:
+            assert answer.body == b""
+            return
+        document = answer.document
+        request_id = document.pop(row.id_as)
+        assert request_id == answer.headers["x-request-id"]
+        assert (request_id == self.request_id) == (row.path.startswith(STATUS) and row.status == 200)
+        if row.code is not None:
+            _check_refusal(row, document)
+            return
+        expected = {
+            name: self.connector.id if value == "CONNECTOR_ID" else value for name, value in row.members.items()
+        }
+        assert document.keys() == expected.keys()
+        for name, value in expected.items():
+            right = value in (document[name], ...) or (isinstance(value, str) and re.fullmatch(value, document[name]))
+            assert right, (name, document[name])
+
+
+def _check_headers(row: Row, answer: Answer) -> None:
+    expected = {"x-request-id": REQUEST_ID.pattern, "date": ".+ GMT", **row.answered}
+    if row.status != 304:
+        expected |= {"content-type": "application/json", "content-length": r"[1-9]\d*"}
+    if row.authorized and not (row.bucket_unknown and "ratelimit-limit" not in answer.headers):
+        expected |= RATE_LIMIT
+    if row.status == 401:
+        expected["www-authenticate"] = "Bearer"
+    if row.status in (429, 503):
+        expected["retry-after"] = r"[1-9]\d*"
+    assert answer.headers.keys() == expected.keys(), answer.headers
+    for name, pattern in expected.items():
+        assert re.fullmatch(pattern, answer.headers[name]), (name, answer.headers[name])
+    if answer.body:
+        assert int(answer.headers["content-length"]) == len(answer.body)
+
+
+def _check_refusal(row: Row, document: dict[str, Any]) -> None:
+    error = document["error"]
+    assert document == {"status": "error", "error": error}
+    assert error["code"] == row.code
+    assert error.get("path") == row.at
+    assert error.keys() <= {"code", "message", "path", "limit", "observed"}
+    assert re.fullmatch(r"[^\n]+[.]", error["message"])
+    assert not re.search(r"Traceback|SELECT|psycopg|ik_[0-9a-f]{12}", error["message"])
+
+
+def route_check_on(stack: Stack) -> RouteCheck:
+    """Make a connector with an applied submission, a used key for each route, and a configuration."""
+    connector = stack.connector("knows every route")
+    request_id = connector.send(item("agent-1"))
+    for path, body in SUBMISSIONS.items():
+        connector.post(body, path=path, headers={**JSON, "Idempotency-Key": f"used-for-{path}"})
+    with connector.connection() as connection:
+        assert connection.get(f"/api/requests/{request_id}?wait=30").json()["state"] == "applied"
+        connection.put(CONFIG, content=GOOD_CONFIGURATION, headers=JSON)
+    return RouteCheck(connector, stack.connector("knows nothing"), request_id)
+
+
+def refuse_each(
+    check: RouteCheck, url: str, refused: list[tuple[str, str, bytes]], code: str, *, bucket_unknown: bool = False
+) -> None:
+    """Assert that each of these requests gets a 503 with this code, at both bases."""
+
+    def refuse(base: str, method: str, path: str, body: bytes) -> None:
+        row = Row(code, method, path, 503, code, body=body, bucket_unknown=bucket_unknown)
+        with RawConnection(url) as connection:
+            answer = check.send(connection, base, row)
+        try:
+            check.check(row, answer)
+        except AssertionError as error:
+            raise AssertionError(f"{base} {row}\n{error}") from None
+
+    # Concurrently, since each may take the whole timeout of an engine.
+    with ThreadPoolExecutor(len(refused)) as hands:
+        for done in [hands.submit(refuse, base, *one) for base in ("", "/datapool") for one in refused]:
+            done.result()

@@ -1,0 +1,39 @@
+"""What the jobs of one worker process work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from redis import Redis
+from rq import Queue
+
+from shared.postgres.connections import Connection
+from shared.redis.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class DrainContext:
+    """Collaborators of a drain; one set per worker process."""
+
+    redis: Redis
+    scripts: Scripts
+    queue: Queue
+    #: Returns the worker's connection, reopened if it was lost. Raises psycopg.OperationalError.
+    connection: Callable[[], Connection]
+    #: Returns True once the worker was told to stop.
+    stopping: Callable[[], bool]
+
+
+class LastingConnection:
+    """A connection that is opened at the first use and reopened after it was lost."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    def __call__(self) -> Connection:
+        """Return a connection that was usable when last used. Raises psycopg.OperationalError."""
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = self._connect()
+        return self._connection

@@ -1,0 +1,135 @@
+"""Applies slices of a lane: skip what is applied, fold, write in one transaction, settle.
+
+An entry that can't be applied is found by halving its slice, and dead-lettered whole; the rest of the slice is applied.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import psycopg
+import structlog
+from psycopg import errors
+
+from shared.entry import Entry
+from shared.postgres.connections import is_transient
+from shared.redis.names import GROUP, lane_keys
+from shared.redis.wakeups import forget_failed_drains
+from workers.context import DrainContext
+from workers.fold import Slice, UnreadableEntryError, version_of
+from workers.lane_reader import Work
+from workers.stalled_connection import closed_if_stalled
+from workers.write import (
+    Watermarks,
+    read_watermarks,
+    settle_applied,
+    write_dead_letter,
+    write_slice,
+)
+
+log = structlog.get_logger()
+
+#: A slice that failed after this many seconds may have failed for its size: it is halved.
+_SLOW_SECONDS: Final = 25.0
+
+
+def _do_nothing(_applied: int) -> None:
+    pass
+
+
+class SliceApplier:
+    """Applies the slices of one lane for one drain, which holds the lane's lease."""
+
+    def __init__(self, context: DrainContext, lane: int) -> None:
+        self._context = context
+        self._lane = lane
+        self._keys = lane_keys(lane)
+        #: Last watermarks read or written. If another drain moves them, our next write fails and the drain ends.
+        self._watermarks: Watermarks | None = None
+        #: Most rows of the last slice held the same state already; the next slice is probably like it.
+        self._mostly_unchanged = False
+
+    def apply(self, work: Work, meanwhile: Callable[[int], None] = _do_nothing) -> None:
+        """Apply the entries that were not applied before, and settle all of them.
+
+        `meanwhile` is called, with the highest applied version, while Postgres writes. Raises psycopg.Error if the
+        failure is not the data's; the entries then stay pending.
+        """
+        watermarks = self._watermarks = self._watermarks or read_watermarks(self._context.connection(), self._lane)
+        work = self._skip_done(work, watermarks)
+        if work.entries:
+            self._write(work, watermarks, meanwhile)
+
+    def _skip_done(self, work: Work, watermarks: Watermarks) -> Work:
+        """Settle the entries that have nothing to write; return the others."""
+        late = work.late(self._lane, watermarks.applied)
+        old_retries = [entry for entry in work.entries if entry.is_old_retry]
+        if not (late or old_retries):
+            return work
+        versions = settle_applied(self._context.connection(), self._lane, late)
+        applied = [entry for entry in late if version_of(self._lane, entry) in versions]
+        for event, entries in (("already_applied", applied), ("old_retries_discarded", old_retries)):
+            if entries:
+                log.info(event, lane=self._lane, entries=len(entries))
+                self._settle(entries)
+        done = {entry.entry_id for entry in (*applied, *old_retries)}
+        left = [entry for entry in work.entries if entry.entry_id not in done]
+        return Work(left, are_letters=work.are_letters) if done else work
+
+    def _write(self, work: Work, watermarks: Watermarks, meanwhile: Callable[[int], None]) -> None:
+        began = time.monotonic()
+        try:
+            with closed_if_stalled(self._context.connection(), self._lane) as connection:
+                written = write_slice(
+                    connection,
+                    work.folded or Slice(self._lane, work.entries),
+                    watermarks,
+                    work.parts,
+                    look_first=self._mostly_unchanged,
+                    are_letters=work.are_letters,
+                    meanwhile=lambda: meanwhile(watermarks.applied),
+                )
+        except UnreadableEntryError as error:
+            self._split(work, "unreadable", str(error))
+        except psycopg.Error as error:
+            slow = isinstance(error, errors.QueryCanceled) or time.monotonic() - began > _SLOW_SECONDS
+            if is_transient(error) and not (slow and (len(work.entries) > 1 or work.are_letters)):
+                raise
+            self._split(work, error.sqlstate or type(error).__name__, str(error))
+        else:
+            self._watermarks = written.watermarks
+            self._mostly_unchanged = written.rows * 2 < written.items
+            self._settle(work.entries)
+
+    def _split(self, work: Work, reason: str, detail: str) -> None:
+        """Apply each half by itself; dead-letter an entry that stands alone."""
+        entries, half = work.entries, len(work.entries) // 2
+        if not half:
+            self._dead_letter(work, reason, detail)
+            return
+        for part in (entries[:half], entries[half:]):
+            self.apply(Work(part, are_letters=work.are_letters))
+
+    def _dead_letter(self, work: Work, reason: str, detail: str) -> None:
+        (entry,) = work.entries
+        with closed_if_stalled(self._context.connection(), self._lane) as connection:
+            self._watermarks = write_dead_letter(
+                connection,
+                self._lane,
+                entry,
+                self._watermarks or read_watermarks(connection, self._lane),
+                reason=reason,
+                detail=detail,
+                is_letter=work.are_letters,
+            )
+        log.error("dead_letter", lane=self._lane, connector_id=entry.connector_id, reason=reason)
+        self._settle(work.entries)
+
+    def _settle(self, entries: list[Entry]) -> None:
+        """Remove entries from the stream and the backlog. A dead letter is not there, which does no harm."""
+        settled = [value for entry in entries for value in (entry.entry_id, entry.connector_id, entry.cost)]
+        self._context.scripts("settle", [self._keys.stream, self._keys.backlog], [GROUP, *settled])
+        if self._context.redis.delete(self._keys.failures):
+            forget_failed_drains(self._context.queue, lambda lane: lane == self._lane)
