@@ -14,6 +14,7 @@ from shared.kinds import KINDS
 from shared.kinds.shapes import Elements, Shape
 
 from ingest_api.errors import ErrorCode
+from ingest_api.openapi.document import document
 from operations.cli.app import app
 from shared import limits
 from shared.process.settings import REGISTER
@@ -51,6 +52,12 @@ def test_the_codes_are_those_of_the_register() -> None:
     ]
 
     assert rows("docs/api.md", "Codes") == expected
+
+
+def test_the_routes_are_those_of_the_openapi_document() -> None:
+    described = {f"`{method.upper()} {path}`" for path, methods in document()["paths"].items() for method in methods}
+
+    assert {route for route, *_ in rows("docs/api.md", "Routes")} == described
 
 
 def test_the_settings_are_those_of_the_register() -> None:
