@@ -3,7 +3,7 @@
 `read_settings(os.environ)` is called by each process's entry point only; everything else receives what it needs as
 arguments. A setting's name in the environment is its field's name in capitals. A value that can't be used stops the
 start with a sentence that names the setting. Names are those that platforms use: `PORT`, `WEB_CONCURRENCY`,
-`DATABASE_URL`, `REDIS_URL`. A test compares the README's table with this module.
+`DATABASE_URL`, `REDIS_URL`. A test compares the table in docs/settings.md with this module.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-#: Every setting as (name in the environment, default, sentence), in the order of the README's table.
+#: Every setting as (name in the environment, default, sentence), in the order of docs/settings.md.
 REGISTER: Final = tuple(
     (field.name.upper(), _as_text(field.default), str(field.metadata["doc"])) for field in dataclasses.fields(Settings)
 )

@@ -14,6 +14,7 @@ from shared.kinds import KINDS
 from shared.kinds.shapes import Elements, Shape
 
 from ingest_api.errors import ErrorCode
+from ingest_api.openapi.document import document
 from operations.cli.app import app
 from shared import limits
 from shared.process.settings import REGISTER
@@ -51,6 +52,12 @@ def test_the_codes_are_those_of_the_register() -> None:
     ]
 
     assert rows("docs/api.md", "Codes") == expected
+
+
+def test_the_routes_are_those_of_the_openapi_document() -> None:
+    described = {f"`{method.upper()} {path}`" for path, methods in document()["paths"].items() for method in methods}
+
+    assert {route for route, *_ in rows("docs/api.md", "Routes")} == described
 
 
 def test_the_settings_are_those_of_the_register() -> None:
@@ -95,7 +102,7 @@ def test_the_properties_are_those_of_the_kinds(heading: str, kind: str) -> None:
     body = KINDS[kind].body
     assert isinstance(body, Shape)
 
-    assert [(name, meaning.startswith("Required.")) for name, _, meaning in rows("docs/api.md", heading)] == list(
+    assert [(name, meaning.startswith("Required")) for name, _, meaning in rows("docs/api.md", heading)] == list(
         properties(body)
     )
 
@@ -150,13 +157,15 @@ def test_the_metrics_are_those_that_are_served() -> None:
 def test_every_log_event_is_explained() -> None:
     sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     logged = {
-        event
+        arguments[0]
         for called, arguments in calls(sources)
         if re.fullmatch(r"log(\.\w+|_often)|say", called) and arguments
-        for event in arguments[:1]
     }
+    explained = {event.strip("`") for event, *_ in rows("docs/troubleshooting.md", "Log events")}
+    text = "".join(path.read_text("utf-8") for path in sources)
 
-    assert {event.strip("`") for event, *_ in rows("docs/troubleshooting.md", "Log events")} == logged
+    assert logged - explained == set()
+    assert {event for event in explained if f'"{event}"' not in text} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
