@@ -1,8 +1,8 @@
 """Logs, receipts and dead letters go by age: partitions are dropped, which takes as long for no rows as for a million.
 
 A table is partitioned by version, which is by time. Partitions are made days ahead, by `ingestctl migrate` and every
-hour by a chore of the workers (`workers/aging.py`); old ones are dropped whole. Each step is a transaction of its own,
-may be repeated, and looks again once it has its turn, so two runs at once do no harm. What can go wrong:
+hour by a chore of the workers (`workers/retention.py`); old ones are dropped whole. Each step is a transaction of its
+own, may be repeated, and looks again once it has its turn, so two runs at once do no harm. What can go wrong:
 
 - no partition was made: the row falls into the default partition, which takes everything; nothing is refused. When its
   partition is made, the row moves there, in the same transaction: it can be read at every moment.
