@@ -4,11 +4,11 @@
 the lanes that have marked letters and wakes them. The drain of such a lane applies the letters in slices of their own,
 in turn with the lane's new submissions, by the same code and under the same lease. So a retried letter can't overwrite
 newer state, and its log entries appear once. The transaction that writes its receipt deletes it; one that fails again
-stays one row, with the newer reason and without the mark. Whoever is killed, and if Redis loses its memory, the letters
+stays one row, with the newer reason and without the mark. If a process is killed or Redis loses its memory, the letters
 that are still marked are found again.
 
-Another rule for retries changes what is marked (a statement before `select_lanes_to_retry`) or the order of
-`select_letters_to_retry`, both in `dead_letters.sql`.
+To add a rule, mark more letters in `lanes_to_retry`, which runs once a second. To change the order, change
+`select_letters_to_retry` in `dead_letters.sql`.
 """
 
 from __future__ import annotations

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
-from shared.postgres.connections import Connection
+from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.queries import sql
 
 NOON = datetime(2031, 5, 15, 12, tzinfo=UTC)  # a Thursday
@@ -42,3 +46,40 @@ def places(connection: Connection, table: str) -> list[str]:
     """Return the partition of each row, in order of version."""
     query = f"SELECT tableoid::regclass::text AS place FROM {table} ORDER BY version"  # noqa: S608 - names of ours
     return [row["place"] for row in connection.execute(query.encode())]
+
+
+@dataclass
+class Writer:
+    """Writes receipts as fast as possible, over a connection of its own, until the block ends."""
+
+    url: str
+    moment: datetime
+    written: int = 0
+    longest: float = 0.0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._write)
+        self._thread.start()
+        self.wait_for_more()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def wait_for_more(self, rows: int = 10) -> None:
+        """Wait until so many more rows are written."""
+        enough, deadline = self.written + rows, time.monotonic() + 10
+        while self.written < enough:
+            assert self._thread.is_alive(), "a write failed"
+            assert time.monotonic() < deadline, "writes stand still"
+            time.sleep(0.001)
+
+    def _write(self) -> None:
+        with connect_postgres(self.url, application="writer") as connection:
+            while not self._stop.is_set():
+                started = time.monotonic()
+                put(connection, self.moment, sequence=self.written)
+                self.longest = max(self.longest, time.monotonic() - started)
+                self.written += 1

@@ -36,7 +36,7 @@ LOGGED = json.dumps({"entries": [{"level": "info", "message": "one"}, {"level": 
 
 
 class KilledError(BaseException):
-    """Stands for kill -9: nothing after it runs, no handler sees it."""
+    """Stands for kill -9: no code after it runs, and no handler sees it."""
 
 
 def dies(*_: Any, **__: Any) -> None:

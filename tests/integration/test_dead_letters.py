@@ -1,4 +1,4 @@
-"""`ingestctl dead`: what is seen of submissions that could never be applied, and what is asked before they change."""
+"""`ingestctl dead`: what it prints of letters, and what it asks before they change."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
         yield lane
 
 
-# what dies
+# printing
 
 
-def test_poison_between_good_entries_is_listed_newest_first(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_dead_entries_between_good_ones_are_listed_newest_first(ingestctl: Ingestctl, lane: Lane) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
     first = request_id(lane, lane.append(raw=b"not json"))
     lane.append({"id": "a", "fields": {"n": 2}})
@@ -116,7 +116,7 @@ def test_a_letter_is_shown_whole(ingestctl: Ingestctl, lane: Lane) -> None:
     assert found["fingerprint"] in shown
 
 
-def test_a_body_that_is_no_text_is_shown_in_base64_and_printed_as_it_came(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_a_body_that_is_not_text_is_shown_in_base64_and_printed_as_received(ingestctl: Ingestctl, lane: Lane) -> None:
     body = b"\xff\xfe\x00"
     sent_as = dead_text(lane, body)
 
@@ -126,17 +126,17 @@ def test_a_body_that_is_no_text_is_shown_in_base64_and_printed_as_it_came(ingest
     assert "base64" in ingestctl.says("dead", "show", sent_as)
 
 
-def test_what_is_no_letter_is_one_sentence(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_a_request_without_a_letter_is_an_error_of_one_sentence(ingestctl: Ingestctl, lane: Lane) -> None:
     never = request_id(lane, "5-5")
     sent_as = dead_text(lane)
 
     assert "not the id of an accepted request" in ingestctl.fails("dead", "show", "req_zzzzzzzzzzzzzz")
     assert ingestctl.fails("dead", "show", never) == f"There is no dead letter {never}."
     assert ingestctl.fails("dead", "drop", sent_as, never, "--yes") == f"There is no dead letter {never}."
-    assert len(letters(lane)) == 1, "nothing is done by halves"
+    assert len(letters(lane)) == 1, "no letter is dropped if one is missing"
 
 
-# before anything is changed
+# changing
 
 
 @pytest.mark.parametrize(("verb", "done"), [("retry", "retried"), ("drop", "dropped")])
@@ -155,7 +155,7 @@ def test_without_a_terminal_the_count_is_printed_and_yes_is_required(
 
 
 @pytest.mark.parametrize(("answer", "left"), [("n", 1), ("y", 0)])
-def test_on_a_terminal_the_count_is_told_and_the_answer_counts(
+def test_on_a_terminal_the_count_is_printed_and_the_answer_decides(
     ingestctl: Ingestctl, lane: Lane, answer: str, left: int
 ) -> None:
     dead_text(lane)
@@ -173,7 +173,7 @@ def test_on_a_terminal_the_count_is_told_and_the_answer_counts(
 
 
 def answered(ingestctl: Ingestctl, stdin: int, *words: str) -> tuple[int, bytes, str]:
-    """Exit code, stdout, stderr of a run that finds this at its stdin."""
+    """Run a command with this stdin; return exit code, stdout, stderr."""
     ended = subprocess.run(
         [sys.executable, "-m", "operations.cli", *words],
         cwd=ROOT,
@@ -186,14 +186,14 @@ def answered(ingestctl: Ingestctl, stdin: int, *words: str) -> tuple[int, bytes,
     return ended.returncode, ended.stdout, ended.stderr.decode()
 
 
-def test_letters_have_to_be_named_in_one_way(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_letters_are_selected_in_exactly_one_way(ingestctl: Ingestctl, lane: Lane) -> None:
     sent_as = dead_text(lane)
 
     for words in ((), (sent_as, "--all"), (sent_as, "--reason", "x"), ("--all", "--connector", "1")):
         assert "Say which letters" in ingestctl.refuses("dead", "drop", "--yes", *words)
 
 
-def test_none_is_no_failure(ingestctl: Ingestctl, lane: Lane) -> None:
+def test_an_empty_selection_is_not_an_error(ingestctl: Ingestctl, lane: Lane) -> None:
     assert lane.connector_id == 1
     assert ingestctl.says("dead", "retry", "--all") == "There are no such dead letters.\n"
     assert ingestctl.json("dead", "drop", "--reason", "x") == {"letters": 0, "bytes": 0, "dropped": 0, "gone": 0}

@@ -56,7 +56,7 @@ def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pyt
         patch.setattr(owner, phase, dies)
         with pytest.raises(KilledError):
             lane.drain_once()
-    lane.redis.delete(lane.keys.lease)  # it runs out by itself
+    lane.redis.delete(lane.keys.lease)  # it expires
 
     lane.append({"id": "a", "fields": {"n": 2}})
     lane.drain_once()
@@ -82,7 +82,7 @@ def test_a_repeated_delivery_of_an_older_state_changes_nothing(lane: Lane) -> No
     assert len(lane.rows("SELECT FROM receipts")) == 2
 
 
-def test_an_entry_that_can_never_be_applied_is_put_aside_whole_and_the_lane_goes_on(lane: Lane) -> None:
+def test_an_entry_that_can_not_be_applied_is_dead_lettered_whole_and_the_lane_goes_on(lane: Lane) -> None:
     poison = batch({"id": "bad", "fields": {"n": "\u0000"}})
     for number in range(10):
         lane.append({"id": f"a{number}", "fields": {"n": number}})
@@ -99,7 +99,7 @@ def test_an_entry_that_can_never_be_applied_is_put_aside_whole_and_the_lane_goes
 
 
 @pytest.mark.parametrize("in_hand", ["", "1-1"])
-def test_nothing_new_is_read_while_something_is_pending_that_is_not_in_hand(lane: Lane, in_hand: str) -> None:
+def test_nothing_new_is_read_while_an_entry_of_another_reader_is_pending(lane: Lane, in_hand: str) -> None:
     lane.append({"id": "a"})
     lane.redis.xreadgroup("drain", "lane", {lane.keys.stream: ">"}, count=1)
     lane.append({"id": "b"})
@@ -109,7 +109,7 @@ def test_nothing_new_is_read_while_something_is_pending_that_is_not_in_hand(lane
     assert found == []
 
 
-def test_what_another_drain_has_read_meanwhile_is_applied_before_what_is_newer(
+def test_entries_that_another_drain_has_read_are_applied_before_newer_ones(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane.append({"id": "x", "fields": {"n": 1}})
@@ -132,7 +132,7 @@ def test_what_another_drain_has_read_meanwhile_is_applied_before_what_is_newer(
     lane.assert_empty()
 
 
-def test_little_is_followed_by_what_comes_within_a_moment_in_one_slice(
+def test_entries_that_arrive_just_after_a_small_slice_are_written_together(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane.append({"id": "a"})
@@ -158,7 +158,7 @@ def test_slices_are_smaller_while_another_lane_waits_and_not_for_jobs_of_its_own
     lane: Lane, monkeypatch: pytest.MonkeyPatch, whose: int, slices: list[int]
 ) -> None:
     other = (lane.number + whose) % lane.lanes
-    for _ in range(3):  # as many as claims ran out while nobody swept
+    for _ in range(3):  # one for each claim that expired while no sweeper ran
         enqueue_drain(wake_queue(lane.redis), other, new_job_id(other))
     for number in range(8):
         lane.append({"id": f"a{number}"})
@@ -187,9 +187,7 @@ def test_slices_are_smaller_while_another_lane_waits_and_not_for_jobs_of_its_own
         {"c": 1 << 70, "m": "{}", "n": 1, "b": "x"},
     ],
 )
-def test_an_entry_that_nobody_of_ours_wrote_is_put_aside_and_the_lane_goes_on(
-    lane: Lane, fields: dict[Any, Any]
-) -> None:
+def test_an_entry_with_unknown_fields_is_dead_lettered_and_the_lane_goes_on(lane: Lane, fields: dict[Any, Any]) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
     lane.redis.xadd(lane.keys.stream, fields)
     lane.append({"id": "a", "fields": {"n": 2}})
@@ -236,7 +234,7 @@ def test_a_slice_stops_at_its_bytes_whatever_the_sizes_of_entries(lane: Lane) ->
     assert [len(found) for found in slices[1:]] == [1, 3, 0]
 
 
-def test_a_drain_that_finds_its_group_gone_makes_it_anew(lane: Lane) -> None:
+def test_a_drain_that_finds_its_group_gone_creates_it_again(lane: Lane) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
     lane.redis.xgroup_destroy(lane.keys.stream, "drain")
 

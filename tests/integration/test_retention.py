@@ -1,13 +1,11 @@
-"""Age: partitions stand ready before they are needed, old ones go, and whoever writes notices neither."""
+"""Retention: partitions exist before they are needed, old ones are dropped, and no writer waits for either."""
 
 from __future__ import annotations
 
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Self
 
 import psycopg
 import pytest
@@ -16,56 +14,19 @@ from shared.postgres import partitions
 from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.migrations import migrate
 from shared.postgres.partitions import DAYS_AHEAD, TABLES, Tally, delete_old, drop_old, make_ahead
-from tests.integration.partition_tools import DAY, KEEP, NOON, names, places, put, version
+from tests.integration.partition_tools import DAY, KEEP, NOON, Writer, names, places, put, version
 
 #: A writer may wait for one lock that is given up (1 s), and a slow machine.
 PATIENCE_SECONDS = 3.0
 
 
 def age_out(connection: Connection, now: datetime) -> Tally:
-    """A whole run."""
+    """Do a whole run."""
     tally = Tally()
     make_ahead(connection, tally, now=now)
     drop_old(connection, tally, KEEP, now=now)
     delete_old(connection, tally, KEEP, now=now)
     return tally
-
-
-@dataclass
-class Writer:
-    """Writes receipts as fast as it can, from another connection, until told to stop."""
-
-    url: str
-    moment: datetime
-    written: int = 0
-    longest: float = 0.0
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._write)
-        self._thread.start()
-        self.wait_for_more()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def wait_for_more(self, rows: int = 10) -> None:
-        """Until so many more were written than now."""
-        enough, deadline = self.written + rows, time.monotonic() + 10
-        while self.written < enough:
-            assert self._thread.is_alive(), "a write failed"
-            assert time.monotonic() < deadline, "writes stand still"
-            time.sleep(0.001)
-
-    def _write(self) -> None:
-        with connect_postgres(self.url, application="writer") as connection:
-            while not self._stop.is_set():
-                started = time.monotonic()
-                put(connection, self.moment, sequence=self.written)
-                self.longest = max(self.longest, time.monotonic() - started)
-                self.written += 1
 
 
 def test_a_migrated_database_has_partitions_of_today_and_a_week(connection: Connection) -> None:
@@ -194,7 +155,7 @@ def find(table: str) -> bytes:
     return f"SELECT FROM {table} WHERE version = %s".encode()
 
 
-def test_rows_in_the_default_partition_age_too_a_bounded_number_a_run(
+def test_old_rows_of_the_default_partition_are_deleted_a_bounded_number_a_run(
     bare: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "BATCHES", 2)

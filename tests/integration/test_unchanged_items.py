@@ -1,4 +1,4 @@
-"""An item that is sent again without a change keeps its row, and yet nothing older ever wins over it.
+"""An item that is sent again without a change keeps its row, and still no older state overwrites it.
 
 Submissions of one connector go through its lane in slices of any cut; some die and are retried later, some slices are
 delivered again because their worker was killed before it settled them. At every look an item has the state of the
@@ -30,7 +30,7 @@ _EXAMPLES = 40
 
 
 class KilledError(BaseException):
-    """Stands for kill -9: nothing after it runs, no handler sees it."""
+    """Stands for kill -9: no code after it runs, and no handler sees it."""
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def drain(lane: Lane, model: Model, entries_a_slice: int, *, killed: bool) -> No
         try:
             lane.drain_once()
         except KilledError:
-            lane.redis.delete(lane.keys.lease)  # it runs out by itself
+            lane.redis.delete(lane.keys.lease)  # it expires
 
 
 # Each example has items of its own in the one table.

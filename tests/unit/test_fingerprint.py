@@ -1,4 +1,4 @@
-"""Which dead letters count as the same cause."""
+"""Fingerprints: which dead letters have the same cause."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ OTHER = [
 
 
 @pytest.mark.parametrize(("one", "another"), SAME)
-def test_the_same_fault_in_another_body_has_the_same_fingerprint(one: str, another: str) -> None:
+def test_the_same_error_in_another_body_has_the_same_fingerprint(one: str, another: str) -> None:
     assert cause(one) == cause(another)
     assert fingerprint("unreadable", one) == fingerprint("unreadable", another)
 
 
 @pytest.mark.parametrize(("one", "another"), OTHER)
-def test_another_fault_has_another_fingerprint(one: str, another: str) -> None:
+def test_another_error_has_another_fingerprint(one: str, another: str) -> None:
     assert fingerprint("unreadable", one) != fingerprint("unreadable", another)
 
 
@@ -62,5 +62,5 @@ def test_any_detail_has_a_short_fingerprint(reason: str, detail: str) -> None:
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12))
-def test_numbers_never_tell_causes_apart(one: int, another: int) -> None:
+def test_numbers_never_make_a_difference(one: int, another: int) -> None:
     assert fingerprint("r", f"value {one} at byte {another}") == fingerprint("r", "value 1 at byte 2")

@@ -42,20 +42,36 @@ WHERE dead_letters.connector_id = applied.connector_id AND dead_letters.version 
   AND dead_letters.version BETWEEN %(lowest)s AND %(highest)s; -- so that only the partitions of these days are looked at
 
 -- name: select_lanes_to_retry
--- Lanes that have letters to retry.
-SELECT DISTINCT lane FROM dead_letters WHERE retry_requested_at IS NOT NULL;
+-- Lanes that have letters to retry. One look into the index for each such lane, however many letters it has: DISTINCT
+-- would read all of them, and the whole table before its first ANALYZE.
+WITH RECURSIVE next AS (
+    (SELECT lane FROM dead_letters WHERE retry_requested_at IS NOT NULL ORDER BY lane LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT dead_letters.lane
+        FROM dead_letters
+        WHERE retry_requested_at IS NOT NULL AND dead_letters.lane > next.lane
+        ORDER BY dead_letters.lane
+        LIMIT 1
+    )
+    FROM next
+    WHERE lane IS NOT NULL
+)
+SELECT lane FROM next WHERE lane IS NOT NULL;
 
 -- name: select_letters_to_retry
 -- The next letters of a lane to retry, the oldest first, up to the one that reaches a bound.
 SELECT connector_id, version, meta::text AS meta, received, body
 FROM (
-    SELECT connector_id, version, meta, received, body,
-           sum(octet_length(body)) OVER before AS bytes_before, sum(received) OVER before AS rows_before
-    FROM dead_letters
-    WHERE lane = %(lane)s AND retry_requested_at IS NOT NULL
+    SELECT *, sum(octet_length(body)) OVER before AS bytes_before, sum(received) OVER before AS rows_before
+    FROM (
+        SELECT connector_id, version, meta, received, body
+        FROM dead_letters
+        WHERE lane = %(lane)s AND retry_requested_at IS NOT NULL
+        ORDER BY version
+        LIMIT %(entries)s
+    ) AS oldest
     WINDOW before AS (ORDER BY version ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-    ORDER BY version
-    LIMIT %(entries)s
 ) AS next
 WHERE coalesce(bytes_before, 0) < %(bytes)s AND coalesce(rows_before, 0) < %(rows)s
 ORDER BY version;
