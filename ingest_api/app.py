@@ -39,19 +39,16 @@ def create_app(settings: Settings) -> ASGIApp:
     postgres = postgres_pool(settings.database_url, application="ingest api")
 
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
-    waker = Waker(blocking_redis)
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
-    appender = Appender(append_redis, limits=limits, wake=waker.wake)
-    authenticator = Authenticator(readiness, appender)
+    authenticator = Authenticator(readiness, Appender(append_redis, limits=limits, wake=Waker(blocking_redis).wake))
     bodies = BodyReader(MemoryBudget(settings.max_inflight_bytes), idle_timeout=settings.body_timeout_seconds)
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
         submissions = Submissions(authenticator, bodies)
-        routes += [
-            *(Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values()),
-            Route("/api/requests/{request_id}", RequestStatus(authenticator, status_redis, postgres), methods=["GET"]),
-        ]
+        routes += (Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values())
+        statuses = RequestStatus(authenticator, status_redis, postgres)
+        routes.append(Route("/api/requests/{request_id}", statuses, methods=["GET"]))
     if "management" in settings.surfaces:
         configurations = Configurations(authenticator, postgres, bodies, datapool_address=settings.datapool_address)
         routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
@@ -68,9 +65,8 @@ def create_app(settings: Settings) -> ASGIApp:
         await postgres.open(wait=False)
         yield
         loading.cancel()
-        await postgres.close()
-        await append_redis.aclose()
-        await status_redis.aclose()
+        for client in (postgres.close, append_redis.aclose, status_redis.aclose):
+            await client()
         stop_gathering_lines()
 
     return ErrorMiddleware(Routing(routes, lifespan))

@@ -14,6 +14,7 @@ import psycopg
 import structlog
 from redis import Redis
 
+from shared import kinds
 from shared.postgres import partitions
 from shared.postgres.connections import Connection
 from shared.postgres.partitions import KeepDays, Tally
@@ -29,7 +30,7 @@ def keep_days(settings: Settings) -> KeepDays:
     """Return the days for which each table's rows are kept."""
     return {
         "receipts": settings.keep_receipts_days,
-        "connector_logs": settings.keep_logs_days,
+        **{table.name: getattr(settings, table.keep) for table in kinds.TABLES},
         "dead_letters": settings.keep_dead_letters_days,
     }
 

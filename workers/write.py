@@ -156,27 +156,26 @@ def write_slice(
     """
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
-    items, upserts, late_parts = 0, [], []
+    late_items, upserts = [], []
     with _time_for(connection, result), _in_one_flight(connection, meanwhile):
         connection.execute(sql("claim_lane"), watermarks.values(result.lane))
         if are_letters:
             connection.execute(sql("claim_dead_letters"), _receipt_keys(result))
         for part in map(columns_of, result.parts()) if parts is None else parts:
             if part.items:
-                items += part.rows
                 values = {**part.items, "dead_version": watermarks.dead, "look_first": look_first}
-                upserts.append(connection.execute(sql("upsert_items"), values))
-                late_parts += [part.items] if late else []
+                late_items += [part.items] if late else []
+                upserts.append((part.rows, connection.execute(sql("upsert_items"), values)))
             for query, columns in part.inserts:
                 connection.execute(sql(query), columns)
         connection.execute(sql("insert_receipts"), _receipt_columns(result))
         if late:
-            for columns in late_parts:
+            for columns in late_items:
                 connection.execute(sql("count_superseded"), {**columns, "applied": watermarks.applied})
             connection.execute(sql("delete_applied_dead_letters"), _receipt_keys(result))
         connection.execute(sql("upsert_liveness"), _liveness_columns(result))
         connection.execute(sql("move_watermarks"), after.values(result.lane))
-    return Written(after, items, sum(cursor.rowcount for cursor in upserts))
+    return Written(after, sum(rows for rows, _ in upserts), sum(cursor.rowcount for _, cursor in upserts))
 
 
 def write_dead_letter(

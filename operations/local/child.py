@@ -103,16 +103,7 @@ def spawn(  # noqa: PLR0913 - each is a property of the process, given by name
         # The kernel sends its signal when the *thread* that started the child ends.
         raise RuntimeError("Start children from the main thread.")
     guard_end, our_end = os.pipe() if guard else (None, None)
-    spec: launch.Spec = {
-        "argv": [str(word) for word in argv],
-        "parent": os.getpid(),
-        "death_signal": int(death_signal),
-        "guard_pipe": guard_end,
-        "grace": _GUARD_GRACE_SECONDS,
-        "uid": run_as.uid if run_as else None,
-        "gid": run_as.gid if run_as else None,
-        "alias": run_as.alias if run_as else None,
-    }
+    spec = _launch_spec(argv, death_signal, guard_end, run_as)
     try:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", launch.__file__, json.dumps(spec)],
@@ -129,3 +120,18 @@ def spawn(  # noqa: PLR0913 - each is a property of the process, given by name
         if guard_end is not None:
             os.close(guard_end)
     return Child(process, our_end)
+
+
+def _launch_spec(
+    argv: Sequence[str | Path], death_signal: signal.Signals, guard_pipe: int | None, run_as: RunAs | None
+) -> launch.Spec:
+    return {
+        "argv": [str(word) for word in argv],
+        "parent": os.getpid(),
+        "death_signal": int(death_signal),
+        "guard_pipe": guard_pipe,
+        "grace": _GUARD_GRACE_SECONDS,
+        "uid": run_as.uid if run_as else None,
+        "gid": run_as.gid if run_as else None,
+        "alias": run_as.alias if run_as else None,
+    }

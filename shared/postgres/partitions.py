@@ -27,6 +27,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
+from shared import kinds
 from shared.postgres.connections import Connection, is_transient
 from shared.postgres.queries import sql
 
@@ -66,7 +67,7 @@ class Table:
 
 TABLES: Final = (
     Table("receipts", span=1, batch=1_000),
-    Table("connector_logs", span=1, batch=1_000),
+    *(Table(table.name, span=1, batch=1_000) for table in kinds.TABLES),
     # By the week: each slice's transaction searches every partition for its letters (98 cost 1.5 ms, 15 cost 0.3 ms).
     # A letter may be 30 MB, hence the small batch.
     Table("dead_letters", span=7, batch=100),

@@ -86,40 +86,24 @@ class Lane:
         fingerprint: str = "",
         count: int = 1,
     ) -> tuple[bool, list[Any]]:
-        """One call of the append script: whether it claimed the wake-up, and its answer."""
-        who = presented(self.credential)
-        entry: list[Any] = [encode_meta(meta), count, body] if mode == "append" else []
+        """Call the append script; return whether it claimed the wake-up, and its answer."""
+        credential, names = presented(self.credential), self.keys
+        keys = [names.stream, names.lease, names.backlog, names.ready]
+        keys += [names.credential(credential.key_id), names.bucket(credential.key_id)]
+        bounds = [LEASE_MS, self.backlog_limit, self.connector_limit, MAX_SEQUENCE, 60_000, backlog_cost(b"")]
+        call: list[Any] = [1, "once" if idempotency else mode]
+        call += [encode_meta(meta), count, body] if mode == "append" else []
+        if idempotency:
+            keys.append(names.idempotency(self.connector_id, idempotency))
+            call.append(fingerprint)
         woken, answer = self.redis.register_script(scripts.source("append"))(
-            keys=[
-                self.keys.stream,
-                self.keys.lease,
-                self.keys.backlog,
-                self.keys.ready,
-                self.keys.credential(who.key_id),
-                self.keys.bucket(who.key_id),
-                *([self.keys.idempotency(self.connector_id, idempotency)] if idempotency else []),
-            ],
-            args=[
-                "" if now_us is None else now_us,
-                new_job_id(self.number),
-                LEASE_MS,
-                self.backlog_limit,
-                self.connector_limit,
-                MAX_SEQUENCE,
-                60_000,
-                backlog_cost(b""),
-                1,
-                who.digest,
-                1,
-                "once" if idempotency else mode,
-                *entry,
-                *([fingerprint] if idempotency else []),
-            ],
+            keys=keys,
+            args=["" if now_us is None else now_us, new_job_id(self.number), *bounds, 1, credential.digest, *call],
         )
         return bool(woken), [part.decode() if isinstance(part, bytes) else part for part in answer]
 
     def append(self, *items: dict[str, Any], raw: bytes | None = None, meta: Meta = ITEMS) -> str:
-        """Appends a batch, or a body of another kind; the entry's id."""
+        """Append a batch, or a body of another kind; return the entry's id."""
         body, count = (batch(*items), len(items)) if raw is None else (raw, 1)
         _, answer = self.ask("append", body, meta=meta, count=count)
         assert answer[0] == "ok", answer

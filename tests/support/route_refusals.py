@@ -55,60 +55,62 @@ def _refused() -> list[Row]:
     return [*rows, *_shapes(), *_misplaced()]
 
 
+def _entry(**members: Any) -> bytes:
+    return json.dumps({"entries": [{"level": "info", "message": "m", **members}]}).encode()
+
+
+_FIRST = "$.entries[0]"
+#: Bodies and parameters that a route refuses: method, path, body, code, path in the body. `body_cases.py` has more.
+_SHAPES: list[tuple[str, str, bytes, str, str | None]] = [
+    ("POST", "/api/ingest", b'{"items":[]}', "missing_property", "$.stream"),
+    ("POST", "/api/ingest", b'{"stream":"a b","items":[]}', "invalid_stream", "$.stream"),
+    ("POST", "/api/ingest", b'{"stream":"a","items":[{"id":""}]}', "invalid_id", "$.items[0].id"),
+    ("POST", "/api/ingest", batch({"id": "a", "name": "n" * 1025}), "invalid_name", "$.items[0].name"),
+    ("POST", "/api/ingest", batch(item("a", b=[])), "nested_value", "$.items[0].fields.b"),
+    ("POST", "/api/ingest", batch(item("a", b="\0")), "nul_character", "$.items[0].fields.b"),
+    ("POST", "/api/ingest", batch(item("a", **dict.fromkeys(map(str, range(201))))), "too_many_fields",
+     "$.items[0].fields"),
+    ("POST", "/api/ingest", batch({"id": "a", "tags": dict.fromkeys(map(str, range(201)))}), "too_many_tags",
+     "$.items[0].tags"),
+    ("POST", "/api/ingest/log", b"{}", "missing_property", "$.entries"),
+    ("POST", "/api/ingest/log", b'{"entries":{}}', "wrong_type", "$.entries"),
+    ("POST", "/api/ingest/log", b'{"entries":[1]}', "wrong_type", _FIRST),
+    ("POST", "/api/ingest/log", b'{"entries":[],"stream":"a"}', "unknown_property", "$.stream"),
+    ("POST", "/api/ingest/log", b'{"entries":[{"level":"info"}]}', "missing_property", f"{_FIRST}.message"),
+    ("POST", "/api/ingest/log", b'{"entries":[{"message":"m"}]}', "missing_property", f"{_FIRST}.level"),
+    ("POST", "/api/ingest/log", _entry(level="notice"), "invalid_level", f"{_FIRST}.level"),
+    ("POST", "/api/ingest/log", _entry(message=None), "wrong_type", f"{_FIRST}.message"),
+    ("POST", "/api/ingest/log", _entry(timestamp="2026-04-09T11:08:00"), "invalid_timestamp", f"{_FIRST}.timestamp"),
+    ("POST", "/api/ingest/log", _entry(timestamp=1), "wrong_type", f"{_FIRST}.timestamp"),
+    ("POST", "/api/ingest/log", _entry(context={"a": {}}), "nested_value", f"{_FIRST}.context.a"),
+    ("POST", "/api/ingest/log", _entry(context=None), "wrong_type", f"{_FIRST}.context"),
+    ("POST", "/api/ingest/log", _entry(logger="a"), "unknown_property", f"{_FIRST}.logger"),
+    ("POST", "/api/ingest/log", _entry(message="\0"), "nul_character", f"{_FIRST}.message"),
+    ("POST", "/api/ingest/log", _entry(context={"": 1}), "invalid_name", f'{_FIRST}.context[""]'),
+    ("POST", "/api/ingest/log", b'{"entries":[{"level":"info","message":"m","context":{"a":1e1000}}]}',
+     "number_out_of_range", f"{_FIRST}.context.a"),
+    ("POST", "/api/ingest/heartbeat", b"null", "wrong_type", "$"),
+    ("POST", "/api/ingest/heartbeat", b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", "nesting_too_deep", "$"),
+    ("POST", "/api/webhook/a%20b", b'{"id":1}', "invalid_stream", None),
+    ("POST", "/api/webhook/a%2Fb", b'{"id":1}', "invalid_stream", None),
+    ("POST", "/api/webhook/a/b", b'{"id":1}', "invalid_stream", None),
+    ("POST", "/api/webhook/", b'{"id":1}', "invalid_stream", None),
+    ("POST", "/api/webhook/agents", b'{"ID":1}', "missing_property", "$.id"),
+    ("POST", "/api/webhook/agents?idField=key", b'{"key":{}}', "invalid_id", "$.key"),
+    ("PUT", CONFIG, b"{}", "missing_property", "$.configuration"),
+    ("PUT", CONFIG, b'{"configuration":{}}', "wrong_type", "$.configuration"),
+    ("PUT", CONFIG, b'{"configuration":null}', "wrong_type", "$.configuration"),
+    ("PUT", CONFIG, b'{"configuration":"{}","name":"a"}', "unknown_property", "$.name"),
+    *(("PUT", CONFIG, json.dumps({"configuration": text}).encode(), "invalid_configuration", "$.configuration")
+      for text in ("", "[]", "7", "{", "{}{}", "null", '{"a":"' + "x" * MB + '"}')),
+    *(("GET", f"{STATUS}?wait={wait}", b"", "invalid_parameter", "wait") for wait in ("31", "-1", "1.5", "", "a")),
+]  # fmt: skip
+
+
 def _shapes() -> list[Row]:
-    """Bodies and parameters that a route refuses. `body_cases.py` has more for items."""
-
-    def entry(**members: Any) -> bytes:
-        return json.dumps({"entries": [{"level": "info", "message": "m", **members}]}).encode()
-
-    first = "$.entries[0]"
-    found: list[tuple[str, str, bytes, str, str | None]] = [
-        ("POST", "/api/ingest", b'{"items":[]}', "missing_property", "$.stream"),
-        ("POST", "/api/ingest", b'{"stream":"a b","items":[]}', "invalid_stream", "$.stream"),
-        ("POST", "/api/ingest", b'{"stream":"a","items":[{"id":""}]}', "invalid_id", "$.items[0].id"),
-        ("POST", "/api/ingest", batch({"id": "a", "name": "n" * 1025}), "invalid_name", "$.items[0].name"),
-        ("POST", "/api/ingest", batch(item("a", b=[])), "nested_value", "$.items[0].fields.b"),
-        ("POST", "/api/ingest", batch(item("a", b="\0")), "nul_character", "$.items[0].fields.b"),
-        ("POST", "/api/ingest", batch(item("a", **dict.fromkeys(map(str, range(201))))), "too_many_fields",
-         "$.items[0].fields"),
-        ("POST", "/api/ingest", batch({"id": "a", "tags": dict.fromkeys(map(str, range(201)))}), "too_many_tags",
-         "$.items[0].tags"),
-        ("POST", "/api/ingest/log", b"{}", "missing_property", "$.entries"),
-        ("POST", "/api/ingest/log", b'{"entries":{}}', "wrong_type", "$.entries"),
-        ("POST", "/api/ingest/log", b'{"entries":[1]}', "wrong_type", first),
-        ("POST", "/api/ingest/log", b'{"entries":[],"stream":"a"}', "unknown_property", "$.stream"),
-        ("POST", "/api/ingest/log", b'{"entries":[{"level":"info"}]}', "missing_property", f"{first}.message"),
-        ("POST", "/api/ingest/log", b'{"entries":[{"message":"m"}]}', "missing_property", f"{first}.level"),
-        ("POST", "/api/ingest/log", entry(level="notice"), "invalid_level", f"{first}.level"),
-        ("POST", "/api/ingest/log", entry(message=None), "wrong_type", f"{first}.message"),
-        ("POST", "/api/ingest/log", entry(timestamp="2026-04-09T11:08:00"), "invalid_timestamp", f"{first}.timestamp"),
-        ("POST", "/api/ingest/log", entry(timestamp=1), "wrong_type", f"{first}.timestamp"),
-        ("POST", "/api/ingest/log", entry(context={"a": {}}), "nested_value", f"{first}.context.a"),
-        ("POST", "/api/ingest/log", entry(context=None), "wrong_type", f"{first}.context"),
-        ("POST", "/api/ingest/log", entry(logger="a"), "unknown_property", f"{first}.logger"),
-        ("POST", "/api/ingest/log", entry(message="\0"), "nul_character", f"{first}.message"),
-        ("POST", "/api/ingest/log", entry(context={"": 1}), "invalid_name", f'{first}.context[""]'),
-        ("POST", "/api/ingest/log", b'{"entries":[{"level":"info","message":"m","context":{"a":1e1000}}]}',
-         "number_out_of_range", f"{first}.context.a"),
-        ("POST", "/api/ingest/heartbeat", b"null", "wrong_type", "$"),
-        ("POST", "/api/ingest/heartbeat", b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", "nesting_too_deep", "$"),
-        ("POST", "/api/webhook/a%20b", b'{"id":1}', "invalid_stream", None),
-        ("POST", "/api/webhook/a%2Fb", b'{"id":1}', "invalid_stream", None),
-        ("POST", "/api/webhook/a/b", b'{"id":1}', "invalid_stream", None),
-        ("POST", "/api/webhook/", b'{"id":1}', "invalid_stream", None),
-        ("POST", "/api/webhook/agents", b'{"ID":1}', "missing_property", "$.id"),
-        ("POST", "/api/webhook/agents?idField=key", b'{"key":{}}', "invalid_id", "$.key"),
-        ("PUT", CONFIG, b"{}", "missing_property", "$.configuration"),
-        ("PUT", CONFIG, b'{"configuration":{}}', "wrong_type", "$.configuration"),
-        ("PUT", CONFIG, b'{"configuration":null}', "wrong_type", "$.configuration"),
-        ("PUT", CONFIG, b'{"configuration":"{}","name":"a"}', "unknown_property", "$.name"),
-        *(("PUT", CONFIG, json.dumps({"configuration": text}).encode(), "invalid_configuration", "$.configuration")
-          for text in ("", "[]", "7", "{", "{}{}", "null", '{"a":"' + "x" * MB + '"}')),
-        *(("GET", f"{STATUS}?wait={wait}", b"", "invalid_parameter", "wait") for wait in ("31", "-1", "1.5", "", "a")),
-    ]  # fmt: skip
     return [
         Row(f"{code} at {at}", method, path, 409, code, at, body, JSON if body else {})
-        for method, path, body, code, at in found
+        for method, path, body, code, at in _SHAPES
     ]
 
 

@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "operations.cli": {
         "operations",
         "shared",
+        "shared.kinds",
         "shared.redis",
         "shared.postgres",
         "shared.credentials",
@@ -32,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared": {"shared.kinds"},
     "shared.kinds": {"shared"},
     "shared.redis": {"shared"},
-    "shared.postgres": {"shared"},
+    "shared.postgres": {"shared", "shared.kinds"},
     "shared.credentials": {"shared", "shared.redis", "shared.postgres"},
     "shared.process": {"shared", "shared.redis"},
 }

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import typer
-from shared.kinds import KINDS
-from shared.kinds.shapes import Elements, Shape
 
 from ingest_api.errors import ErrorCode
 from ingest_api.openapi.document import document
 from operations.cli.app import app
 from shared import limits
+from shared.kinds import KINDS
+from shared.kinds.shapes import Elements, Shape
 from shared.process.settings import REGISTER
 
 ROOT = Path(__file__).resolve().parents[2]

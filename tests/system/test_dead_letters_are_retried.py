@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.system.client import Connector
-from tests.system.effects import SUBMISSIONS, all_is_applied_once, submit
-from tests.system.processes import Python, wait_until
-from tests.system.stack import Stack
+from tests.support.client import Connector
+from tests.support.processes import Python, wait_until
+from tests.support.stack import Stack
+from tests.support.submissions import SUBMISSIONS, all_is_applied_once, submit
 
 
 @contextmanager
