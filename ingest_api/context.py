@@ -21,6 +21,8 @@ from shared.request_id import unaccepted_request_id
 
 #: ASGI extension of our HTTP protocol: returns the whole body if it has already arrived, else None.
 RECEIVED_BODY: Final = "ingest.received_body"
+#: ASGI extension of our HTTP protocol: returns True if the client has left, or has closed its sending side.
+CLIENT_LEFT: Final = "ingest.client_left"
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -66,10 +68,10 @@ class RequestContext:
         take: Callable[[], bytes | None] | None = self.scope.get("extensions", {}).get(RECEIVED_BODY)
         return take and take()
 
-    @property
-    def has_body(self) -> bool:
-        """Whether the request declares a body."""
-        return self.header(b"transfer-encoding") is not None or self.header(b"content-length") not in (None, b"0")
+    def client_left(self) -> bool:
+        """Return True if the client can't be waiting any more: it left, or will send nothing further."""
+        left: Callable[[], bool] | None = self.scope.get("extensions", {}).get(CLIENT_LEFT)
+        return left is not None and left()
 
     async def answer(
         self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None, *, id_as: str = "requestId"

@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 #: Delay before a 401 in seconds; limits guessing to ten attempts per second and connection.
 _UNAUTHORIZED_DELAY_SECONDS: Final = 0.1
+#: Maximum number of requests that wait for their 401; beyond, the answer comes at once and ends the connection.
+_MAX_DELAYED: Final = 1_000
 _HTTP_CODES: Final = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
 
 
@@ -32,6 +34,7 @@ class ErrorMiddleware:
 
     def __init__(self, router: ASGIApp) -> None:
         self._router = router
+        self._delayed = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
@@ -46,8 +49,7 @@ class ErrorMiddleware:
             await self._router(scope, receive, send)
         except ApiError as error:
             if error.code is ErrorCode.UNAUTHORIZED:
-                with contextlib.suppress(asyncio.CancelledError):  # the server is stopping
-                    await asyncio.sleep(_UNAUTHORIZED_DELAY_SECONDS)
+                await self._delay(error)
             await context.answer_error(error)
         except HTTPException as error:
             await context.answer_error(_api_error_of(error, scope))
@@ -64,6 +66,17 @@ class ErrorMiddleware:
             seconds = time.perf_counter() - started
             count_request(context, seconds)
             _log_request(context, seconds)
+
+    async def _delay(self, error: ApiError) -> None:
+        if self._delayed >= _MAX_DELAYED:
+            error.headers["Connection"] = "close"
+            return
+        self._delayed += 1
+        try:
+            with contextlib.suppress(asyncio.CancelledError):  # the server is stopping
+                await asyncio.sleep(_UNAUTHORIZED_DELAY_SECONDS)
+        finally:
+            self._delayed -= 1
 
 
 def _api_error_of(error: HTTPException, scope: Scope) -> ApiError:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -32,8 +34,9 @@ from shared.rfc3339 import rfc3339
 
 LONGEST_WAIT_SECONDS: Final = 30
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
-#: Maximum number of requests that wait in one process; the others get the present state.
+#: Maximum number of requests that wait in one process, of all connectors and of one; the others get the present state.
 _MAX_WAITING: Final = 500
+_MAX_WAITING_OF_CONNECTOR: Final = 50
 #: Intervals between polls in seconds: the first, which doubles each time, and the longest.
 _FIRST_POLL_SECONDS: Final = 0.02
 _MAX_POLL_SECONDS: Final = 0.25
@@ -57,7 +60,8 @@ class RequestStatus:
         self._authenticator = authenticator
         self._find_entry = redis.register_script(scripts.source("find_entry"))
         self._database = database
-        self._waiting = 0
+        #: By connector.
+        self._waiting: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Serve one request."""
@@ -68,27 +72,33 @@ class RequestStatus:
         position = position_of_request(scope["path_params"]["request_id"])
         if position is None or position.lane != self._authenticator.lane_of(credential):
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
-        self._waiting += 1
-        try:
-            if self._waiting > _MAX_WAITING:
-                seconds = 0
-            outcome = await self._wait(connector_id, position, seconds)
-        finally:
-            self._waiting -= 1
+        wait = partial(self._wait, context, connector_id, position)
+        outcome = await wait(0)
+        if outcome is not None and outcome.state == "queued" and seconds and self._may_wait(connector_id):
+            self._waiting[connector_id] += 1
+            try:
+                outcome = await wait(seconds)
+            finally:
+                self._waiting -= Counter([connector_id])
         if outcome is None:
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
         # The answer describes the submission, so it carries the submission's id instead of one of its own.
         context.request_id = position.request_id
         await context.answer(200, _payload(position, outcome))
 
-    async def _wait(self, connector_id: int, position: Position, seconds: float) -> Outcome | None:
-        """Poll until the state is final or `seconds` have elapsed."""
+    def _may_wait(self, connector_id: int) -> bool:
+        return self._waiting.total() < _MAX_WAITING and self._waiting[connector_id] < _MAX_WAITING_OF_CONNECTOR
+
+    async def _wait(
+        self, context: RequestContext, connector_id: int, position: Position, seconds: float
+    ) -> Outcome | None:
+        """Poll until the state is final, `seconds` have elapsed, or the client has left."""
         deadline = asyncio.get_running_loop().time() + seconds
         pause = _FIRST_POLL_SECONDS
         while True:
             outcome = await self._read_outcome(connector_id, position)
             left = deadline - asyncio.get_running_loop().time()
-            if outcome is None or outcome.state != "queued" or left <= 0:
+            if outcome is None or outcome.state != "queued" or left <= 0 or context.client_left():
                 return outcome
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 2, _MAX_POLL_SECONDS)

@@ -17,7 +17,7 @@ from ingest_api.append_script import Submission
 from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError
-from ingest_api.http.body import BodyReader, require_json, run_validation
+from ingest_api.http.body import BodyReader, run_validation
 from ingest_api.idempotency import idempotency_of, read_idempotency_key
 from ingest_api.validation import validate
 from shared.entry import Meta, encode_meta
@@ -43,7 +43,6 @@ class Submissions:
         connector_id = await self.authenticator.identify(context, credential)
         with self.bodies.reserve() as reservation:
             try:
-                require_json(context, body_optional=kind.body_optional)
                 key = read_idempotency_key(context)
                 body = await self.bodies.read(context, receive, reservation)
                 count = await run_validation(body, partial(validate, kind, meta))

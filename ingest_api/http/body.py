@@ -28,8 +28,8 @@ _GZIP_WBITS: Final = 31
 _INFLATE_OUTPUT_BYTES: Final = 1_048_576
 _INFLATE_INPUT_BYTES: Final = 16_384
 _MAX_GZIP_MEMBERS: Final = 10_000
-#: Compressed size in bytes from which a body is inflated in a thread; zlib releases the GIL.
-_INFLATE_IN_THREAD_BYTES: Final = 65_536
+#: Maximum decompressed size in bytes of a body that is inflated on the event loop: 30 KB may inflate to 30 MB.
+_INFLATE_AT_ONCE_BYTES: Final = 65_536
 #: Size in bytes from which a body is validated in a thread; a hostile one of this size takes milliseconds.
 _VALIDATE_IN_THREAD_BYTES: Final = 131_072
 #: Precision of the gauge of bytes in flight.
@@ -112,40 +112,55 @@ class BodyReader:
         return Reservation(self._memory)
 
     async def read(self, context: RequestContext, receive: Receive, reservation: Reservation) -> bytes:
-        """Return the whole body, decompressed.
+        """Return the whole body, decompressed. It must be declared as JSON, unless it is empty.
 
-        Raises ApiError: body_too_large, body_timeout, incomplete_body, unsupported_encoding, invalid_compression,
-        overloaded.
+        Raises ApiError: unsupported_media_type, unsupported_encoding, body_too_large, body_timeout, incomplete_body,
+        invalid_compression, overloaded.
         """
-        encoding = (context.header(b"content-encoding") or b"identity").strip().lower()
-        if encoding not in (b"gzip", b"identity"):
-            raise ApiError(ErrorCode.UNSUPPORTED_ENCODING)
-        # The HTTP protocol has refused lengths that are not numbers, and passes on no more than was declared.
-        declared = int(context.header(b"content-length") or 0)
-        if declared > MAX_BODY_BYTES:
-            raise _too_large(declared)
+        declared = require_readable(context)
         reservation.require_room(declared)
         body = context.received_body()
         if body is None:
             body = await _receive_all(context, receive, reservation, self._idle_timeout)
         else:  # nearly always, and without a timer, which would cost more than the rest of this
             _count(body, context, reservation)
-        if encoding == b"identity":
+        if body and context.header(b"content-type") is None:  # it came in chunks: its length was unknown
+            raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+        if not _is_gzip(context):
             return body
-        if len(body) <= _INFLATE_IN_THREAD_BYTES:
-            return inflate(body, reservation)
+        small = inflate_small(body)
+        if small is not None:
+            reservation.grow_to(len(body) + len(small))
+            return small
         return await _in_body_thread(inflate, body, reservation)
 
 
-def require_json(context: RequestContext, *, body_optional: bool = False) -> None:
-    """Raise ApiError(unsupported_media_type) if the body is not declared as JSON."""
+def require_readable(context: RequestContext) -> int:
+    """Refuse a body by its headers; return its declared length, 0 if there is none.
+
+    Raises ApiError: unsupported_media_type, unsupported_encoding, body_too_large.
+    """
     content_type = context.header(b"content-type")
-    if content_type is None and body_optional and not context.has_body:
-        return
-    if content_type == _JSON:
-        return
-    if (content_type or b"").partition(b";")[0].strip().lower() != _JSON:
+    # The HTTP protocol has refused lengths that are not numbers, and passes on no more than was declared.
+    declared = int(context.header(b"content-length") or 0)
+    if (declared and content_type is None) or (content_type is not None and not _is_json(content_type)):
         raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+    _is_gzip(context)
+    if declared > MAX_BODY_BYTES:
+        raise _too_large(declared)
+    return declared
+
+
+def _is_json(content_type: bytes) -> bool:
+    return content_type == _JSON or content_type.partition(b";")[0].strip().lower() == _JSON
+
+
+def _is_gzip(context: RequestContext) -> bool:
+    """Return True for gzip, False for identity. Raises ApiError(unsupported_encoding)."""
+    encoding = (context.header(b"content-encoding") or b"identity").strip().lower()
+    if encoding not in (b"gzip", b"x-gzip", b"identity"):
+        raise ApiError(ErrorCode.UNSUPPORTED_ENCODING)
+    return encoding != b"identity"
 
 
 async def run_validation(body: bytes, validate: Callable[[bytes], Result]) -> Result:
@@ -193,6 +208,16 @@ def _count(chunk: bytes, context: RequestContext, reservation: Reservation) -> N
     reservation.grow_to(context.received_bytes)
 
 
+def inflate_small(data: bytes) -> bytes | None:
+    """Decompress a gzip body of one member that stays small; None leaves any other to `inflate`."""
+    member = zlib.decompressobj(_GZIP_WBITS)
+    try:
+        output = member.decompress(data, _INFLATE_AT_ONCE_BYTES)
+    except zlib.error:
+        return None
+    return output if member.eof and not member.unused_data else None
+
+
 def inflate(data: bytes, reservation: Reservation) -> bytes:
     """Decompress gzip data of one or more members. Raises ApiError once the output is over the body limit."""
     output = _InflatedBody(len(data), reservation)
@@ -203,6 +228,9 @@ def inflate(data: bytes, reservation: Reservation) -> bytes:
             rest = data[start : start + _INFLATE_INPUT_BYTES]
             while rest:
                 if member.eof:
+                    rest = rest.lstrip(b"\0")  # padding, which gzip ignores too
+                    if not rest:
+                        break
                     member, members = zlib.decompressobj(_GZIP_WBITS), members + 1
                     if members > _MAX_GZIP_MEMBERS:
                         raise ApiError(

@@ -1,251 +1,300 @@
-"""uvicorn's HTTP protocol with errors in our form, bounds on what an unauthenticated client may send, and less work.
+"""One connection: requests in, responses out, in order, within bounds of bytes, requests and time.
 
-Bytes that never become a request end here: no valid HTTP, headers that do not end or grow without bound. uvicorn
-answers the first in plain text without a request id, and waits forever for the others while holding all of their
-bytes. Trailers are dropped, since the request was accepted by its headers. An error ends its own connection only.
+`framing` cuts what arrives into requests; each becomes a `Cycle` that runs the application. One request runs at a time,
+the next ones wait their turn; if too many wait, or the application has not taken the body at hand, nothing more is
+read. A request that is not HTTP/1.1 is refused after those before it were answered, and ends the connection: nothing
+behind it can be trusted.
 
-Two steps that cost as much as the parser are replaced: an answer is sent in one write, without searching our own
-headers for forbidden characters; and a body that arrived with its headers is passed on without a wait and its timer.
-
-Private parts of uvicorn are used throughout: see tests/unit/test_private_parts.py.
+uvicorn supplies the server (sockets, signals, lifespan, graceful shutdown) and calls `shutdown`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from typing import Any, Final
-from urllib.parse import unquote
+from collections import deque
+from typing import Any, Final, cast
 
-import httptools
-import orjson
 import structlog
-from starlette.types import Message
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from starlette.types import Scope
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
-from ingest_api.context import RECEIVED_BODY
 from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.http.cycle import Cycle
+from ingest_api.http.framing import RequestStream
+from ingest_api.http.responses import refusal
+from ingest_api.http.timer import PhaseTimer
+from ingest_api.http.writer import ConnectionWriter
 from ingest_api.metrics import REQUESTS
 from shared.limits import MAX_BODY_BYTES
 from shared.request_id import unaccepted_request_id
 
 log = structlog.get_logger()
 
-#: Maximum time from a request's first byte to the end of its headers, in seconds. Before it, keep-alive applies.
-_HEADER_SECONDS: Final = 15.0
-#: Maximum bytes received without completing the headers or yielding body data: headers, trailers, chunk extensions.
-_MAX_BYTES_WITHOUT_PROGRESS: Final = 65_536
-#: Maximum bytes of a refused body that are discarded; twice the largest body, so that a client over the limit can
-#: read its 413 instead of a reset.
-_MAX_DISCARDED_BYTES: Final = 2 * MAX_BODY_BYTES
-_END_OF_HEADERS: Final = b"\r\n\r\n"
-#: Some clients offer `Upgrade: h2c` with every request. A server may ignore it, but the parser would drop the body.
-_UPGRADE: Final = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
+#: Maximum requests of one connection that wait for their turn; beyond, reading stops.
+_MAX_WAITING: Final = 16
+#: Maximum bytes of a body that are held before the application takes them.
+_MAX_UNREAD_BODY_BYTES: Final = 65_536
+#: Time from a request's first byte to the end of its head, in seconds.
+_HEAD_SECONDS: Final = 15.0
+#: Maximum bytes skipped of a body whose request was answered early: twice the largest body, so that a client that is a
+#: little over the limit reads its 413 and not a reset.
+_MAX_SKIPPED_BYTES: Final = 2 * MAX_BODY_BYTES
 
 
-class Cycle(RequestResponseCycle):
-    """One request and its answer, which consists of a start message and one body message."""
-
-    _start: Message
-
-    def received_body(self) -> bytes | None:
-        """Return the whole body if it has arrived; None if the application must wait for it."""
-        if self.more_body or self.disconnected or self.response_complete:
-            return None
-        body, self.body = bytes(self.body), bytearray()
-        return body
-
-    async def send(self, message: Any) -> None:
-        """Send the answer in one write, once its body is known."""
-        if message["type"] == "http.response.start":
-            self._start = message
-            return
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        self.response_started = self.response_complete = True
-        pieces, has_close = [STATUS_LINE[self._start["status"]]], False
-        for name, value in (*self.default_headers, *self._start["headers"]):
-            pieces += (name, b": ", value, b"\r\n")
-            if name == b"connection":  # our answers set it to `close` only
-                has_close, self.keep_alive = True, False
-        pieces += (b"" if self.keep_alive or has_close else b"connection: close\r\n", b"\r\n", message["body"])
-        self.transport.write(b"".join(pieces))
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-
-
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(asyncio.Protocol):
     """One connection."""
 
-    _header_timer: asyncio.TimerHandle | None = None
-    _in_headers = False
-    _in_message = False
-    _made_progress = False
-    _bytes_without_progress = 0
-    #: Bytes of a body that arrived after its request was answered.
-    _discarded_bytes = 0
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],  # noqa: ARG002 - uvicorn passes it; the application keeps no state there
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._app: Any = config.loaded_app
+        self._loop = _loop or asyncio.get_event_loop()
+        self._server_state = server_state
+        self._keep_alive_seconds = config.timeout_keep_alive
+        self._base: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "root_path": config.root_path,
+        }
+        self._transport: asyncio.Transport
+        self._writer: ConnectionWriter
+        self._stream = RequestStream()
+        self._running: Cycle | None = None
+        self._waiting: deque[Cycle] = deque()
+        #: The cycle whose body is arriving.
+        self._receiving: Cycle | None = None
+        self._skipped_bytes = 0
+        #: Set once a request is refused by its framing: it is answered after those before it.
+        self._refusal: ApiError | None = None
+        self._reading = True
+        self._timer = PhaseTimer(self._loop)
+        self.is_lost = False
+        self.is_half_closed = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it too
-        """Start the timeout of a connection that sends no request, as for one that is idle."""
-        super().connection_made(transport)
-        self._header_timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timer."""
-        self._stop_header_timer()
-        super().connection_lost(exc)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close the connection if nothing is asked on it within the keep-alive time."""
+        self._transport = cast("asyncio.Transport", transport)  # a TCP or unix server makes no other
+        self._writer = ConnectionWriter(self._transport, self._loop)
+        self._server_state.connections.add(self)  # type: ignore[arg-type] # uvicorn names its own protocols
+        client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self._base = {
+            **self._base,
+            "client": tuple(client[:2]) if isinstance(client, (tuple, list)) else None,
+            "server": tuple(server[:2]) if isinstance(server, (tuple, list)) else None,
+            "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
+        }
+        self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and end the connection if a bound is exceeded."""
-        self._made_progress = False
-        super().data_received(data if self._in_message and not self._in_headers else _without_upgrade(data))
-        if self._in_headers and self._header_timer is None:
-            self._header_timer = self.loop.call_later(_HEADER_SECONDS, self._end_with_error, ErrorCode.HEADERS_TIMEOUT)
-        self._bytes_without_progress = 0 if self._made_progress else self._bytes_without_progress + len(data)
-        if self._bytes_without_progress > _MAX_BYTES_WITHOUT_PROGRESS:
-            self._end_with_error(ErrorCode.HEADERS_TOO_LARGE)
-        elif self._in_message and not self._in_headers and self.cycle.response_complete:
-            self._discard(len(data))
-        elif not self._in_message:
-            self._restart_keep_alive()
-
-    def _discard(self, size: int) -> None:
-        """Count the rest of a body whose request is answered, within bounds of size and time."""
-        self._discarded_bytes += size
-        if self._discarded_bytes > _MAX_DISCARDED_BYTES:
-            self.transport.close()
-        elif self.timeout_keep_alive_task is None and not self.transport.is_closing():
-            # uvicorn has cancelled its keep-alive timer on this data and will not start it again.
-            self.timeout_keep_alive_task = self.loop.call_later(_HEADER_SECONDS, self.timeout_keep_alive_handler)
-
-    def _restart_keep_alive(self) -> None:
-        """Start the keep-alive timer again if the data that cancelled it began no request."""
-        cycle = self._cycle()
-        if cycle is None or not cycle.response_complete or self.transport.is_closing():
+        """Take what has arrived."""
+        if self._writer.is_lingering:
+            self._writer.discard(len(data))
             return
-        if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        self._stream.feed(data)
+        self._advance()
 
-    def on_message_begin(self) -> None:
-        """Note a request's first byte; `data_received` starts a timer if the headers have not ended."""
-        super().on_message_begin()
-        self._in_message = self._in_headers = True
-        self._bytes_without_progress = self._discarded_bytes = 0
-        self._stop_header_timer()
+    def eof_received(self) -> bool:
+        """Keep the connection open for the responses that are due."""
+        self.is_half_closed = True
+        if self._writer.is_lingering:
+            return False
+        if self._receiving is not None:
+            self._receiving.body_is_cut = True
+            self._receiving.wake()
+        elif self._refusal is None and not self._stream.in_body() and self._stream.pending_bytes:
+            self._refuse(ApiError(ErrorCode.BAD_REQUEST, "The request was cut short; send it again, whole."))
+        return self._running is not None
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Store a header; drop a trailer."""
-        if self._in_headers:
-            name = name.lower()
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
-            self.headers.append((name, value))
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own signature
+        """Release whatever waits for the client."""
+        self.is_lost = True
+        self._server_state.connections.discard(self)
+        self._timer.stop()
+        self._writer.connection_lost()
+        self._waiting.clear()
+        for cycle in (self._running, self._receiving):
+            if cycle is not None:
+                cycle.wake()
 
-    def on_headers_complete(self) -> None:
-        """Start the application, or queue the request behind the ones before it."""
-        self._in_headers = False
-        self._made_progress = True
-        self._stop_header_timer()
-        parser, scope, url = self.parser, self.scope, httptools.parse_url(self.url)
-        version, path = parser.get_http_version(), url.path.decode("ascii")
-        scope |= {
-            "method": parser.get_method().decode("ascii"),
-            "http_version": version,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": url.path,
-            "query_string": url.query or b"",
-        }
-        previous = self._cycle()
-        self.cycle = cycle = Cycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
-        extensions: Any = {RECEIVED_BODY: cycle.received_body}
-        scope["extensions"] = extensions
-        if previous is None or previous.response_complete:
-            self._start_asgi_task(cycle, self.app)
+    def pause_writing(self) -> None:
+        """Send nothing more: the client does not read."""
+        self._writer.pause()
+
+    def resume_writing(self) -> None:
+        """Go on sending."""
+        self._writer.resume()
+
+    def shutdown(self) -> None:
+        """Close the connection, after the response that is due."""
+        if self._running is None:
+            self._close_now()
         else:
-            # Pipelined: the request before it has no answer yet.
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
+            self._running.keep_alive = False
 
-    def on_body(self, body: bytes) -> None:
-        """Store a part of the body."""
-        self._made_progress = True
-        super().on_body(body)
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        self._writer.write(data)
 
-    def on_message_complete(self) -> None:
-        """Note the end of the request."""
-        self._in_message = False
-        self._made_progress = True
-        super().on_message_complete()
+    def is_paused(self) -> bool:
+        """Whether the client does not read what it is sent."""
+        return self._writer.is_paused()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are not valid HTTP; uvicorn gives its reason in `msg`."""
-        self._end_with_error(ErrorCode.BAD_REQUEST, detail=msg)
+    async def writable(self) -> None:
+        """Wait until the client has read enough of what was sent."""
+        await self._writer.writable()
 
-    def _stop_header_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+    def body_wanted(self) -> None:
+        """Go on reading: the body at hand was taken."""
+        self._advance()
 
-    def _end_with_error(self, code: ErrorCode, **details: Any) -> None:
-        if self.transport.is_closing():
+    def response_sent(self, cycle: Cycle) -> None:
+        """Start the next request, refuse what follows, or close."""
+        self._server_state.total_requests += 1
+        self._running = None
+        if not cycle.keep_alive:
+            self._waiting.clear()
+            self._close()
+        elif self._waiting:
+            self._start(self._waiting.popleft())
+            self._advance()
+        elif self._refusal is not None:
+            self._send_refusal(self._refusal)
+        else:
+            self._advance()
+            if self.is_half_closed and not self._is_busy():
+                self._close_now()
+
+    def _is_busy(self) -> bool:
+        return self._running is not None
+
+    def _advance(self) -> None:
+        """Read on, as far as the bounds allow."""
+        try:
+            while self._read_on():
+                pass
+        except ApiError as error:
+            self._refuse(error)
+        self._watch()
+
+    def _read_on(self) -> bool:
+        """Take one step through what has arrived. Return False if there is nothing to take now."""
+        if self._writer.is_closing or self._refusal is not None:
+            return False
+        if self._stream.in_body():
+            return self._read_body()
+        if len(self._waiting) >= _MAX_WAITING:
+            return False
+        head = self._stream.next_head()
+        if head is None:
+            return False
+        cycle = Cycle(head, self, self._server_state.default_headers)
+        self._receiving = cycle if self._stream.in_body() else None
+        self._skipped_bytes = 0
+        if self._receiving is not None:
+            self._read_body()
+        if self._running is None:
+            self._start(cycle)
+        else:
+            self._waiting.append(cycle)
+        return True
+
+    def _read_body(self) -> bool:
+        """Take what has arrived of the current body. Return True if it has ended."""
+        cycle = self._receiving
+        if cycle is not None and not cycle.response_complete and len(cycle.body) > _MAX_UNREAD_BODY_BYTES:
+            return False
+        try:
+            data = self._stream.take_body()
+        except ApiError as error:
+            if cycle is None or cycle.response_complete:
+                self._close()  # its request is answered
+                return False
+            # The request itself is faulty, so the application refuses it: what came before is answered first.
+            cycle.keep_alive = False
+            cycle.body_error = error
+            cycle.wake()
+            self._refusal = error
+            return False
+        if cycle is None or cycle.response_complete:
+            self._skip(len(data))
+        elif data or not self._stream.in_body():
+            cycle.body = cycle.body + data if cycle.body else data
+            cycle.body_is_complete = not self._stream.in_body()
+            cycle.wake()
+        if self._stream.in_body():
+            return False
+        self._receiving = None
+        return True
+
+    def _skip(self, size: int) -> None:
+        """Count bytes of a body whose request is answered; a body without end is cut off."""
+        self._skipped_bytes += size
+        if self._skipped_bytes > _MAX_SKIPPED_BYTES:
+            self._close_now()
+
+    def _start(self, cycle: Cycle) -> None:
+        self._running = cycle
+        task = self._loop.create_task(self._app(cycle.scope(self._base), cycle.receive, cycle.send))
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._server_state.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("request_crashed", exc_info=error)
+            self._transport.abort()
+
+    def _watch(self) -> None:
+        """Pause or resume reading, and keep the timer that fits what is awaited."""
+        if self._writer.is_closing:
             return
-        if self._has_unanswered_request():
-            # A whole request came before the error: its answer is sent first and is the last on this connection.
-            self.cycle.keep_alive = False
-            self.flow.pause_reading()
-            return
-        request_id, cycle = unaccepted_request_id(), self._cycle()
-        # While an earlier request has no answer, the client would take this error for that answer.
-        if not self.pipeline and (cycle is None or not cycle.response_started or cycle.response_complete):
-            self.transport.write(_answer(code, request_id))
-        if cycle is not None:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self.transport.close()
-        REQUESTS.labels("none", str(code.value.status), code.text).inc()
-        log.info("connection_refused", request_id=request_id, status=code.value.status, code=code.text, **details)
+        wanted = self._refusal is None and len(self._waiting) < _MAX_WAITING and not self._body_is_unread()
+        if wanted != self._reading:
+            self._reading = wanted
+            (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+        if self._running is not None:
+            self._timer.stop()  # the application has timeouts of its own
+        elif self._stream.in_body():
+            self._timer.stop()  # each read of a body that is skipped gives it more time
+            self._timer.start("skip", _HEAD_SECONDS, self._close_now)
+        elif self._stream.pending_bytes:
+            self._timer.start("head", _HEAD_SECONDS, self._refuse_slow_head)
+        else:
+            self._timer.start("idle", self._keep_alive_seconds, self._close_now)
 
-    def _has_unanswered_request(self) -> bool:
-        cycle = self._cycle()
-        return cycle is not None and not cycle.more_body and not cycle.response_complete
+    def _body_is_unread(self) -> bool:
+        cycle = self._receiving
+        return cycle is not None and not cycle.response_complete and len(cycle.body) > _MAX_UNREAD_BODY_BYTES
 
-    def _cycle(self) -> RequestResponseCycle | None:
-        """Return the latest request's cycle, if any; uvicorn's type says that there always is one."""
-        return self.cycle
+    def _refuse_slow_head(self) -> None:
+        self._refuse(ApiError(ErrorCode.HEADERS_TIMEOUT))
 
+    def _refuse(self, error: ApiError) -> None:
+        """Refuse what can't be taken for a request, once the requests before it are answered."""
+        if self._refusal is None:
+            self._refusal = error
+            if self._running is None:
+                self._send_refusal(error)
 
-def _without_upgrade(data: bytes) -> bytes:
-    end_of_head = data.find(_END_OF_HEADERS)
-    if data.find(b"pgrade", 0, end_of_head if end_of_head >= 0 else len(data)) < 0:
-        return data
-    head, end, rest = data.partition(_END_OF_HEADERS)
-    # As long as what it replaces, so that a body keeps its length if the end of its head came in an earlier read.
-    return _UPGRADE.sub(b"\r\nignored", head) + end + rest
+    def _send_refusal(self, error: ApiError) -> None:
+        request_id, status, code = unaccepted_request_id(), error.code.value.status, error.code.text
+        self._writer.write(refusal(error, request_id))
+        REQUESTS.labels("none", str(status), code).inc()
+        log.info("connection_refused", request_id=request_id, status=status, code=code, message=error.message)
+        self._close()
 
+    def _close(self) -> None:
+        """Close after the last response."""
+        self._timer.stop()
+        if not self._reading and not self._writer.is_closing:
+            self._transport.resume_reading()
+        self._writer.finish(reads=not self.is_half_closed)
 
-def _answer(code: ErrorCode, request_id: str) -> bytes:
-    body = orjson.dumps(ApiError(code).payload(request_id))
-    return (
-        STATUS_LINE[code.value.status]
-        + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
-        + b"x-request-id: %s\r\nconnection: close\r\n\r\n" % request_id.encode()
-        + body
-    )
+    def _close_now(self) -> None:
+        self._timer.stop()
+        self._writer.close()

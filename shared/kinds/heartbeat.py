@@ -6,4 +6,4 @@ from typing import Final
 
 from shared.kinds.shapes import AnyObject, Kind
 
-HEARTBEAT: Final = Kind(name="heartbeat", path="/api/ingest/heartbeat", body=AnyObject(), body_optional=True)
+HEARTBEAT: Final = Kind(name="heartbeat", path="/api/ingest/heartbeat", body=AnyObject())

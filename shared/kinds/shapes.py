@@ -130,8 +130,6 @@ class Kind:
     body: Shape | OneItem | AnyObject
     #: What its count is called in answers; None: nothing is counted.
     counted: str | None = None
-    #: Whether the body may be missing, and its Content-Type with it.
-    body_optional: bool = False
     #: Where its elements are appended; None: they are states of items, if there are any.
     table: Table | None = None
 

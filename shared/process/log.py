@@ -10,11 +10,13 @@ import asyncio
 import logging
 import sys
 import threading
+import unicodedata
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import orjson
 import structlog
+from structlog.typing import EventDict
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -100,7 +102,7 @@ def configure_logging(log_format: LogFormat, level: LogLevel, **always: object) 
     readable = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
     # Tracebacks omit the values of variables: among them are credentials, bodies and addresses with passwords.
     rendering: list[Any] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [_escape_control_characters, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if readable
         else [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_to_json)]
     )
@@ -117,6 +119,18 @@ def configure_logging(log_format: LogFormat, level: LogLevel, **always: object) 
     )
     _always = None if readable or threshold > logging.INFO else always
     _adopt_standard_logging(threshold)
+
+
+def _escape_control_characters(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Escape what could control the operator's terminal: values such as paths come from clients."""
+    return {name: _visible(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _visible(value: str) -> str:
+    return "".join(
+        letter if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else ascii(letter)[1:-1]
+        for letter in value
+    )
 
 
 def _to_json(event: dict[str, Any], **_: object) -> bytes:

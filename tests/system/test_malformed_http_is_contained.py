@@ -91,31 +91,6 @@ def test_headers_cut_within_their_end_keep_the_length_of_the_body(
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"400", b"200"], "a bad body, and the request after it"
 
 
-def test_error_of_a_pipelined_request_is_not_the_answer_to_the_one_before(
-    stack: Stack, new_connector: Callable[..., Connector]
-) -> None:
-    good = _bearer(new_connector(stack))
-    first = _post(good, b"Content-Length: %d" % len(BODY)) + BODY
-    second = _post(good, b"Transfer-Encoding: chunked") + b"no length\r\n"
-
-    with begin(stack.url, first + second) as connection:
-        answer = _received(connection)
-
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 202")
-
-
-def test_garbage_after_a_request_does_not_replace_its_answer(
-    stack: Stack, new_connector: Callable[..., Connector]
-) -> None:
-    length = b"Content-Length: %d" % len(BODY)
-
-    with begin(stack.url, _post(_bearer(new_connector(stack)), length) + BODY + b"\x00garbage\r\n\r\n") as connection:
-        answer = _received(connection)
-
-    assert answer.startswith(b"HTTP/1.1 202")
-    assert b" 400 " not in answer
-
-
 def test_endless_headers_are_refused(stack: Stack) -> None:
     with begin(stack.url, b"POST /api/ingest HTTP/1.1\r\nHost: localhost\r\n") as connection:
         with contextlib.suppress(ConnectionError):

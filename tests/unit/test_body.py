@@ -18,7 +18,8 @@ from shared.limits import MAX_BODY_BYTES, MB
 
 
 def post(**headers: str) -> RequestContext:
-    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    declared = {"content_type": "application/json", **headers}
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in declared.items()]
 
     async def send(_message: Any) -> None:
         raise AssertionError("no answer is sent while a body is read")

@@ -20,8 +20,6 @@ from redis.asyncio.connection import BlockingConnectionPool, Connection
 from rq.job import Job
 from rq.worker import SimpleWorker
 from starlette.routing import Route
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,9 +28,6 @@ Owner = type | ModuleType
 
 #: Undocumented as a whole: each name that a file shares with one of these counts as a use, with an underscore or not.
 INTERNAL: set[Owner] = {
-    HttpToolsProtocol,
-    RequestResponseCycle,
-    FlowControl,
     ServerState,
     Connection,
     BlockingConnectionPool,
@@ -40,20 +35,7 @@ INTERNAL: set[Owner] = {
 }
 #: The private names in use, for each file and each class or module that defines them.
 PRIVATE: dict[str, dict[Owner, str]] = {
-    "ingest_api/http/protocol.py": {
-        HttpToolsProtocol: (
-            "_start_asgi_task access_log access_logger app connection_lost connection_made cycle data_received"
-            " expect_100_continue flow headers logger loop on_body on_header on_headers_complete on_message_begin"
-            " on_message_complete on_response_complete parser pipeline scope send_400_response server_state"
-            " timeout_keep_alive timeout_keep_alive_handler timeout_keep_alive_task transport url"
-        ),
-        RequestResponseCycle: (
-            "access_log access_logger body default_headers disconnected flow keep_alive logger message_event more_body"
-            " on_response response_complete response_started scope send transport"
-        ),
-        FlowControl: "drain pause_reading write_paused",
-        ServerState: "default_headers",
-    },
+    "ingest_api/http/protocol.py": {ServerState: "connections default_headers tasks total_requests"},
     "ingest_api/append.py": {
         Connection: "check_health disconnect read_response send_packed_command",
         BlockingConnectionPool: "disconnect get_connection release",
@@ -63,7 +45,7 @@ PRIVATE: dict[str, dict[Owner, str]] = {
     "workers/tasks.py": {Job: "_failure_callback_name _stopped_callback_name _success_callback_name"},
     "shared/postgres/connections.py": {psycopg.errors: "_WaitTimeout"},
 }
-#: The libraries of these, and the parser that drives HttpToolsProtocol.
+#: The libraries of these, and the parser of heads.
 PINNED = ("httptools", "psycopg", "redis", "rq", "starlette", "uvicorn")
 #: Public in spite of its underscore.
 DOCUMENTED = {"_exit"}
