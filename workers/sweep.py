@@ -108,7 +108,7 @@ class Sweeper:
             log.warning("lanes_reloaded", lanes=len(unready))
         self._schedule.keep()
         # RQ notices minutes later that a worker was killed, when another one has long drained its lane.
-        forget_failed_drains(self._queue, lambda lane: not self._redis.exists(lane_keys(lane).failures))
+        forget_failed_drains(self._queue, self._is_mended)
 
     def _acts(self) -> bool:
         if self._redis.set(SWEEPER, self._name, nx=True, px=_STANDBY_MS):
@@ -130,6 +130,11 @@ class Sweeper:
             enqueue_drain(self._queue, lane, job_id)
             log.info("lane_woken", lane=lane, entries=entries)
         return LaneState(bool(ready), backlog_bytes)
+
+    def _is_mended(self, lane: int) -> bool:
+        """Return True if a lane was drained since its last failure, or has nothing left to drain."""
+        has_work = self._backlogs.get(lane) or lane in self._retries.lanes
+        return not (has_work and self._redis.exists(lane_keys(lane).failures))
 
     def _reconcile_when_due(self) -> None:
         """Compare the credentials with Postgres: once a minute, and at once if another Redis answers."""

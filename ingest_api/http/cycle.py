@@ -39,6 +39,19 @@ class ConnectionState(Protocol):
         """Go on with the next request."""
 
 
+def base_scope(transport: asyncio.BaseTransport, root_path: str) -> Scope:
+    """Return what the scopes of all requests of a connection have in common."""
+    client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "root_path": root_path,
+        "client": tuple(client[:2]) if isinstance(client, (tuple, list)) else None,
+        "server": tuple(server[:2]) if isinstance(server, (tuple, list)) else None,
+        "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
+    }
+
+
 class Cycle:
     """One request and its response, which is a start and one body."""
 

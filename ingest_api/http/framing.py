@@ -22,9 +22,12 @@ _MAX_CHUNK_LINE_BYTES: Final = 1_024
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _END_OF_LINE: Final = b"\r\n"
 _VERSIONS: Final = {b" HTTP/1.1": "1.1", b" HTTP/1.0": "1.0"}
+#: Digits of the largest length that the parser counts; more can only be zeros in front.
+_MAX_LENGTH_DIGITS: Final = 20
 _CHUNK_LINE: Final = re.compile(rb"([0-9a-fA-F]{1,8})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 #: A size line of which the end has not arrived yet.
 _CHUNK_LINE_SO_FAR: Final = re.compile(rb"[0-9a-fA-F]{0,8}\r?|[0-9a-fA-F]{1,8};[\t\x20-\x7e\x80-\xff]*\r?")
+_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 
 
 def bad_request(detail: str) -> ApiError:
@@ -76,18 +79,18 @@ class RequestStream:
         """Bytes that are held."""
         return len(self._data) - self._start
 
+    def in_head(self) -> bool:
+        """Whether a head has begun and not ended; empty lines before it don't count."""
+        return self._parser is not None
+
     def in_body(self) -> bool:
         """Whether the body of the last head has not ended yet."""
         return self._body is not None
 
     def feed(self, data: bytes) -> None:
         """Take what was received."""
-        if self._start == len(self._data):
-            self._parsed -= self._start
-            self._data = data
-        else:
-            self._parsed -= self._start
-            self._data = self._data[self._start :] + data
+        self._parsed -= self._start
+        self._data = self._data[self._start :] + data if self._start < len(self._data) else data
         self._start = 0
 
     def next_head(self) -> RequestHead | None:
@@ -116,7 +119,10 @@ class RequestStream:
         """Start at the first byte of a head; empty lines before it are skipped."""
         while self._data.startswith(_END_OF_LINE, self._start):
             self._start += len(_END_OF_LINE)
-        if self._start == len(self._data) or self._data[self._start :] == b"\r":
+        if self._start == len(self._data):
+            self._data, self._start = b"", 0  # an idle connection holds nothing
+            return False
+        if self.pending_bytes == 1 and self._data.endswith(b"\r"):
             return False
         self._head = RequestHead()
         self._parser = httptools.HttpRequestParser(self._head)
@@ -138,7 +144,7 @@ class RequestStream:
             raise bad_request("its version is neither HTTP/1.1 nor HTTP/1.0")
         head.version = version
         head.method = parser.get_method().decode("ascii")
-        head.keep_alive = version == "1.1" and parser.should_keep_alive()
+        head.keep_alive = version == "1.1" and not _asks_to_close(head)
         _read_framing(head)
         self._start = self._parsed
         self._parser = None
@@ -147,6 +153,12 @@ class RequestStream:
         elif head.body_length:
             self._body = FixedBody(head.body_length)
         return head
+
+
+def _asks_to_close(head: RequestHead) -> bool:
+    # The parser knows it only until it has read the end of a message without a body.
+    values = [value.lower() for name, value in head.headers if name == b"connection"]
+    return any(option.strip() == b"close" for value in values for option in value.split(b","))
 
 
 def _read_framing(head: RequestHead) -> None:
@@ -162,9 +174,12 @@ def _read_framing(head: RequestHead) -> None:
         head.body_length = None
     elif b"content-length" in names:
         # The parser has refused a second one, one beside Transfer-Encoding, and what is no number.
-        head.body_length = int(head.headers[names.index(b"content-length")][1])
+        length = head.headers[names.index(b"content-length")][1]
+        if len(length) > _MAX_LENGTH_DIGITS:
+            raise bad_request("its Content-Length has too many digits")
+        head.body_length = int(length)
     if b"expect" in names and head.version == "1.1" and head.body_length != 0:
-        head.expects_continue = head.headers[names.index(b"expect")][1].lower() == b"100-continue"
+        head.expects_continue = head.headers[names.index(b"expect")][1].strip().lower() == b"100-continue"
 
 
 class FixedBody:
@@ -244,6 +259,8 @@ class ChunkedBody:
         """Skip lines up to an empty one; return where the skipped bytes end."""
         while (end := data.find(_END_OF_LINE, position)) >= 0:
             empty = end == position
+            if not (empty or _TRAILER.fullmatch(data, position, end)):
+                raise bad_request("a trailer is no header")
             self._trailer_bytes += end + len(_END_OF_LINE) - position
             position = end + len(_END_OF_LINE)
             self._require_short_trailers(0)

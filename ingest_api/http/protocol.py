@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
@@ -20,7 +21,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.http.cycle import Cycle
+from ingest_api.http.cycle import Cycle, base_scope
 from ingest_api.http.framing import RequestStream
 from ingest_api.http.responses import refusal
 from ingest_api.http.timer import PhaseTimer
@@ -40,6 +41,8 @@ _HEAD_SECONDS: Final = 15.0
 #: Maximum bytes skipped of a body whose request was answered early: twice the largest body, so that a client that is a
 #: little over the limit reads its 413 and not a reset.
 _MAX_SKIPPED_BYTES: Final = 2 * MAX_BODY_BYTES
+#: Time in which a body must end whose request was answered early, in seconds.
+_SKIP_SECONDS: Final = 60.0
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -56,11 +59,8 @@ class HttpProtocol(asyncio.Protocol):
         self._loop = _loop or asyncio.get_event_loop()
         self._server_state = server_state
         self._keep_alive_seconds = config.timeout_keep_alive
-        self._base: Scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "root_path": config.root_path,
-        }
+        self._root_path = config.root_path
+        self._base: Scope
         self._transport: asyncio.Transport
         self._writer: ConnectionWriter
         self._stream = RequestStream()
@@ -81,13 +81,7 @@ class HttpProtocol(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # a TCP or unix server makes no other
         self._writer = ConnectionWriter(self._transport, self._loop)
         self._server_state.connections.add(self)  # type: ignore[arg-type] # uvicorn names its own protocols
-        client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self._base = {
-            **self._base,
-            "client": tuple(client[:2]) if isinstance(client, (tuple, list)) else None,
-            "server": tuple(server[:2]) if isinstance(server, (tuple, list)) else None,
-            "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
-        }
+        self._base = base_scope(transport, self._root_path)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -166,11 +160,8 @@ class HttpProtocol(asyncio.Protocol):
             self._send_refusal(self._refusal)
         else:
             self._advance()
-            if self.is_half_closed and not self._is_busy():
+            if self.is_half_closed and self._running is None:
                 self._close_now()
-
-    def _is_busy(self) -> bool:
-        return self._running is not None
 
     def _advance(self) -> None:
         """Read on, as far as the bounds allow."""
@@ -187,7 +178,7 @@ class HttpProtocol(asyncio.Protocol):
             return False
         if self._stream.in_body():
             return self._read_body()
-        if len(self._waiting) >= _MAX_WAITING:
+        if self._is_full():
             return False
         head = self._stream.next_head()
         if head is None:
@@ -206,7 +197,7 @@ class HttpProtocol(asyncio.Protocol):
     def _read_body(self) -> bool:
         """Take what has arrived of the current body. Return True if it has ended."""
         cycle = self._receiving
-        if cycle is not None and not cycle.response_complete and len(cycle.body) > _MAX_UNREAD_BODY_BYTES:
+        if self._body_is_unread():
             return False
         try:
             data = self._stream.take_body()
@@ -241,31 +232,37 @@ class HttpProtocol(asyncio.Protocol):
         self._running = cycle
         task = self._loop.create_task(self._app(cycle.scope(self._base), cycle.receive, cycle.send))
         self._server_state.tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, cycle))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, cycle: Cycle, task: asyncio.Task[None]) -> None:
         self._server_state.tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
             log.error("request_crashed", exc_info=error)
-            self._transport.abort()
+        if not cycle.response_complete or error is not None:
+            self._transport.abort()  # the next response would be taken for this one
 
     def _watch(self) -> None:
         """Pause or resume reading, and keep the timer that fits what is awaited."""
         if self._writer.is_closing:
             return
-        wanted = self._refusal is None and len(self._waiting) < _MAX_WAITING and not self._body_is_unread()
+        wanted = self._refusal is None and not self._is_full() and not self._body_is_unread()
         if wanted != self._reading:
             self._reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
         if self._running is not None:
             self._timer.stop()  # the application has timeouts of its own
         elif self._stream.in_body():
-            self._timer.stop()  # each read of a body that is skipped gives it more time
-            self._timer.start("skip", _HEAD_SECONDS, self._close_now)
-        elif self._stream.pending_bytes:
+            self._timer.start("skip", _SKIP_SECONDS, self._close_now)
+        elif self._stream.in_head():
             self._timer.start("head", _HEAD_SECONDS, self._refuse_slow_head)
         else:
             self._timer.start("idle", self._keep_alive_seconds, self._close_now)
+
+    def _is_full(self) -> bool:
+        """Whether the requests that wait are many, or their bodies large: no other is taken."""
+        waiting = self._waiting
+        return len(waiting) >= _MAX_WAITING or sum(len(one.body) for one in waiting) > _MAX_UNREAD_BODY_BYTES
 
     def _body_is_unread(self) -> bool:
         cycle = self._receiving

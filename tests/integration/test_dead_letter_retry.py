@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from psycopg import errors
 from redis import Redis
 
 from shared.entry import Meta, backlog_cost
@@ -226,6 +227,23 @@ def test_letters_and_new_submissions_take_turns(lane: Lane, monkeypatch: pytest.
 
     assert order == ["new", "letters"] * 3
     assert marked(lane) == 0
+
+
+def test_a_letter_that_takes_too_long_dies_again_instead_of_pausing_its_lane_forever(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_item(lane)
+    mend_items(lane)
+
+    def takes_too_long(*_: Any, **__: Any) -> None:
+        raise errors.QueryCanceled
+
+    mark(lane)
+    with monkeypatch.context() as patch:
+        patch.setattr(slice_applier, "write_slice", takes_too_long)
+        lane.drain_once()
+
+    assert [(row["reason"], row["retry_requested_at"]) for row in letters(lane)] == [("57014", None)]
 
 
 def test_letters_are_read_oldest_first_up_to_the_one_that_reaches_a_bound(lane: Lane) -> None:

@@ -47,6 +47,7 @@ def test_the_sweeper_forgets_the_failed_job_of_a_lane_that_works_again(lane: Lan
     assert job
     queue.failed_job_registry.add(job, ttl=600)
     lane.redis.delete(f"rq:job:{job_id}", "rq:queue:drain")  # a job's hash has a time to live
+    lane.append({"id": "a"})
     lane.redis.set(lane.keys.failures, 1)
 
     sweeper.sweep()
@@ -55,6 +56,20 @@ def test_the_sweeper_forgets_the_failed_job_of_a_lane_that_works_again(lane: Lan
     sweeper.sweep()
 
     assert while_it_fails == [job_id]
+    assert queue.failed_job_registry.get_job_ids(cleanup=False) == []
+
+
+def test_the_sweeper_forgets_the_failed_job_of_a_lane_that_has_nothing_left(lane: Lane, database_url: str) -> None:
+    queue = wake_queue(lane.redis)
+    job_id = new_job_id(lane.number)
+    enqueue_drain(queue, lane.number, job_id)
+    job = queue.fetch_job(job_id)
+    assert job
+    queue.failed_job_registry.add(job, ttl=600)
+    lane.redis.set(lane.keys.failures, 1)
+
+    Sweeper(lane.redis, database_url, queue).sweep()
+
     assert queue.failed_job_registry.get_job_ids(cleanup=False) == []
 
 

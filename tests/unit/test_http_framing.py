@@ -170,6 +170,15 @@ GOOD = [
     request(start=b"GET /get?x=1 HTTP/1.1"),
     b"\r\n" + sized(b"two\r\n\r\n"),
 ]
+#: Requests that end their connection by their own word.
+LAST = [
+    request(b"Connection: close", start=b"GET /plain HTTP/1.1"),
+    request(b"Connection: close", b"Content-Length: 0", start=b"GET /plain HTTP/1.1"),
+    request(b"Connection: te, Close", b"TE: trailers", start=b"GET /plain HTTP/1.1"),
+    request(b"Connection: te", b"Connection: close", start=b"GET /plain HTTP/1.1"),
+    request(start=b"GET /plain HTTP/1.0"),
+    sized(b"", b"Connection: close", start=b"POST /plain HTTP/1.1"),
+]
 WANTED = [
     ("200", ["/echo", "one"]),
     ("200", ["/echo", INNER.decode()]),
@@ -193,6 +202,7 @@ FAULTY = {
     "no version": b"GET /\r\n\r\n",
     "garbage": b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
     "a bare line feed": b"GET / HTTP/1.1\nHost: a\n\n",
+    "a length of too many digits": request(b"Content-Length: " + b"0" * 5_000 + b"3", body=b"abc"),
     "headers over 64 KB": request(b"X: " + b"y" * 70_000),
 }
 BAD_CHUNKS = [
@@ -203,6 +213,11 @@ BAD_CHUNKS = [
     b"123456789\r\n",
     b"\r\n",
     b"3\nabc\n0\n\n",
+    b"0\r\nX: a\n\r\nGET /swallowed HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"0\r\n\n\r\n",
+    b"0\r\n\0\r\n\r\n",
+    b"0\r\nno colon\r\n\r\n",
+    b"0\r\nX : a\r\n\r\n",
 ]
 
 
@@ -217,6 +232,19 @@ def test_a_request_cut_at_any_position_is_answered_like_one_that_is_whole(number
     following = GOOD[0]
     for pieces in cuts(GOOD[number] + following):
         assert exchange(pieces) == ([WANTED[number], WANTED[0]], False)
+
+
+@pytest.mark.parametrize("sent", LAST)
+def test_a_request_that_asks_to_close_is_the_last_one(sent: bytes) -> None:
+    for pieces in ([sent], [GOOD[0] + sent + GOOD[0]], *cuts(sent)):
+        answers, closed = exchange(pieces)
+        assert answers[-1] == ("200", ["/plain", ""])
+        assert closed
+
+
+def test_large_bodies_that_wait_their_turn_are_answered_in_order() -> None:
+    large = sized(b"x" * 40_000)
+    assert exchange([large * 16]) == ([("200", ["/echo", "x" * 40_000])] * 16, False)
 
 
 @settings(max_examples=200, deadline=None)

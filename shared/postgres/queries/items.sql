@@ -9,8 +9,8 @@
 -- each once (by its receipt), so only a retried dead letter comes late; and a row that is not above every dead letter
 -- of the lane (`dead_version`) is written, with its new version. The comparison is of the stored bytes: 1.0 is not 1.00.
 --
--- `look_first` leaves such rows out before the upsert, which would lock them, and a lock is a write. That pays if most
--- rows are unchanged; looking at each row first makes changed rows cost a quarter more.
+-- `look_first` leaves such rows out before the upsert instead, which would lock them, and a lock is a write. That pays if
+-- most rows are unchanged; looking at each row first makes changed rows cost a quarter more.
 INSERT INTO items (connector_id, stream, id, name, fields, tags, version, updated_at)
 SELECT connector_id, stream, id, name, fields, tags, version, version_time(version)
 FROM unnest(
@@ -27,7 +27,8 @@ ON CONFLICT (connector_id, stream, id) DO UPDATE
 SET name = excluded.name, fields = excluded.fields, tags = excluded.tags,
     version = excluded.version, updated_at = excluded.updated_at
 WHERE items.version <= excluded.version
-  AND (items.version <= %(dead_version)s
+  AND (%(look_first)s
+       OR items.version <= %(dead_version)s
        OR ROW(items.name, items.fields, items.tags)::record
           *<> ROW(excluded.name, excluded.fields, excluded.tags)::record);
 
