@@ -1,7 +1,7 @@
 """Reads a long array of objects a chunk at a time, so that a body of millions of them never stands in memory decoded.
 
-Pure. The text between two objects looks the same inside a string; but a chunk that ends there does not decode, and then
-a chunk of twice the length is tried, so that every byte is read a few times at most.
+Pure. The text between two objects looks the same inside a string, but a chunk that ends there does not decode. Then it
+is cut at the last place that is outside of strings, and if there is none, its first element is read alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ Chunk = TypeVar("Chunk")
 #: Source text of one chunk: its objects take some ten times as much.
 CHUNK_BYTES: Final = 262_144
 _BETWEEN_OBJECTS: Final = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
+_BEHIND_ELEMENT: Final = re.compile(rb"[ \t\r\n]*+([,\]])")
 #: What msgspec says of text behind a whole value; the number counts from 1.
 _BEHIND: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
+_json_syntax: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
 def chunks(
@@ -30,23 +32,61 @@ def chunks(
     what was decoded. Raises msgspec.DecodeError if the text does not begin with an array, or `decode` does not take it.
     """
     view = memoryview(text)
-    start, reach = 1, size  # behind the bracket
+    start = 1  # behind the bracket
     while start:
-        cut = _BETWEEN_OBJECTS.search(view, start + reach, start + 2 * reach)
-        end = cut.start() + 1 if cut else min(start + 2 * reach, len(view))
-        chunk = b"".join((b"[", view[start:end], b"]" if cut else b""))
-        try:
-            decoded = decode(chunk)
-        except msgspec.DecodeError as error:
-            if behind := end_of_value(error):
-                yield start + behind - 1, decode(chunk[:behind])
-                return
-            if end == len(view):
-                raise
-            reach *= 2
-            continue
-        yield end, decoded
-        start, reach = cut.end() - 1 if cut else 0, size
+        refused: msgspec.DecodeError | None = None
+        for end in _ends(view, start, size):
+            try:
+                decoded = decode(_array(view, start, end))
+            except msgspec.DecodeError as error:
+                refused = error
+                if behind := end_of_value(error):
+                    yield start + behind - 1, decode(b"".join((b"[", view[start : start + behind - 1])))
+                    return
+                continue
+            mark = _BEHIND_ELEMENT.match(view, end)
+            if mark or end == len(view):
+                yield mark.end() if mark else end, decoded
+                start = mark.end() if mark and mark[1] == b"," else 0
+                break
+        else:
+            raise refused or msgspec.DecodeError("the text goes on behind no element")
+
+
+def _ends(view: memoryview, start: int, size: int) -> Iterator[int]:
+    """Yield where a chunk may end, the likeliest first."""
+    limit = min(start + 2 * size, len(view))
+    near = _BETWEEN_OBJECTS.search(view, start + size, limit)
+    yield near.start() + 1 if near else limit
+    if last := _last_cut(bytes(view[start:limit])):
+        yield start + last
+    yield start + value_end(view[start:])
+
+
+def _array(view: memoryview, start: int, end: int) -> bytes:
+    """Return some elements as an array; up to the end of the text, it has its own bracket."""
+    return b"".join((b"[", view[start:end], b"]" if end < len(view) else b""))
+
+
+def _last_cut(window: bytes) -> int | None:
+    """Return where the last object ends that another one follows, for sure: strings are blanked out."""
+    if b"\\" in window:
+        window = window.replace(rb"\\", b"..").replace(rb"\"", b"..")
+    parts = window.split(b'"')
+    parts[1::2] = [b"." * len(part) for part in parts[1::2]]
+    cuts = [cut.start() + 1 for cut in _BETWEEN_OBJECTS.finditer(b'"'.join(parts))]
+    return cuts[-1] if cuts else None
+
+
+def value_end(text: bytes | memoryview) -> int:
+    """Return where the value ends with which valid JSON begins; white space behind it may be counted in."""
+    try:
+        _json_syntax.decode(text)
+    except msgspec.DecodeError as error:
+        if end := end_of_value(error):
+            return end
+        raise
+    return len(text)
 
 
 def end_of_value(error: msgspec.DecodeError) -> int | None:

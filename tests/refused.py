@@ -1,4 +1,4 @@
-"""How a test says that a body is refused."""
+"""Assertions that a body is refused."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import pytest
 from ingest_api.errors import ApiError, ErrorCode
 
 
-def refusal_of(judge: Callable[..., object], *arguments: object) -> ApiError:
+def refusal_of(validate: Callable[..., object], *arguments: object) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        judge(*arguments)
+        validate(*arguments)
     assert len(caught.value.message) < 250
     assert len(caught.value.path or "") < 500
     return caught.value
 
 
-def assert_refused(judge: Callable[..., object], body: bytes, code: ErrorCode, path: str | None, *more: object) -> None:
-    refusal = refusal_of(judge, body, *more)
+def assert_refused(
+    validate: Callable[..., object], body: bytes, code: ErrorCode, path: str | None, *more: object
+) -> None:
+    refusal = refusal_of(validate, body, *more)
     assert (refusal.code, refusal.path) == (code, path)

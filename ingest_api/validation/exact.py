@@ -1,13 +1,13 @@
 """Exact validation: decides, and says what is wrong and where.
 
-First comes what is wrong with the text as a whole (400), then the first fault in the order of the text (409). Of a
-property given twice the last one counts, as in every parser that reads the body after us, and the others are judged
+First comes what is wrong with the text as a whole (400), then the first error in the order of the text (409). Of a
+property given twice the last one counts, as in every parser that reads the body after us, and the others are checked
 like it.
 
 The work is bounded, whatever a body holds. Elements are accepted by the fast validator a run at a time; of a run that
 it doesn't accept, only elements are looked at here that it can't accept alone. The walk of an object of primitives ends
 behind the last member that it may have. Of an object with known properties the first members are walked; if more come,
-some property is given again and again, and the parser in C finds the last of each, which is then judged: of those in
+some property is given again and again, and the parser in C finds the last of each, which is then checked: of those in
 between only the names are.
 """
 
@@ -24,15 +24,13 @@ from msgspec import UNSET, UnsetType
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation.fast import LONGEST_SOURCE, FastValidator, fast_validator
 from ingest_api.validation.json_source import NESTED, Source, name_refusal
-from ingest_api.validation.json_text import child_path, cut, decoded, decoded_size, value_end
+from ingest_api.validation.json_text import child_path, cut
 from ingest_api.validation.timestamps import MAX_TIMESTAMP_CHARACTERS, is_timestamp
 from shared.json_chunks import chunks
 from shared.kinds.shapes import Choice, Elements, Name, Primitives, Property, Shape, Text, Timestamp
 from shared.limits import MAX_KEY_BYTES, MAX_VALUE_BYTES
 
 ROOT: Final = "$"
-#: Bytes that one byte of a string may take in the source text: `\u0041`.
-LONGEST_ESCAPE: Final = 6
 #: Members of an object with known properties that are walked; there are fewer unless some are given many times.
 _WALKED: Final = 16
 #: Right elements of one run that the fast validator can't accept, before the rest of the run is walked.
@@ -64,7 +62,7 @@ def _check_members(source: Source, path: str, shape: Shape) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for walked, name in enumerate(source.members(path)):
         if walked == _WALKED:
-            source.start, source.end, source.depth = start, value_end(source.body, start), depth
+            source.start, source.depth = start, depth
             return _check_last_given(source, path, shape)
         place = child_path(path, name)
         found[name] = _check_property(source, place, shape, _known(shape, name, place))
@@ -81,6 +79,7 @@ def _known(shape: Shape, name: str, path: str) -> Property:
 
 
 def _check_last_given(source: Source, path: str, shape: Shape) -> dict[str, Any]:
+    source.go_behind()
     try:
         members = _outline(shape).decode(memoryview(source.body)[source.start : source.end])
     except msgspec.ValidationError as error:
@@ -116,18 +115,21 @@ def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> i
     fast = fast_validator(batch)
     start, count = source.start, 0
 
-    def check(position: int, element: bytes) -> None:
-        check_object(Source(element, source.depth + 1), f"{path}[{count + position}]", one.shape)
+    def check(position: int, element: Source) -> None:
+        check_object(element, f"{path}[{count + position}]", one.shape)
 
-    for end, passed in chunks(memoryview(source.body)[start:], lambda run: _check_run(run, fast, check)):
+    def check_run(run: bytes) -> int:
+        return _check_run(run, source.depth + 1, fast, check)
+
+    for end, passed in chunks(memoryview(source.body)[start:], check_run):
         source.end = start + end
         count += passed
     return count
 
 
-def _check_run(run: bytes, fast: FastValidator, check: Callable[[int, bytes], object]) -> int:
+def _check_run(run: bytes, depth: int, fast: FastValidator, check: Callable[[int, Source], object]) -> int:
     """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within a string."""
-    count = fast.count_elements(run) if len(run) <= LONGEST_SOURCE else None
+    count = fast.count(run, around=0) if len(run) <= LONGEST_SOURCE else None
     if count is not None:
         return count
     elements = _elements.decode(run)
@@ -136,7 +138,9 @@ def _check_run(run: bytes, fast: FastValidator, check: Callable[[int, bytes], ob
         if unsure < _UNSURE:
             position += _sure_elements(elements[position:], fast)
         if position < len(elements):
-            check(position, bytes(elements[position]))
+            # A long element is the only one of its run, and not copied.
+            alone = len(elements) == 1
+            check(position, Source(run, depth, 1) if alone else Source(bytes(elements[position]), depth))
             position, unsure = position + 1, unsure + 1
     return len(elements)
 
@@ -147,7 +151,7 @@ def _sure_elements(elements: list[msgspec.Raw], fast: FastValidator) -> int:
     while sure < end:
         middle = (sure + end + 1) // 2
         part = elements[sure:middle]
-        if sum(map(len, part)) < LONGEST_SOURCE and fast.count_elements(b"[%b]" % b",".join(part)) is not None:
+        if sum(map(len, part)) < LONGEST_SOURCE and fast.count(b"[%b]" % b",".join(part), around=0) is not None:
             sure = middle
         elif len(part) == 1:
             break
@@ -160,7 +164,7 @@ def _check_text(source: Source, path: str, one: Text) -> None:
     if one.null and source.kind == "null":
         return
     expect(source, path, "string", "string or null" if one.null else None)
-    check_size(decoded_size(source.string(path)), path, one)
+    check_size(source.string_size(path), path, one)
 
 
 def check_size(size: int, path: str, one: Text) -> None:
@@ -172,7 +176,7 @@ def check_size(size: int, path: str, one: Text) -> None:
 
 def _check_name(source: Source, path: str, one: Name) -> None:
     expect(source, path, "string")
-    check_name(_short_string(source, path, one.max_characters), path, one)
+    check_name(source.short_string(path, one.max_characters), path, one)
 
 
 def check_name(text: str, path: str | None, one: Name) -> None:
@@ -187,14 +191,14 @@ def check_name(text: str, path: str | None, one: Name) -> None:
 
 def _check_choice(source: Source, path: str, one: Choice) -> None:
     expect(source, path, "string")
-    if _short_string(source, path, max(map(len, one.stored))).lower() not in one.stored:
+    if source.short_string(path, max(map(len, one.stored))).lower() not in one.stored:
         name = path.rpartition(".")[2]
         raise ApiError(one.code, f"`{name}` must be one of {', '.join(one.stored)}.", path=path)
 
 
 def _check_timestamp(source: Source, path: str, _one: Timestamp) -> None:
     expect(source, path, "string")
-    if not is_timestamp(_short_string(source, path, MAX_TIMESTAMP_CHARACTERS)):
+    if not is_timestamp(source.short_string(path, MAX_TIMESTAMP_CHARACTERS)):
         sentence = (
             f"`{path.rpartition('.')[2]}` must be RFC 3339 with an offset, of the years 0001 to 9999, "
             "such as `2026-04-09T11:08:00Z`."
@@ -254,12 +258,6 @@ _CHECKS: Final[dict[type[Property], Callable[[Source, str, Any], None]]] = {
     Timestamp: _check_timestamp,
     Primitives: _check_primitives,
 }
-
-
-def _short_string(source: Source, path: str, most: int) -> str:
-    """Return a string that is right only if it is short; of one that is sure to be too long, the beginning."""
-    text = source.string(path)
-    return decoded(text) if len(text) <= most * LONGEST_ESCAPE + 2 else text[1 : most + 2].decode("latin-1")
 
 
 def expect(source: Source, path: str, kind: str, called: str | None = None) -> None:

@@ -10,8 +10,9 @@ What a typed decode doesn't see, cheap looks at the bytes make sure of:
   Exponents reach `_take_number`: msgspec calls it for each literal that is not an integer, shadowed or not.
 - U+0000: if the source has no `\u0000`, there is none.
 - Nested values, which `Any` lets pass, shadowed or not: the braces and brackets of the source are counted. If strings
-  hold some too, or members are shadowed, the source is decoded once more, as primitives only.
+  hold some too, or members are shadowed, the depth of the source tells.
 - Members that a later one of the same name shadows: more than 200 members take 1,200 bytes without a closing brace.
+  If there are so many, the colons between braces are counted.
 - Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree; elsewhere what is right at
   four bytes a character is accepted, and only if that fails each string is measured.
 """
@@ -19,16 +20,17 @@ What a typed decode doesn't see, cheap looks at the bytes make sure of:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
+from itertools import product
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ingest_api.validation.json_text import digits_in_plain_form
-from ingest_api.validation.structure import find_nul, marks
+from ingest_api.validation.structure import find_nul, is_deeper, marks
 from ingest_api.validation.timestamps import is_timestamp
 from shared.kinds.shapes import Choice, Elements, Name, Primitives, Property, Shape, Text, Timestamp
 from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
@@ -43,13 +45,19 @@ _LONG_NUMBER: Final = re.compile(rb"(?<![0-9.])[0-9.]{%d}" % (MAX_NUMBER_DIGITS 
 _NOT_IN_NUMBERS: Final = bytes(set(range(256)) - set(b'".,:0123456789'))
 #: The shortest number of more digits than are taken.
 _SHORTEST_LONG_NUMBER: Final = len("1e1000")
+#: Any number of so few digits that needs no count, whatever its exponent of two digits.
+_SHORT_NUMBER: Final = re.compile(r"[-.0-9]{1,900}(?:[eE][-+]?[0-9]{1,2})?").fullmatch
 _SHORTEST_MEMBER: Final = len('"":1,')
 #: Bytes that a character may take in UTF-8.
 _WIDEST: Final = 4
 #: In place of that: the bytes of each string are counted.
 _MEASURED: Final = 0
 _NARROW: Final = (1,)
-_Primitive = str | int | float | bool | None
+_WIDE: Final = (_WIDEST, _MEASURED)
+#: Members that an object may have, of a shape that has none.
+_NO_OBJECTS: Final = 1_000
+#: Of an array of flat elements, whose properties may be flat objects.
+_LEVELS: Final = 3
 
 
 class FastValidator:
@@ -61,38 +69,38 @@ class FastValidator:
         self._objects_in = _object_counter(elements.shape)
         #: Members that every object may have.
         self._members = min(
-            (one.max_members for one in elements.shape.properties.values() if isinstance(one, Primitives)), default=0
+            (one.max_members for one in elements.shape.properties.values() if isinstance(one, Primitives)),
+            default=_NO_OBJECTS,
         )
+        #: What `marks` makes of an object with too many members, or of its beginning.
+        self._too_many = b":" * (self._members + 1)
         #: Source text in which there can't be more.
         self._few_bytes = self._members * _SHORTEST_MEMBER
-        # By the bytes that a character may take.
-        self._batches = {width: _Decoders(partial(_struct, batch, width)) for width in (1, _WIDEST, _MEASURED)}
-        self._arrays = {width: _Decoders(partial(_type, elements, width)) for width in (1, _WIDEST, _MEASURED)}
+        # Of an array and of a batch, by the bytes that a character may take.
+        self._decoders = (
+            {width: _decoder(_type(elements, width)) for width in (1, _WIDEST, _MEASURED)},
+            {width: _decoder(_struct(batch, width)) for width in (1, _WIDEST, _MEASURED)},
+        )
 
-    def count(self, body: bytes) -> int | None:
-        """Return the number of elements of a batch that is sure to be right; None of any other."""
-        return self._count(body, self._batches, around=1)
+    def count(self, source: bytes, around: int = 1) -> int | None:
+        """Return the number of elements of a batch that is sure to be right; None of any other.
 
-    def count_elements(self, array: bytes) -> int | None:
-        """Return the number of elements of an array that is sure to be right; None of any other."""
-        return self._count(array, self._arrays, around=0)
-
-    def _count(self, source: bytes, decoders: Mapping[int, _Decoders], around: int) -> int | None:
-        """`around`: objects around the array."""
+        `around`: objects around the array of elements; none if the source is that array.
+        """
         escapes = b"\\" in source
         if _holds_long_number(source) or (escapes and find_nul(source, 0, len(source)) >= 0):
             return None
-        for width in (_WIDEST, _MEASURED) if escapes or not source.isascii() else _NARROW:
-            decoder = decoders[width]
+        decoders = self._decoders[around]
+        for width in _WIDE if escapes or not source.isascii() else _NARROW:
             try:
-                decoded = decoder.anything.decode(source)
+                decoded = decoders[width].decode(source)
                 elements = self._elements_of(decoded) if around else decoded
                 # As many braces and brackets as were decoded: nothing is nested or shadowed, and no string holds any.
                 if (
                     source.count(b"}") == around + self._objects_in(elements, UNSET)
                     and source.find(b"[", source.find(b"[") + 1) < 0
                     and (len(source) <= self._few_bytes or not self._may_have_many_members(source))
-                ) or self._is_flat(source, decoder):
+                ) or self._is_flat(source, around):
                     return len(elements)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
@@ -100,24 +108,26 @@ class FastValidator:
 
     def _may_have_many_members(self, source: bytes) -> bool:
         """Whether there may be too many members between two closing braces, none of which is in a string."""
-        start, few, last = 0, self._few_bytes, len(source) - self._few_bytes
+        few, rfind = self._few_bytes, source.rfind  # local, as this runs for each kilobyte of each batch
+        start, last = 0, len(source) - few
         while start < last:
-            end = source.rfind(b"}", start, start + few)
-            if end < 0:
+            if (end := rfind(b"}", start, start + few)) < 0:
                 end = source.find(b"}", start)
                 if end < 0:
                     return False  # only white space follows
-                if source.count(b":", start, end) > self._members:
+                if source.count(b":", start, end) > self._members and self._has_too_many(source, start, end):
                     return True
             start = end + 1
         return False
 
-    def _is_flat(self, source: bytes, decoders: _Decoders) -> bool:
+    def _is_flat(self, source: bytes, around: int) -> bool:
         """Whether all objects are sure to be flat and to have few members, shadowed ones and all."""
-        if b":" * (self._members + 1) in b"".join(marks(source, 0, len(source))):
+        if is_deeper(source, 0, len(source), around + _LEVELS):
             return False
-        decoders.primitives.decode(source)
-        return True
+        return not self._has_too_many(source, 0, len(source))
+
+    def _has_too_many(self, source: bytes, start: int, end: int) -> bool:
+        return self._too_many in b"".join(marks(source, start, end))
 
 
 def _object_counter(shape: Shape) -> Callable[[list[Any], UnsetType], int]:
@@ -141,12 +151,8 @@ def fast_validator(batch: Shape) -> FastValidator:
     return FastValidator(batch)
 
 
-class _Decoders:
-    """Decoders of one source text: of any values in objects (numbers are judged), and of primitives only."""
-
-    def __init__(self, make_type: Callable[[Any], Any]) -> None:
-        self.anything = msgspec.json.Decoder(make_type(Any), float_hook=_take_number, dec_hook=_take_string)
-        self.primitives = msgspec.json.Decoder(make_type(_Primitive), dec_hook=_take_string)
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, float_hook=_take_number, dec_hook=_take_string)
 
 
 class _Checked:
@@ -170,27 +176,26 @@ def _take_string(kind: type[_Checked], value: object) -> _Checked:
 
 
 def _take_number(literal: str) -> float:
-    """Return a float, whichever: None would pass for the null of a property."""
     if len(literal) < _SHORTEST_LONG_NUMBER:
+        return 0.0  # not None, which would pass for null
+    if _SHORT_NUMBER(literal) or digits_in_plain_form(literal) <= MAX_NUMBER_DIGITS:
         return 0.0
-    if ("e" in literal or "E" in literal) and digits_in_plain_form(literal) > MAX_NUMBER_DIGITS:
-        raise ValueError("left to the exact validation")
-    return 0.0
+    raise ValueError("left to the exact validation")
 
 
-def _struct(shape: Shape, width: int, value: Any) -> Any:
-    """Return the type of a shape in which a character takes up to so many bytes, and objects hold such values."""
-    fields = [(name, *_field(one, width, value)) for name, one in shape.properties.items()]
+def _struct(shape: Shape, width: int) -> Any:
+    """Return the type of a shape in which a character takes up to so many bytes. Objects hold any values."""
+    fields = [(name, *_field(one, width)) for name, one in shape.properties.items()]
     fields.sort(key=len)  # those without a default first
     return msgspec.defstruct(shape.component, fields, forbid_unknown_fields=True, gc=False)
 
 
-def _field(one: Property, width: int, value: Any) -> tuple[Any, ...]:
-    kind = _type(one, width, value)
+def _field(one: Property, width: int) -> tuple[Any, ...]:
+    kind = _type(one, width)
     return (kind,) if one.required else (kind | UnsetType, UNSET)
 
 
-def _type(one: Property, width: int, value: Any) -> Any:
+def _type(one: Property, width: int) -> Any:
     match one:
         case Text():
             kind = _sized(one.min_bytes, one.max_bytes, width)
@@ -198,15 +203,17 @@ def _type(one: Property, width: int, value: Any) -> Any:
         case Name():
             return _checked(re.compile(rf"{one.characters}{{1,{one.max_characters}}}").fullmatch)
         case Choice():
-            return _checked(lambda word: word.lower() in one.stored)
+            # Some hundred spellings, looked up in C.
+            letters = (zip(word, word.upper(), strict=True) for word in one.stored)
+            return Literal[tuple("".join(spelled) for pairs in letters for spelled in product(*pairs))]
         case Timestamp():
             return _checked(is_timestamp)
         case Primitives():
             members: Any = dict
-            return Annotated[members[_sized(1, MAX_KEY_BYTES, width), value], Meta(max_length=one.max_members)]
+            return Annotated[members[_sized(1, MAX_KEY_BYTES, width), Any], Meta(max_length=one.max_members)]
         case Elements():
             elements: Any = list
-            return elements[_struct(one.shape, width, value)]
+            return elements[_struct(one.shape, width)]
     raise AssertionError(f"no rule for {one}")
 
 

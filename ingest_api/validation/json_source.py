@@ -1,6 +1,6 @@
 """A JSON body as text: read in place, never built into Python objects.
 
-Validation must be able to judge thirty megabytes of anything without holding a tree of it, and must see what a tree
+Validation must check thirty megabytes of anything without holding a tree of it, and must see what a tree
 hides: members that a later one of the same name shadows, the spelling of numbers, the exact text of nested values. So
 a body is first proven to be JSON by a parser in C that keeps nothing (`json_text.check_text`), and then walked as
 bytes with regular expressions that rely on that proof: they find where things end, they do not check grammar. The
@@ -22,11 +22,12 @@ from ingest_api.validation.json_text import (
     decoded_size,
     depth_refusal,
     digits_in_plain_form,
-    value_end,
 )
 from ingest_api.validation.structure import find_nul, is_deeper
+from shared.json_chunks import value_end
 from shared.limits import MAX_KEY_BYTES, MAX_NESTING, MAX_NUMBER_DIGITS, MAX_VALUE_BYTES
 
+_WHITE_SPACE: Final = b" \t\r\n"
 _WHITE: Final = re.compile(rb"[ \t\r\n]*+")
 #: A literal, or a string that is short and free of escapes.
 _SHORT: Final = re.compile(rb'"[^"\\]{0,1024}+"|[^"{\[ \t\r\n,\]}]{1,1024}+(?=[ \t\r\n,\]}]|\Z)')
@@ -50,12 +51,14 @@ _KINDS: Final = {
 }
 NESTED: Final = frozenset({"object", "array"})
 #: Source text that is looked at token by token where nothing is stored: for long numbers, or for a better path.
-_TOKENIZED_BYTES: Final = 262_144
+_TOKENIZED_BYTES: Final = 65_536
 #: Tokens looked at to find that a value, which is refused anyway, is also nested too deep.
 _TOKENS_WORTH_A_LOOK: Final = 20_000
 _SHOWN_PATH_CHARACTERS: Final = 400
 #: Bytes of a name's source text that are decoded; whatever is longer is too long however it is escaped.
 _LONGEST_NAME_READ: Final = 65_536
+#: Bytes that one byte of a string may take in the source text: `\u0041`.
+LONGEST_ESCAPE: Final = 6
 #: What a path says in place of such a name.
 _OVERLONG: Final = "(overlong)"
 
@@ -69,11 +72,11 @@ class Source:
 
     __slots__ = ("body", "depth", "end", "start")
 
-    def __init__(self, text: bytes, depth: int = 0) -> None:
+    def __init__(self, text: bytes, depth: int = 0, start: int = 0) -> None:
         self.body = text
         #: Levels of objects and arrays around the value at hand.
         self.depth = depth
-        self._stand_at(0)
+        self._stand_at(start)
 
     @classmethod
     def parse(cls, body: bytes) -> Source:
@@ -111,11 +114,15 @@ class Source:
             self.end = self.start
         else:
             short = _SHORT.match(self.body, self.start)
-            self.end = short.end() if short else value_end(self.body, self.start)
+            self.end = short.end() if short else self._value_end()
+
+    def _value_end(self) -> int:
+        text = memoryview(self.body)[self.start :]
+        return self.start + len(bytes(text[: value_end(text)]).rstrip(_WHITE_SPACE))
 
     def _name(self, path: str) -> str:
         if self.end - self.start > _LONGEST_NAME_READ:
-            raise name_refusal(decoded_size(self.text), child_path(path, _OVERLONG))
+            raise name_refusal(decoded_size(self.body, self.start, self.end), child_path(path, _OVERLONG))
         name = decoded(self.text)
         if "\0" in name:
             raise _nul_refusal(child_path(path, name))
@@ -124,23 +131,35 @@ class Source:
     def primitive_size(self, path: str) -> int:
         """Return the size of the primitive at hand: a string's decoded bytes, else the bytes of its JSON text."""
         if self.kind == "string":
-            return decoded_size(self.string(path))
+            return self.string_size(path)
         if self.kind == "number" and self.end - self.start <= MAX_VALUE_BYTES:
             _check_digits(self.text, path)
         return self.end - self.start
 
-    def string(self, path: str) -> bytes:
-        """Return the source text of the string at hand, with its quotes."""
+    def string_size(self, path: str) -> int:
+        """Return the decoded bytes of the string at hand, which must not hold U+0000."""
         if find_nul(self.body, self.start, self.end) >= 0:
             raise _nul_refusal(path)
-        return self.text
+        return decoded_size(self.body, self.start, self.end)
+
+    def short_string(self, path: str, most: int) -> str:
+        """Return a string that is right only if it is short; of one that is sure to be too long, the beginning."""
+        if find_nul(self.body, self.start, self.end) >= 0:
+            raise _nul_refusal(path)
+        if self.end - self.start <= most * LONGEST_ESCAPE + 2:
+            return decoded(self.text)
+        return self.body[self.start + 1 : self.start + most + 2].decode("latin-1")
 
     def skip(self, path: str) -> None:
         """Pass over the value at hand, of which nothing matters but its depth."""
         if self.kind in NESTED:
-            self.end = value_end(self.body, self.start)
+            self.go_behind()
             if is_deeper(self.body, self.start, self.end, MAX_NESTING - self.depth):
                 raise depth_refusal(path)
+
+    def go_behind(self) -> None:
+        """Find the end of the value at hand."""
+        self.end = self._value_end()
 
     def check_everything(self, path: str) -> None:
         """Check the object at hand by the rules for any text: depth, U+0000, and long numbers near its beginning."""

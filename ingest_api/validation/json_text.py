@@ -1,7 +1,7 @@
 """Facts about JSON text that need no walk through it.
 
 Whether it is JSON, where a value ends, how long a string is once decoded, how many digits a number needs, and the path
-of a place in a body. No function here builds the values of a body: it is judged in the memory that it already has.
+of a place in a body. No function here builds the values of a body: it is checked in the memory that it already has.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import msgspec
 
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation.structure import windows
-from shared.json_chunks import end_of_value
 from shared.limits import MAX_NESTING
 
 _WHITE_SPACE: Final = b" \t\r\n"
@@ -80,28 +79,18 @@ def depth_refusal(path: str | None) -> ApiError:
     return ApiError(ErrorCode.NESTING_TOO_DEEP, sentence, path=path, limit=MAX_NESTING)
 
 
-def value_end(text: bytes, start: int) -> int:
-    """Return where the value ends that starts at a position in valid JSON."""
-    try:
-        _json_syntax.decode(memoryview(text)[start:])
-        end = len(text)
-    except msgspec.DecodeError as error:
-        end = start + (end_of_value(error) or 0)
-    return start + len(text[start:end].rstrip(_WHITE_SPACE))
-
-
 def decoded(string: bytes) -> str:
     """Decode a string from its source text with quotes."""
     return _json_string.decode(string)
 
 
-def decoded_size(string: bytes) -> int:
-    """Return the UTF-8 bytes of a string's value, from its source text with quotes."""
-    if b"\\" not in string:
-        return len(string) - 2
-    if len(string) < _DECODED_AT_ONCE:
-        return len(decoded(string).encode())
-    parts = (window for _, window in windows(string, 1, len(string) - 1))
+def decoded_size(text: bytes, start: int, end: int) -> int:
+    """Return the UTF-8 bytes of the value of a string that stands, with its quotes, in a part of a text."""
+    if text.find(b"\\", start, end) < 0:
+        return end - start - 2
+    if end - start < _DECODED_AT_ONCE:
+        return len(decoded(text[start:end]).encode())
+    parts = (window for _, window in windows(text, start + 1, end - 1))
     return sum(len(decoded(b'"%b"' % part).encode()) if b"\\" in part else len(part) for part in parts)
 
 

@@ -6,7 +6,6 @@ from typing import Final
 
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation.exact import (
-    LONGEST_ESCAPE,
     ROOT,
     check_count,
     check_member,
@@ -15,8 +14,8 @@ from ingest_api.validation.exact import (
     expect,
     with_article,
 )
-from ingest_api.validation.json_source import NESTED, Source
-from ingest_api.validation.json_text import child_path, cut, decoded, decoded_size
+from ingest_api.validation.json_source import LONGEST_ESCAPE, NESTED, Source
+from ingest_api.validation.json_text import child_path, cut, decoded
 from shared.kinds.items import ID, NAME
 from shared.kinds.shapes import OneItem
 from shared.limits import MAX_CONFIGURATION_BYTES
@@ -46,7 +45,7 @@ def check_webhook(body: bytes, item: OneItem, id_field: str) -> int:
             has_id = True
             _check_id(source, path)
         if name == "name" and source.kind == "string":
-            check_size(decoded_size(source.string(path)), path, NAME)
+            check_size(source.string_size(path), path, NAME)
         size = _size(source, path)
         check_member(name, size, path)
         total += size
@@ -97,7 +96,7 @@ def read_configuration(body: bytes) -> str:
 
 def _configuration(source: Source, path: str) -> str:
     expect(source, path, "string")
-    size = decoded_size(source.string(path))
+    size = source.string_size(path)
     if size > MAX_CONFIGURATION_BYTES:
         sentence = f"`configuration` may have {MAX_CONFIGURATION_BYTES:,} bytes; this one has {size:,}: shorten it."
         raise _invalid(sentence, path, size)

@@ -18,6 +18,12 @@ FORM: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,32}))?"
     r"(?:[Zz]|([+-])(0[0-9]|1[0-5]):([0-5][0-9]))"
 )
+#: Most of what passes: of years, days and seconds that need no second look.
+_USUAL: Final = re.compile(
+    r"(?!000[01]|9999)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)"
+    r"|(?:0[13578]|1[02])-31)[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,32})?"
+    r"(?:[Zz]|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
+).fullmatch
 #: The longest text that can pass.
 MAX_TIMESTAMP_CHARACTERS: Final = 19 + 33 + 6
 _SECOND: Final = timedelta(seconds=1)
@@ -25,7 +31,9 @@ _LEAP_SECOND: Final = 60
 
 
 def is_timestamp(text: str) -> bool:
-    """Whether a text is a timestamp that we take."""
+    """Return whether a text is a timestamp that we take."""
+    if _USUAL(text):
+        return True
     match = FORM.fullmatch(text)
     if match is None:
         return False

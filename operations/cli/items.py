@@ -14,6 +14,8 @@ from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId, plain_text
 from operations.cli.output import print_json_list, print_rows, rows_to_read, visible
 from operations.connectors import select_connectors
+from shared.kinds.items import ITEM
+from shared.kinds.shapes import Primitives
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
@@ -24,7 +26,8 @@ EXAMPLES: Final = """Examples:
       ingestctl items 1 agents --limit 0 --json > agents.json
     """
 _DEFAULT_LIMIT: Final = 20
-_TITLES: Final = ("id", "name", "fields", "tags", "updated")
+_PROPERTIES: Final = ITEM.properties
+_TITLES: Final = (*_PROPERTIES, "updated")
 
 
 def items(
@@ -59,15 +62,13 @@ def items(
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "name": row["name"],
-        "fields": orjson.Fragment(row["fields"]),
-        "tags": orjson.Fragment(row["tags"]),
-        "updatedAt": rfc3339(row["updated_at"]),
+    document = {
+        name: orjson.Fragment(row[name]) if isinstance(one, Primitives) else row[name]
+        for name, one in _PROPERTIES.items()
     }
+    return {**document, "updatedAt": rfc3339(row["updated_at"])}
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
-    texts = (visible(row[name]) for name in ("id", "name", "fields", "tags"))
+    texts = (visible(row[name]) for name in _PROPERTIES)
     return (*texts, visible(rfc3339(row["updated_at"])))

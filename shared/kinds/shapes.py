@@ -48,7 +48,7 @@ class Name(Property):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Choice(Property):
-    """One of several words, in any case."""
+    """One of several short words, in any case."""
 
     #: By the words that clients may send, in lower case: the word that is stored.
     stored: Mapping[str, str]

@@ -86,6 +86,8 @@ _SHAPES: list[tuple[str, str, bytes, str, str | None]] = [
     ("POST", "/api/ingest/log", _entry(context=None), "wrong_type", f"{_FIRST}.context"),
     ("POST", "/api/ingest/log", _entry(logger="a"), "unknown_property", f"{_FIRST}.logger"),
     ("POST", "/api/ingest/log", _entry(message="\0"), "nul_character", f"{_FIRST}.message"),
+    ("POST", "/api/ingest/log", _entry(context=dict.fromkeys(map(str, range(201)))), "too_many_fields",
+     f"{_FIRST}.context"),
     ("POST", "/api/ingest/log", _entry(context={"": 1}), "invalid_name", f'{_FIRST}.context[""]'),
     ("POST", "/api/ingest/log", b'{"entries":[{"level":"info","message":"m","context":{"a":1e1000}}]}',
      "number_out_of_range", f"{_FIRST}.context.a"),

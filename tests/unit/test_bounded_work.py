@@ -1,0 +1,168 @@
+"""No body makes validation work for long: what it costs beside the parse in C is bounded, and so is its memory."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import msgspec
+import pytest
+
+from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.validation.json_source import Source
+from shared.limits import MB
+from tests.refused import assert_refused
+from tests.validators import validate_heartbeat, validate_items, validate_log_entries, validate_webhook
+
+_SIZE = 4 * MB
+#: Of the parse in C, so many times its time; it took up to two hundred times when each token was looked at.
+_TIMES = 30
+
+
+def filled(start: str, unit: str, end: str, size: int = _SIZE) -> bytes:
+    return (start + ",".join([unit] * (size // (len(unit.encode()) + 1))) + end).encode()
+
+
+def of_items(unit: str, end: str = "]}", size: int = _SIZE) -> bytes:
+    return filled('{"stream":"s","items":[', unit, end, size)
+
+
+def of_one_item(start: str, unit: str, end: str) -> bytes:
+    return filled('{"stream":"s","items":[{' + start, unit, end + "}]}")
+
+
+COLUMN = "[" * 90 + "]" * 90
+CONTRIVED: list[tuple[str, Callable[[bytes], int], bytes, ErrorCode | None]] = [
+    *[
+        (f"a heartbeat of {unit[:8]}", validate_heartbeat, filled('{"a":[', unit, "]}"), None)
+        for unit in ("1", "[]", "{}", '"["', '["["]', '"\\\\u0000"', "1e900", COLUMN)
+    ],
+    ("a heartbeat of one name", validate_heartbeat, filled("{", '"a":1', "}"), None),
+    ("a heartbeat of escapes", validate_heartbeat, b'{"a":"' + b"\\n" * (_SIZE // 2) + b'"}', None),
+    ("a webhook of one name", validate_webhook, filled('{"id":"a",', '"a":1', "}"), ErrorCode.TOO_MANY_FIELDS),
+    ("a webhook of arrays", validate_webhook, filled('{"id":"a","a":[', "[]", "]}"), None),
+    *[
+        (f"items {unit}", validate_items, of_items(unit), code)
+        for unit, code in (
+            ("1", ErrorCode.WRONG_TYPE),
+            ("[]", ErrorCode.WRONG_TYPE),
+            ("{}", ErrorCode.MISSING_PROPERTY),
+            (COLUMN, ErrorCode.WRONG_TYPE),
+        )
+    ],
+    ("streams", validate_items, filled('{"items":[],', '"stream":"a"', "}"), None),
+    ("arrays of items", validate_items, filled('{"stream":"a",', '"items":[]', "}"), None),
+    ("ids of one item", validate_items, of_one_item("", '"id":"x"', ""), None),
+    ("fields of one item", validate_items, of_one_item('"id":"x",', '"fields":{}', ""), None),
+    ("one field", validate_items, of_one_item('"id":"x","fields":{', '"a":1', "}"), ErrorCode.TOO_MANY_FIELDS),
+    ("escapes", validate_items, b'{"\\u0041' + b"\\n" * (_SIZE // 2) + b'":1}', ErrorCode.INVALID_NAME),
+    (
+        "a long number",
+        validate_items,
+        b'{"stream":"s","items":[{"id":"x","fields":{"a":' + b"1" * _SIZE + b"}}]}",
+        ErrorCode.NUMBER_OUT_OF_RANGE,
+    ),
+    (
+        "one context",
+        validate_log_entries,
+        filled('{"entries":[{"level":"info","message":"","context":{', '"a":1', "}}]}"),
+        ErrorCode.TOO_MANY_FIELDS,
+    ),
+]
+named = pytest.mark.parametrize(
+    ("judge", "body", "code"), [one[1:] for one in CONTRIVED], ids=[one[0] for one in CONTRIVED]
+)
+
+
+def outcome(judge: Callable[[bytes], int], body: bytes) -> ErrorCode | None:
+    try:
+        judge(body)
+    except ApiError as error:
+        return error.code
+    return None
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The least of three: what else the machine does costs time, too."""
+
+    def once() -> float:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    return min(once() for _ in range(3))
+
+
+@named
+def test_it_costs_a_small_multiple_of_the_parse(
+    judge: Callable[[bytes], int], body: bytes, code: ErrorCode | None
+) -> None:
+    assert outcome(judge, body) is code
+
+    parse = seconds(partial(msgspec.json.Decoder(msgspec.Raw).decode, body))
+
+    assert seconds(partial(outcome, judge, body)) < _TIMES * parse + 0.05
+
+
+@named
+def test_it_holds_no_tree_of_the_body(judge: Callable[[bytes], int], body: bytes, code: ErrorCode | None) -> None:
+    tracemalloc.start()
+    try:
+        assert outcome(judge, body) is code
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # What one chunk comes to, and what two copies of the longest string do.
+    assert peak < 3 * len(body) + 24 * MB
+
+
+@pytest.fixture
+def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of members that the exact validation came to."""
+    names: list[str] = []
+    members = Source.members
+
+    def counted(source: Source, path: str) -> Iterator[str]:
+        for name in members(source, path):
+            names.append(name)
+            yield name
+
+    monkeypatch.setattr(Source, "members", counted)
+    return names
+
+
+def test_the_walk_of_an_object_ends_at_the_first_member_too_many(walked: list[str]) -> None:
+    assert_refused(validate_webhook, filled('{"id":"a",', '"a":1', "}"), ErrorCode.TOO_MANY_FIELDS, "$")
+
+    assert len(walked) == 201
+
+
+@pytest.mark.parametrize("good", ['{"id":"é","name":"' + "x" * 300 + '"}', '{"id":"{","fields":{"a":"\\\\u0000"}}'])
+def test_of_a_long_batch_only_the_faulty_element_is_looked_at(walked: list[str], good: str) -> None:
+    body = of_items(good, ',{"id":1}' + f",{good}" * 1000 + "]}")
+    number = body.split(b',{"id":1}')[0].count(b'{"id"')
+
+    assert_refused(validate_items, body, ErrorCode.WRONG_TYPE, f"$.items[{number}].id")
+
+    assert walked == ["stream", "items", "id"]
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        '{"id":"a"}',
+        '{"id":"a","fields":{},"fields":{"a":"{"}}',
+        '{"id":"é","fields":{"' + "k" * 65 + '":1e900}}',
+        '{"id":"a","name":"' + "9" * 1001 + '"}',
+        '{"id":"a","fields":{"a":"' + "},{" * 50 + '"}}',
+        '{"id":"a","fields":{' + ",".join(f'"{number}":1' for number in range(200)) + "}}",
+    ],
+)
+def test_right_elements_are_not_looked_at(walked: list[str], good: str) -> None:
+    body = of_items(good, size=MB)
+
+    assert validate_items(body) == body.count(b'"id"')
+    assert walked == ["stream", "items"]
