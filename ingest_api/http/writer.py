@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from shared.limits import MAX_BODY_BYTES
+
 #: Time in which a client must read what it is sent, in seconds; afterwards the connection is cut.
 _WRITE_SECONDS: Final = 30.0
 #: After a last response, seconds and bytes for which what still arrives is discarded, so that the client can read the
-#: response: closing on unread bytes would reset the connection.
-_LINGER_SECONDS: Final = 2.0
-_LINGER_BYTES: Final = 1_048_576
+#: response: closing on unread bytes would reset the connection. The bytes are those of any body, and as many again.
+_LINGER_SECONDS: Final = 5.0
+_LINGER_BYTES: Final = 2 * MAX_BODY_BYTES
 
 
 class ConnectionWriter:

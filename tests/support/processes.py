@@ -203,3 +203,8 @@ def resident_bytes(pid: int) -> int:
     """Return the resident memory of a process. Linux only."""
     status: Any = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024  # type: ignore[index] # always there
+
+
+def is_asleep(pid: int) -> bool:
+    """Return True if a process' main thread waits for something. Linux only."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"

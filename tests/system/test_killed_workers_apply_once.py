@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.support.client import Connector
-from tests.support.processes import Process, wait_until
+from tests.support.processes import Process, is_asleep, wait_until
 from tests.support.stack import Stack
 from tests.support.submissions import all_is_applied_once, stored, submit
 from tests.support.tcp_proxy import PostgresProxy, RedisProxy
@@ -118,6 +118,8 @@ def test_lane_of_a_hung_worker_is_drained_by_another_and_only_once_if_it_wakes(
             hung = contexts.enter_context(workerless.worker())
             names = submit(connector)
             wait_until("the worker is held in its transaction", workerless.held_writers)
+            # Stopped before its COMMIT is sent, it would hold the lane until Postgres ends its transaction.
+            wait_until("the worker has sent all of it", lambda: is_asleep(hung.pid))
             hung.send(signal.SIGSTOP)
         # The lease of the hung worker runs out; the other reads, writes and acknowledges the same entries.
         contexts.enter_context(workerless.worker())

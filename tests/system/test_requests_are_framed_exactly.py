@@ -118,6 +118,15 @@ def test_refusal_before_an_expected_continue_closes_the_connection(stack: Stack,
     assert b"connection: close" in answer
 
 
+def test_early_answer_reaches_a_client_that_sends_its_large_body_first(stack: Stack, connector: Connector) -> None:
+    stranger = Connector(connector.id, "ik_000000000000_" + "a" * 40, connector.url)
+    large = b"x" * 20_000_000
+    for headers in ([], [b"Connection: close"]):
+        request = post(stranger, *headers, b"Content-Length: %d" % len(large), body=large)
+        with begin(stack.url, request) as connection:  # all of it is sent before the answer is read
+            assert statuses(connection) == ["401"]
+
+
 def test_expected_continue_precedes_the_answer(stack: Stack, connector: Connector) -> None:
     request = post(connector, b"Expect: 100-continue", b"Content-Length: %d" % len(BODY))
     for at in (len(request) - len(BODY), len(request)):
