@@ -124,7 +124,7 @@ class BodyReader:
             body = await _receive_all(context, receive, reservation, self._idle_timeout)
         else:  # nearly always, and without a timer, which would cost more than the rest of this
             _count(body, context, reservation)
-        if body and context.header(b"content-type") is None:  # it came in chunks: its length was unknown
+        if not declared and body and context.header(b"content-type") is None:  # it came in chunks
             raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
         if not _is_gzip(context):
             return body
@@ -157,7 +157,10 @@ def _is_json(content_type: bytes) -> bool:
 
 def _is_gzip(context: RequestContext) -> bool:
     """Return True for gzip, False for identity. Raises ApiError(unsupported_encoding)."""
-    encoding = (context.header(b"content-encoding") or b"identity").strip().lower()
+    encoding = context.header(b"content-encoding")
+    if encoding is None:
+        return False
+    encoding = encoding.strip().lower()
     if encoding not in (b"gzip", b"x-gzip", b"identity"):
         raise ApiError(ErrorCode.UNSUPPORTED_ENCODING)
     return encoding != b"identity"

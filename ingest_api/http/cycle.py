@@ -12,7 +12,7 @@ from starlette.types import Message, Scope
 from ingest_api.context import CLIENT_LEFT, RECEIVED_BODY
 from ingest_api.errors import ApiError
 from ingest_api.http.framing import RequestHead
-from ingest_api.http.responses import CONTINUE, response
+from ingest_api.http.responses import CLOSE, CONTINUE, response
 
 
 class ConnectionState(Protocol):
@@ -122,10 +122,10 @@ class Cycle:
             return
         if self._owes_continue:
             self.keep_alive = False  # the client may send the body or not: what comes next can't be told
-        if any(name == b"connection" for name, _ in self._start["headers"]):  # the application says `close` only
+        headers = (*self._default_headers, *self._start["headers"])
+        if CLOSE in headers:
             self.keep_alive = False
         self.response_complete = True
-        headers = (*self._default_headers, *self._start["headers"])
         self._connection.write(response(self._start["status"], headers, message["body"], keep_alive=self.keep_alive))
         self._connection.response_sent(self)
 

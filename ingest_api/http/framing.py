@@ -73,6 +73,8 @@ class RequestStream:
         #: How far the parser has read; no head ends before.
         self._parsed = 0
         self._body: FixedBody | ChunkedBody | None = None
+        #: Whether the body of the last head has not ended yet.
+        self.in_body = False
 
     @property
     def pending_bytes(self) -> int:
@@ -82,10 +84,6 @@ class RequestStream:
     def in_head(self) -> bool:
         """Whether a head has begun and not ended; empty lines before it don't count."""
         return self._parser is not None
-
-    def in_body(self) -> bool:
-        """Whether the body of the last head has not ended yet."""
-        return self._body is not None
 
     def feed(self, data: bytes) -> None:
         """Take what was received."""
@@ -112,17 +110,23 @@ class RequestStream:
             return b""
         data, self._start = self._body.take(self._data, self._start)
         if self._body.is_complete:
-            self._body = None
+            self._body, self.in_body = None, False
+        if self._start == len(self._data):
+            self._drop_taken()
         return data
+
+    def _drop_taken(self) -> None:
+        """Hold nothing: all of it was handed out, and an idle connection keeps no read."""
+        self._data, self._start = b"", 0
 
     def _begin(self) -> bool:
         """Start at the first byte of a head; empty lines before it are skipped."""
         while self._data.startswith(_END_OF_LINE, self._start):
             self._start += len(_END_OF_LINE)
         if self._start == len(self._data):
-            self._data, self._start = b"", 0  # an idle connection holds nothing
+            self._drop_taken()
             return False
-        if self.pending_bytes == 1 and self._data.endswith(b"\r"):
+        if self._start == len(self._data) - 1 and self._data.endswith(b"\r"):
             return False
         self._head = RequestHead()
         self._parser = httptools.HttpRequestParser(self._head)
@@ -144,26 +148,29 @@ class RequestStream:
             raise bad_request("its version is neither HTTP/1.1 nor HTTP/1.0")
         head.version = version
         head.method = parser.get_method().decode("ascii")
-        head.keep_alive = version == "1.1" and not _asks_to_close(head)
         _read_framing(head)
         self._start = self._parsed
+        if self._start == len(self._data):
+            self._drop_taken()
         self._parser = None
         if head.body_length is None:
             self._body = ChunkedBody()
         elif head.body_length:
             self._body = FixedBody(head.body_length)
+        self.in_body = self._body is not None
         return head
 
 
 def _asks_to_close(head: RequestHead) -> bool:
-    # The parser knows it only until it has read the end of a message without a body.
+    # The parser would know it only until it has read the end of a message without a body.
     values = [value.lower() for name, value in head.headers if name == b"connection"]
     return any(option.strip() == b"close" for value in values for option in value.split(b","))
 
 
 def _read_framing(head: RequestHead) -> None:
-    """Read what the headers say of the host, the body and the expectation."""
+    """Read what the headers say of the host, the connection, the body and the expectation."""
     names = [name for name, _ in head.headers]
+    head.keep_alive = head.version == "1.1" and not (b"connection" in names and _asks_to_close(head))
     hosts = names.count(b"host")
     if hosts != 1:
         raise bad_request("it has no Host header" if hosts == 0 else "it has more than one Host header")

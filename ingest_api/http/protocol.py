@@ -100,7 +100,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._receiving is not None:
             self._receiving.body_is_cut = True
             self._receiving.wake()
-        elif self._refusal is None and not self._stream.in_body() and self._stream.pending_bytes:
+        elif self._refusal is None and not self._stream.in_body and self._stream.pending_bytes:
             self._refuse(ApiError(ErrorCode.BAD_REQUEST, "The request was cut short; send it again, whole."))
         return self._running is not None
 
@@ -108,7 +108,7 @@ class HttpProtocol(asyncio.Protocol):
         """Release whatever waits for the client."""
         self.is_lost = True
         self._server_state.connections.discard(self)
-        self._timer.stop()
+        self._timer.cancel()
         self._writer.connection_lost()
         self._waiting.clear()
         for cycle in (self._running, self._receiving):
@@ -132,7 +132,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
-        self._writer.write(data)
+        self._transport.write(data)
 
     def is_paused(self) -> bool:
         """Whether the client does not read what it is sent."""
@@ -166,7 +166,7 @@ class HttpProtocol(asyncio.Protocol):
     def _advance(self) -> None:
         """Read on, as far as the bounds allow."""
         try:
-            while self._read_on():
+            while self._stream.pending_bytes and self._read_on():
                 pass
         except ApiError as error:
             self._refuse(error)
@@ -176,17 +176,17 @@ class HttpProtocol(asyncio.Protocol):
         """Take one step through what has arrived. Return False if there is nothing to take now."""
         if self._writer.is_closing or self._refusal is not None:
             return False
-        if self._stream.in_body():
+        if self._stream.in_body:
             return self._read_body()
-        if self._is_full():
+        if self._waiting and self._is_full():
             return False
         head = self._stream.next_head()
         if head is None:
             return False
         cycle = Cycle(head, self, self._server_state.default_headers)
-        self._receiving = cycle if self._stream.in_body() else None
-        self._skipped_bytes = 0
-        if self._receiving is not None:
+        if not cycle.body_is_complete:
+            self._receiving = cycle
+            self._skipped_bytes = 0
             self._read_body()
         if self._running is None:
             self._start(cycle)
@@ -213,11 +213,11 @@ class HttpProtocol(asyncio.Protocol):
             return False
         if cycle is None or cycle.response_complete:
             self._skip(len(data))
-        elif data or not self._stream.in_body():
+        elif data or not self._stream.in_body:
             cycle.body = cycle.body + data if cycle.body else data
-            cycle.body_is_complete = not self._stream.in_body()
+            cycle.body_is_complete = not self._stream.in_body
             cycle.wake()
-        if self._stream.in_body():
+        if self._stream.in_body:
             return False
         self._receiving = None
         return True
@@ -246,13 +246,13 @@ class HttpProtocol(asyncio.Protocol):
         """Pause or resume reading, and keep the timer that fits what is awaited."""
         if self._writer.is_closing:
             return
-        wanted = self._refusal is None and not self._is_full() and not self._body_is_unread()
+        wanted = self._refusal is None and not (self._waiting and self._is_full()) and not self._body_is_unread()
         if wanted != self._reading:
             self._reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
         if self._running is not None:
             self._timer.stop()  # the application has timeouts of its own
-        elif self._stream.in_body():
+        elif self._stream.in_body:
             self._timer.start("skip", _SKIP_SECONDS, self._close_now)
         elif self._stream.in_head():
             self._timer.start("head", _HEAD_SECONDS, self._refuse_slow_head)
@@ -280,7 +280,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _send_refusal(self, error: ApiError) -> None:
         request_id, status, code = unaccepted_request_id(), error.code.value.status, error.code.text
-        self._writer.write(refusal(error, request_id))
+        self._transport.write(refusal(error, request_id))
         REQUESTS.labels("none", str(status), code).inc()
         log.info("connection_refused", request_id=request_id, status=status, code=code, message=error.message)
         self._close()

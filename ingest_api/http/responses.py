@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -12,15 +12,20 @@ from ingest_api.errors import ApiError
 
 STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: The one value that the application gives the header.
+CLOSE: Final = (b"connection", b"close")
+
+Header = tuple[bytes, bytes]
 
 
-def response(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, keep_alive: bool) -> bytes:
-    """Return a response; `connection: close` is added unless the headers have it or the connection stays."""
-    pieces, says_close = [STATUS_LINES[status]], keep_alive
+def response(status: int, headers: Sequence[Header], body: bytes, *, keep_alive: bool) -> bytes:
+    """Return a response; CLOSE is added unless the headers have it or the connection stays."""
+    if not (keep_alive or CLOSE in headers):
+        headers = (*headers, CLOSE)
+    pieces = [STATUS_LINES[status]]
     for name, value in headers:
         pieces += (name, b": ", value, b"\r\n")
-        says_close = says_close or name == b"connection"
-    pieces += (b"" if says_close else b"connection: close\r\n", b"\r\n", body)
+    pieces += (b"\r\n", body)
     return b"".join(pieces)
 
 

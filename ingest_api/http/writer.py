@@ -33,10 +33,6 @@ class ConnectionWriter:
         """Whether nothing can be sent any more."""
         return self._transport.is_closing() or self.is_lingering
 
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-        self._transport.write(data)
-
     def is_paused(self) -> bool:
         """Whether the client does not read what it is sent."""
         return self._writable is not None

@@ -201,7 +201,7 @@ def _type(one: Property, width: int) -> Any:
             kind = _sized(one.min_bytes, one.max_bytes, width)
             return kind | None if one.null else kind
         case Name():
-            return _checked(re.compile(rf"{one.characters}{{1,{one.max_characters}}}").fullmatch)
+            return Annotated[str, Meta(pattern=rf"\A{one.characters}{{1,{one.max_characters}}}\Z")]
         case Choice():
             # Some hundred spellings, looked up in C.
             letters = (zip(word, word.upper(), strict=True) for word in one.stored)
