@@ -25,7 +25,7 @@ from workers.stalled_connection import closed_if_stalled
 from workers.write import (
     Watermarks,
     read_watermarks,
-    settle_applied,
+    find_applied,
     write_dead_letter,
     write_slice,
 )
@@ -69,7 +69,7 @@ class SliceApplier:
         old_retries = [entry for entry in work.entries if entry.is_old_retry]
         if not (late or old_retries):
             return work
-        versions = settle_applied(self._context.connection(), self._lane, late)
+        versions = find_applied(self._context.connection(), self._lane, late)
         applied = [entry for entry in late if version_of(self._lane, entry) in versions]
         for event, entries in (("already_applied", applied), ("old_retries_discarded", old_retries)):
             if entries:

@@ -66,13 +66,13 @@ def read_watermarks(connection: Connection, lane: int) -> Watermarks:
     return Watermarks(**row)
 
 
-def settle_applied(connection: Connection, lane: int, entries: Sequence[Entry]) -> set[int]:
-    """Return the versions of the entries that were applied before, and delete their dead letters."""
+def find_applied(connection: Connection, lane: int, entries: Sequence[Entry]) -> set[int]:
+    """Return the versions of those entries that were applied before, and delete their dead letters."""
     values = {
         "connector_ids": [entry.connector_id for entry in entries],
         "versions": [version_of(lane, entry) for entry in entries],
     }
-    return {row["version"] for row in connection.execute(sql("settle_applied"), values).fetchall()}
+    return {row["version"] for row in connection.execute(sql("find_applied"), values).fetchall()}
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from shared.postgres.queries import sql
 
 NOON = datetime(2031, 5, 15, 12, tzinfo=UTC)  # a Thursday
 DAY = timedelta(days=1)
+#: The tables that these tests are about. A kind of submission may add one, which is treated like the logs'.
 KEEP = {"receipts": 7, "connector_logs": 30, "dead_letters": 90}
 
 

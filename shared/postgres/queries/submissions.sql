@@ -9,7 +9,7 @@ FROM unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[], %(kinds)b::text
     AS slice (connector_id, version, kind, received, superseded)
 ON CONFLICT (connector_id, version) DO NOTHING;
 
--- name: settle_applied
+-- name: find_applied
 -- Returns which of some submissions were applied before, and deletes their dead letters.
 WITH applied AS (
     SELECT connector_id, version
