@@ -24,8 +24,8 @@ from workers.lane_reader import Work
 from workers.stalled_connection import closed_if_stalled
 from workers.write import (
     Watermarks,
-    read_watermarks,
     find_applied,
+    read_watermarks,
     write_dead_letter,
     write_slice,
 )
