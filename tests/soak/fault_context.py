@@ -46,20 +46,28 @@ class FaultContext:
         """Count everything logged and answered so far, by event and answer."""
         return self.fleet.logs.counts() + self.tally.counts()
 
+    def next_number(self) -> int:
+        """Return a number that is higher than those before: a newer state of any item of the faults' own."""
+        return next(self._numbers)
+
     def submit_quietly(self) -> int:
         """Submit an item on the quiet lane until it is accepted; return its version."""
-        submission = batch_of("agents", [("quiet", next(self._numbers))], packed=False)
-        client = Client(self.quiet, self.tally)
+        return self.submit(self.quiet, "quiet")
+
+    def submit(self, account: Account, item_id: str) -> int:
+        """Submit a newer state of an item until it is accepted; return its version."""
+        submission = batch_of("agents", [(item_id, self.next_number())], packed=False)
+        client = Client(account, self.tally)
         deadline = time.monotonic() + PATIENCE
         try:
             while not (answer := client.attempt(self.fleet.urls[0], submission)).request_id:
                 if answer.uncertain:
-                    self.quiet.ledger.accept_maybe(submission)
-                assert time.monotonic() < deadline, f"The quiet connector's submission was not accepted: {answer.what}."
+                    account.ledger.accept_maybe(submission)
+                assert time.monotonic() < deadline, f"The submission of {account.name} was not accepted: {answer.what}."
                 time.sleep(0.1)
         finally:
             client.close()
-        self.quiet.ledger.accept(submission, answer.request_id)
+        account.ledger.accept(submission, answer.request_id)
         return version_of(answer.request_id)
 
     def is_applied(self, account: Account, version: int) -> bool:

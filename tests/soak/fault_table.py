@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from tests.soak import engine_faults as engines
 from tests.soak import process_faults as processes
 from tests.soak import rivalry_faults as rivalry
+from tests.soak import traffic_faults as traffic
 from tests.soak.fault_context import Ending, FaultContext, Injection, Sign, either, grown, reported, when_mended
 
 #: Errors of an engine or an API process that is away.
@@ -98,5 +99,9 @@ FAULTS = (
     Fault("two drains on one lane", rivalry.lease_lost, _WRITE,
           either(reported, grown("lane_busy", "lane_paused")), engines.submission_is_applied),
     Fault("credential rotated", rivalry.credential_rotated, _ALL,
+          reported),
+    Fault("connector posts slow bodies", traffic.hostile_connector, _API,
+          reported, lasts=(3, 15), lasts_shortly=(0.5, 1)),
+    Fault("requests cut anywhere", traffic.requests_cut, _API,
           reported),
 )  # fmt: skip
