@@ -40,8 +40,13 @@ from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
 LONGEST_SOURCE: Final = 1_048_576
 _SAMPLED_EVERY: Final = 100
 _SAMPLED_LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (MAX_NUMBER_DIGITS // _SAMPLED_EVERY))
-#: Begins only where a run of digits does, or a body full of long numbers would be searched from each digit anew.
-_LONG_NUMBER: Final = re.compile(rb"(?<![0-9.])[0-9.]{%d}" % (MAX_NUMBER_DIGITS + 1))
+#: Spells what numbers are made of: each digit and each point as a 0, each exponent as an e. The two things that are
+#: looked for are then plain bytes, which are found twenty times faster than a pattern.
+_SPELLED: Final = bytes(ord("0" if octet in b"0123456789." else "e" if octet in b"eE" else " ") for octet in range(256))
+_LONG_NUMBER: Final = b"0" * (MAX_NUMBER_DIGITS + 1)
+_EXPONENT: Final = b"0e"
+#: As many digits as may be too many for a float.
+_MANY_DIGITS: Final = b"0" * 308
 _NOT_IN_NUMBERS: Final = bytes(set(range(256)) - set(b'".,:0123456789'))
 #: The shortest number of more digits than are taken.
 _SHORTEST_LONG_NUMBER: Final = len("1e1000")
@@ -77,10 +82,14 @@ class FastValidator:
         #: Source text in which there can't be more.
         self._few_bytes = self._members * _SHORTEST_MEMBER
         # Of an array and of a batch, by the bytes that a character may take.
+        widths = (1, _WIDEST, _MEASURED)
+        arrays = {width: _type(elements, width) for width in widths}
         self._decoders = (
-            {width: _decoder(_type(elements, width)) for width in (1, _WIDEST, _MEASURED)},
-            {width: _decoder(_struct(batch, width)) for width in (1, _WIDEST, _MEASURED)},
+            {width: _decoder(arrays[width]) for width in widths},
+            {width: _decoder(_struct(batch, width)) for width in widths},
         )
+        #: Of an array in which each number fits a float: a call for each decimal would take as long as its parse.
+        self._of_floats = {width: _decoder(arrays[width], number=None) for width in widths}
 
     def count(self, source: bytes, around: int = 1) -> int | None:
         """Return the number of elements of a batch that is sure to be right; None of any other.
@@ -91,6 +100,8 @@ class FastValidator:
         if _holds_long_number(source) or (escapes and find_nul(source, 0, len(source)) >= 0):
             return None
         decoders = self._decoders[around]
+        if not around and _has_floats_only(source):
+            decoders = self._of_floats
         for width in _WIDE if escapes or not source.isascii() else _NARROW:
             try:
                 decoded = decoders[width].decode(source)
@@ -151,10 +162,6 @@ def fast_validator(batch: Shape) -> FastValidator:
     return FastValidator(batch)
 
 
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind, float_hook=_take_number, dec_hook=_take_string)
-
-
 class _Checked:
     """Stands in what was decoded for a string that was found right."""
 
@@ -181,6 +188,10 @@ def _take_number(literal: str) -> float:
     if _SHORT_NUMBER(literal) or digits_in_plain_form(literal) <= MAX_NUMBER_DIGITS:
         return 0.0
     raise ValueError("left to the exact validation")
+
+
+def _decoder(kind: Any, *, number: Callable[[str], float] | None = _take_number) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, float_hook=number, dec_hook=_take_string)
 
 
 def _struct(shape: Shape, width: int) -> Any:
@@ -226,9 +237,16 @@ def _sized(least: int, most: int, width: int) -> Any:
     return Annotated[str, Meta(min_length=least, max_length=most // width)]
 
 
+def _has_floats_only(source: bytes) -> bool:
+    """Whether each number is sure to fit a float."""
+    spelled = source.translate(_SPELLED)
+    return _EXPONENT not in spelled and _MANY_DIGITS not in spelled
+
+
 def _holds_long_number(source: bytes) -> bool:
     if len(source) <= MAX_NUMBER_DIGITS or not _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
         return False
-    if not _LONG_NUMBER.search(source):
+    if _LONG_NUMBER not in source.translate(_SPELLED):
         return False
-    return any(_LONG_NUMBER.search(part) for part in marks(source, 0, len(source), _NOT_IN_NUMBERS))
+    numbers = marks(source, 0, len(source), _NOT_IN_NUMBERS)
+    return any(_LONG_NUMBER in part.translate(_SPELLED) for part in numbers)

@@ -34,6 +34,8 @@ def of_one_item(start: str, unit: str, end: str) -> bytes:
 
 
 COLUMN = "[" * 90 + "]" * 90
+DECIMALS = '{"id":"a","fields":{' + ",".join(f'"{number}":1.5' for number in range(200)) + "}}"
+LONG_DECIMAL = '{"id":"a","fields":{"a":' + "9" * 400 + ".5}}"
 CONTRIVED: list[tuple[str, Callable[[bytes], int], bytes, ErrorCode | None]] = [
     *[
         (f"a heartbeat of {unit[:8]}", validate_heartbeat, filled('{"a":[', unit, "]}"), None)
@@ -52,6 +54,8 @@ CONTRIVED: list[tuple[str, Callable[[bytes], int], bytes, ErrorCode | None]] = [
             (COLUMN, ErrorCode.WRONG_TYPE),
         )
     ],
+    ("items of 200 decimals", validate_items, of_items(DECIMALS), None),
+    ("items of a long decimal", validate_items, of_items(LONG_DECIMAL), None),
     ("streams", validate_items, filled('{"items":[],', '"stream":"a"', "}"), None),
     ("arrays of items", validate_items, filled('{"stream":"a",', '"items":[]', "}"), None),
     ("ids of one item", validate_items, of_one_item("", '"id":"x"', ""), None),
