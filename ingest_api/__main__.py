@@ -6,14 +6,18 @@ import contextlib
 import gc
 import os
 import resource
+import sys
 import tempfile
 from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from ingest_api.app import create_app
 from ingest_api.http.protocol import HttpProtocol
+from ingest_api.listener import ListenError, listen
 from ingest_api.metrics import SHARED_FOLDER
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
@@ -68,12 +72,10 @@ def raise_connection_limit() -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Serve with uvicorn, in this process or in several."""
-    uvicorn.run(
+    """Serve with uvicorn, in this process or in several. Exits with a sentence if the address is taken."""
+    config = uvicorn.Config(
         "ingest_api.__main__:application",
         factory=True,
-        host=settings.host,
-        port=settings.port,
         workers=settings.web_concurrency,
         loop="uvloop",
         http=HttpProtocol,
@@ -85,8 +87,19 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,  # the client's address is not used
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        backlog=2048,
     )
+    try:
+        sockets = listen(settings.host, settings.port)
+    except ListenError as error:
+        sys.exit(str(error))
+    if settings.web_concurrency > 1:
+        Multiprocess(config, sockets).run()
+        return
+    server = uvicorn.Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets)
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from shared.limits import MB
 from shared.process.log import LogFormat, LogLevel
@@ -92,6 +93,12 @@ class Settings:
         SecretUrl(""),
         "Redis or Valkey server. Unset: the one of `make run` in `DATA_DIR`.",
     )
+    redis_tls_verify: bool = _setting(
+        _flag(), True, "Whether to check the certificate of a `rediss://` server; false takes a self-signed one."
+    )
+    redis_tls_ca_file: str = _setting(
+        str, "", "File of the authorities that may sign that certificate. Unset: those of the system."
+    )
     accept_data_loss: bool = _setting(
         _flag(), False, "Start even if Redis would lose accepted submissions; every process logs a warning."
     )
@@ -166,4 +173,15 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             values[field.name] = field.metadata["parse"](text)
         except ValueError as error:
             raise SettingError(f"The setting {name} {error}.") from None
-    return Settings(**values)
+    return _with_tls(Settings(**values))
+
+
+def _with_tls(settings: Settings) -> Settings:
+    """Add the settings of TLS to the URL of Redis, from which every client is made. What the URL says itself stays."""
+    url = settings.redis_url
+    own = parse_qs(urlsplit(url).query)
+    options = {"ssl_ca_certs": settings.redis_tls_ca_file, "ssl_cert_reqs": "" if settings.redis_tls_verify else "none"}
+    added = urlencode({name: value for name, value in options.items() if value and name not in own})
+    if not added or not url.startswith("rediss://"):
+        return settings
+    return dataclasses.replace(settings, redis_url=SecretUrl(url + ("&" if "?" in url else "?") + added))

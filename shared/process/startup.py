@@ -44,6 +44,8 @@ def start_process(name: str) -> Settings:
 def log_start(settings: Settings) -> None:
     """Log that this process starts to work, and with which settings."""
     log.info("started", **changed_settings(settings))
+    if not settings.redis_tls_verify:
+        log.warning("redis_tls_not_verified", reason="REDIS_TLS_VERIFY=false: another server could pose as Redis.")
 
 
 def changed_settings(settings: Settings) -> dict[str, str]:

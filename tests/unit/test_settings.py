@@ -47,3 +47,17 @@ def test_only_changed_settings_are_logged_and_no_address() -> None:
     settings = read_settings({"REDIS_URL": "redis://:hunter2@h", "PORT": "81"})
 
     assert changed_settings(settings) == {"redis_url": "…", "port": "81"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({"REDIS_URL": "rediss://h", "REDIS_TLS_VERIFY": "false"}, "rediss://h?ssl_cert_reqs=none"),
+        ({"REDIS_URL": "rediss://h/0?a=b", "REDIS_TLS_CA_FILE": "/ca"}, "rediss://h/0?a=b&ssl_ca_certs=%2Fca"),
+        ({"REDIS_URL": "rediss://h?ssl_cert_reqs=required", "REDIS_TLS_VERIFY": "false"}, ""),
+        ({"REDIS_URL": "redis://h", "REDIS_TLS_VERIFY": "false"}, ""),
+        ({"REDIS_URL": "rediss://h"}, ""),
+    ],
+)
+def test_settings_of_tls_are_added_to_the_url_of_redis(environ: dict[str, str], url: str) -> None:
+    assert read_settings(environ).redis_url == (url or environ["REDIS_URL"])
