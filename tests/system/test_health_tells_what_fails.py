@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.client import JSON, Connector, assert_well_formed, batch, get, item
-from tests.support.processes import Process, run, wait_until
+from tests.support.processes import run, wait_until
 from tests.support.stack import Stack
 
 REFUSING = [
@@ -24,7 +24,7 @@ REFUSING = [
 
 
 def conditions(url: str, path: str) -> dict[str, Any]:
-    """The conditions that have not to be "ok", by name."""
+    """The conditions that are not ok, by name."""
     answer = get(f"{url}{path}")
     assert_well_formed(answer)
     found: dict[str, Any] = answer.json()["conditions"]
@@ -87,7 +87,7 @@ def test_redis_that_became_a_replica_takes_the_process_out(workerless: Stack) ->
     is_well(workerless.url, "/readyz")
 
 
-def health(worker: Process, stack: Stack, *words: str) -> tuple[int, str]:
+def health(stack: Stack, *words: str) -> tuple[int, str]:
     ended = run([sys.executable, "-m", "workers.health", *words], folder=stack.folder, RUN_DIR=stack.folder / "run")
     assert ended.stderr == ""
     return ended.returncode, ended.stdout
@@ -101,24 +101,24 @@ def test_frozen_workers_and_sweeper_show(workerless: Stack) -> None:
     with workerless.worker() as worker:
         is_well(url, "/healthz/pipeline")
         asked = ("--ready", "--pid", str(worker.pid))
-        assert health(worker, workerless, *asked) == (0, f"The worker with pid {worker.pid} is alive.\n")
+        assert health(workerless, *asked) == (0, f"The worker with pid {worker.pid} is alive.\n")
         with frozen(worker.pid), frozen(sweeper):
             fails(url, "/healthz/pipeline", "workers_live", "sweeper_acts")
             is_well(url, "/readyz")
         is_well(url, "/healthz/pipeline")
         worker.kill()
-        assert health(worker, workerless, *asked) == (1, "No worker and no sweeper runs here.\n")
-        assert health(worker, workerless)[0] == 0, "the sweeper lives"
+        assert health(workerless, *asked) == (1, "No worker and no sweeper runs here.\n")
+        assert health(workerless)[0] == 0, "the sweeper lives"
 
 
-def test_postgres_without_free_connections_changes_nothing_for_those_who_have_some(
+def test_postgres_without_free_connections_changes_nothing_for_processes_that_have_some(
     workerless: Stack, new_connector: Callable[..., Connector]
 ) -> None:
     connector = new_connector(workerless)
     # Limits don't hold for superusers.
     workerless.rows("CREATE ROLE few LOGIN CONNECTION LIMIT 2")
     workerless.rows("GRANT ALL ON ALL TABLES IN SCHEMA public TO few")
-    url = workerless.database_url.replace("postgresql://", "postgresql://few@", 1) + "&user=few"
+    url = f"{workerless.database_url}&user=few"
     with ExitStack() as contexts:
         contexts.callback(workerless.rows, "DROP OWNED BY few; DROP ROLE few")
         held = [contexts.enter_context(contextlib.closing(psycopg.connect(url))) for _ in range(2)]
