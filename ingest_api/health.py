@@ -77,11 +77,12 @@ def pipeline(redis: Redis, pool: AsyncConnectionPool[Any], database_url: str) ->
     postgres = partial(_postgres_conditions, pool, partial(_ask_without_pool, database_url))
     return Health(
         CachedCheck(postgres, {"postgres_writable": Condition("failed", _SILENT_POSTGRES)}, _PIPELINE_SECONDS),
-        CachedCheck(work, _unusable(_SILENT_REDIS), _PIPELINE_SECONDS),
+        CachedCheck(work, unusable(_SILENT_REDIS), _PIPELINE_SECONDS),
     )
 
 
-def _unusable(reason: str) -> Conditions:
+def unusable(reason: str) -> Conditions:
+    """Return the conditions of which Redis tells, while it can't be used."""
     untold = dict.fromkeys(("sweeper_acts", "workers_live", "lanes_move"), UNTOLD)
     return {"redis_usable": failed_if(reason), **untold}
 
@@ -90,7 +91,7 @@ def _work_conditions(redis: Redis, scripts: Scripts) -> Conditions:
     try:
         stalled, workers = last_sweep(redis), living_workers(scripts)
     except RedisError as error:
-        return _unusable(why_unwritable(error))
+        return unusable(why_unwritable(error))
     return {
         "redis_usable": OK,
         "sweeper_acts": failed_if("No sweeper has looked at the lanes lately." if stalled is None else None),
@@ -111,6 +112,8 @@ async def _postgres_conditions(pool: AsyncConnectionPool[Any], ask_without_pool:
         async with pool.connection(timeout=_POOL_SECONDS) as connection:
             cursor = await connection.execute(sql("select_read_only"))
             condition = _writable(await cursor.fetchone())
+            if condition is not OK:
+                await connection.close()  # a new one may lead to a new primary
     except PoolTimeout:
         condition = await run_check(ask_without_pool)
     except psycopg.Error:
