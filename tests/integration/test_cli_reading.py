@@ -182,8 +182,10 @@ def test_status_lists_running_workers(ingestctl: Ingestctl) -> None:
     )
     try:
         deadline = time.monotonic() + 20
-        while not (found := ingestctl.json("status")["workers"]) and time.monotonic() < deadline:
-            pass
+        found: list[Any] = []
+        # RQ registers a worker before it sets its state.
+        while (not found or found[0]["state"] == "?") and time.monotonic() < deadline:
+            found = ingestctl.json("status")["workers"]
         assert [(one["state"], one["jobId"], one["lane"]) for one in found] in (
             [("idle", None, None)],
             [("started", None, None)],
