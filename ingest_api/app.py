@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
@@ -13,7 +15,7 @@ from ingest_api.append import Appender
 from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
 from ingest_api.configuration import Configurations
-from ingest_api.health import Healthz, Readyz
+from ingest_api.health import Healthz, pipeline, readyz
 from ingest_api.http.body import BodyReader, MemoryBudget
 from ingest_api.metrics import Metrics
 from ingest_api.middleware import ErrorMiddleware
@@ -32,13 +34,11 @@ from shared.redis.connections import connect_redis, connect_redis_async
 
 def create_app(settings: Settings) -> ASGIApp:
     """Return the ASGI application. `settings` must name both engines."""
-    # Appends have a connection of their own, so that status requests never delay them.
-    append_redis = connect_redis_async(settings.redis_url, connections=1)
-    status_redis = connect_redis_async(settings.redis_url, connections=8)
-    blocking_redis = connect_redis(settings.redis_url)
-    postgres = postgres_pool(settings.database_url, application="ingest api")
+    append_redis, status_redis, blocking_redis = _redis_clients(settings.redis_url, settings.redis_connections)
+    database_url, connections = settings.database_url, settings.postgres_connections
+    postgres = postgres_pool(database_url, application="ingest api", connections=connections)
 
-    readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
+    readiness = Readiness(blocking_redis, database_url, accept_data_loss=settings.accept_data_loss)
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
     authenticator = Authenticator(readiness, Appender(append_redis, limits=limits, wake=Waker(blocking_redis).wake))
     bodies = BodyReader(MemoryBudget(settings.max_inflight_bytes), idle_timeout=settings.body_timeout_seconds)
@@ -54,7 +54,8 @@ def create_app(settings: Settings) -> ASGIApp:
         routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
     routes += [
         Route("/healthz", Healthz(), methods=["GET"]),
-        Route("/readyz", Readyz(readiness), methods=["GET"]),
+        Route("/healthz/pipeline", pipeline(blocking_redis, postgres, database_url), methods=["GET"]),
+        Route("/readyz", readyz(readiness), methods=["GET"]),
         Route("/metrics", Metrics(blocking_redis, shared=settings.web_concurrency > 1), methods=["GET"]),
     ]
     routes.append(Route("/openapi.json", OpenApi(routes), methods=["GET"]))
@@ -70,3 +71,16 @@ def create_app(settings: Settings) -> ASGIApp:
         stop_gathering_lines()
 
     return ErrorMiddleware(Routing(routes, lifespan))
+
+
+def _redis_clients(url: str, connections: int) -> tuple[AsyncRedis, AsyncRedis, Redis]:
+    """Return the clients of appends, of status requests and of threads, which together use so many connections.
+
+    Appends have a connection of their own, so that the others never delay them.
+    """
+    statuses = connections // 2
+    return (
+        connect_redis_async(url, connections=1),
+        connect_redis_async(url, connections=statuses),
+        connect_redis(url, connections=connections - 1 - statuses),
+    )

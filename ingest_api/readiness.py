@@ -10,27 +10,30 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import psycopg
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
+from ingest_api.conditions import OK, UNTOLD, Conditions, failed_if, run_check
 from ingest_api.errors import ApiError, ErrorCode
 from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
-from shared.postgres.queries import sql
-from shared.redis.durability import blocking_problem, check_durability
-from shared.redis.names import LANES
+from shared.redis.durability import blocking_problem, check_durability, why_unwritable
+from shared.redis.names import LANES, WRITE_PROBE
 
 log = structlog.get_logger()
 
 _RETRY_SECONDS: Final = 0.5
-#: Lifetime of the answer of `/readyz` in seconds; the route is open to unauthenticated clients.
-_CHECK_SECONDS: Final = 1.0
 
 
 class NotDurableError(Exception):
     """Redis would lose accepted submissions; the message says why."""
+
+
+def unwritable(reason: str) -> Conditions:
+    """Return the conditions of a process that can't write to Redis."""
+    untold = dict.fromkeys(("redis_durable", "credentials_loaded"), UNTOLD)
+    return {"redis_writable": failed_if(reason), **untold}
 
 
 class Readiness:
@@ -43,9 +46,6 @@ class Readiness:
         self._lanes: int | None = None
         self._load_requested = asyncio.Event()
         self._load_requested.set()
-        self._checking = asyncio.Lock()
-        self._next_check = 0.0
-        self._missing: list[str] = []
 
     def lanes(self) -> int:
         """Return the number of lanes. Raises ApiError(not_ready) while it is unknown."""
@@ -85,37 +85,25 @@ class Readiness:
         if sentence:
             raise NotDurableError(sentence)
 
-    async def missing(self) -> list[str]:
-        """Return a sentence for each reason why submissions can't be accepted or applied; checked once a second."""
-        async with self._checking:
-            loop = asyncio.get_running_loop()
-            if loop.time() >= self._next_check:
-                self._missing = await asyncio.to_thread(self._check)
-                self._next_check = loop.time() + _CHECK_SECONDS
-            return self._missing
+    async def conditions(self) -> Conditions:
+        """Return what this process needs to accept submissions; Postgres is not part of that."""
+        found = await run_check(self._check)
+        if found["credentials_loaded"].state == "failed":
+            self.reload()
+        return found
 
-    def _check(self) -> list[str]:
-        return [*self._missing_in_redis(), *self._missing_in_postgres()]
-
-    def _missing_in_redis(self) -> list[str]:
+    def _check(self) -> Conditions:
         try:
             faults = check_durability(self._redis).problems
-            unready = unready_lanes(self._redis, self._lanes) if self._lanes else None
-        except RedisError:
-            return ["Redis does not answer."]
-        missing = [] if self._accept_data_loss else list(faults)
-        if unready is None or unready:
-            missing.append("The credentials are not loaded into Redis.")
-            self._load_requested.set()
-        return missing
-
-    def _missing_in_postgres(self) -> list[str]:
-        try:
-            with self._connect("readiness") as connection:
-                row = connection.execute(sql("select_read_only")).fetchall()[0]
-        except psycopg.Error:
-            return ["Postgres does not answer."]
-        return ["Postgres takes no writes now."] if row["read_only"] else []
+            self._redis.set(WRITE_PROBE, 1)
+            loaded = self._lanes and not unready_lanes(self._redis, self._lanes)
+        except RedisError as error:
+            return unwritable(why_unwritable(error))
+        return {
+            "redis_durable": failed_if(None if self._accept_data_loss else " ".join(faults)),
+            "redis_writable": OK,
+            "credentials_loaded": failed_if(None if loaded else "The credentials are not loaded into Redis."),
+        }
 
     def _connect(self, purpose: str) -> Connection:
         return connect_postgres(

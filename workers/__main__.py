@@ -10,14 +10,17 @@ writes before it reads; then the lanes are drained without it (`oom_drain.py`), 
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import Final
 
 import structlog
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
@@ -25,11 +28,13 @@ from rq.serializers import JSONSerializer
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.process.settings import Settings
 from shared.process.startup import durable_redis, start_process
+from shared.redis.activity import report_worker
 from shared.redis.connections import connect_redis
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import wake_queue
 from workers import tasks
 from workers.context import DrainContext, LastingConnection
+from workers.liveness import LoopMonitor
 from workers.oom_drain import drain_full_redis
 from workers.retention import keep_days
 from workers.write import prepare
@@ -38,6 +43,8 @@ log = structlog.get_logger()
 
 #: RQ forgets a worker without a heartbeat for a minute more than this, and waits for Redis a little less, in seconds.
 _WORKER_TTL_SECONDS: Final = 20
+#: Maximum time between two jobs in which RQ's loop turns, in seconds: as long as RQ remembers the worker.
+_LOOP_SECONDS: Final = _WORKER_TTL_SECONDS + 60
 #: Pause before a new RQ worker, in seconds: the reason why the last one ended may persist.
 _AGAIN_SECONDS: Final = 0.5
 
@@ -60,6 +67,7 @@ class Worker(SimpleWorker):
     """RQ's in-process worker, with a flag that tells its jobs to stop."""
 
     stop: ShutdownFlag
+    turn: Callable[[float], None]
     #: RQ doubles the time until it tries Redis again, up to a minute: an outage would last longer for us.
     max_connection_wait_time = 1.0
 
@@ -67,6 +75,11 @@ class Worker(SimpleWorker):
         """Handle the first signal: the drain passes its lane on at the next slice. RQ exits once the job has ended."""
         self.stop.set()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call] # RQ's own lacks types
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Tell RQ, and the monitor, that the loop turns, and within which time it will again."""
+        self.turn(timeout or _LOOP_SECONDS)
+        super().heartbeat(timeout, pipeline)
 
     def _install_signal_handlers(self) -> None:
         """Install RQ's handlers; a signal that arrived before must not be forgotten."""
@@ -78,7 +91,7 @@ def _connect(url: str) -> Connection:
     return prepare(connect_postgres(url, application="ingest worker", answer_timeout=ANSWER_TIMEOUT_SECONDS))
 
 
-def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag) -> DrainContext:
+def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag, turn: Callable[[float], None]) -> DrainContext:
     """Return the collaborators of this process's drains."""
     return DrainContext(
         redis=redis,
@@ -86,10 +99,11 @@ def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag) -> Drain
         queue=wake_queue(redis),
         connection=LastingConnection(partial(_connect, settings.database_url)),
         stopping=stop,
+        turn=turn,
     )
 
 
-def build_worker(redis: Redis, stop: ShutdownFlag) -> Worker:
+def build_worker(redis: Redis, stop: ShutdownFlag, turn: Callable[[float], None]) -> Worker:
     """Return RQ's worker. It lengthens the timeout of its Redis client, so drains must have another one."""
     worker = Worker(
         [wake_queue(redis)],
@@ -100,18 +114,38 @@ def build_worker(redis: Redis, stop: ShutdownFlag) -> Worker:
         disable_default_exception_handler=False,
     )
     worker.stop = stop
+    worker.turn = turn
     return worker
 
 
 def main() -> None:
     """Work until told to stop."""
     settings = start_process("worker")
+    report = partial(_report, Scripts(connect_redis(settings.redis_url)), secrets.token_hex(8))
+    with LoopMonitor("worker", settings.run_dir, report) as monitor:
+        if monitor.failure:
+            log.warning("health_unknown", error=str(monitor.failure))
+        drain_until_stopped(settings, monitor.turn)
+
+
+def _report(scripts: Scripts, name: str) -> str:
+    """Report this worker as alive; return why it can't work now."""
+    try:
+        report_worker(scripts, name)
+    except RedisError:
+        return "Redis can't be written."
+    return ""
+
+
+def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> None:
+    """Run one RQ worker after the other."""
     redis = durable_redis(settings)
     stop = ShutdownFlag()
-    context = build_context(settings, redis, stop)
+    context = build_context(settings, redis, stop, turn)
     tasks.use(context, keep_days(settings))
     while not stop.is_set:
-        work(settings, stop)
+        turn(_LOOP_SECONDS)
+        work(settings, stop, turn)
         for number in (signal.SIGTERM, signal.SIGINT):  # RQ's handlers belong to a worker that has ended
             signal.signal(number, stop.set)
         if not stop.is_set:
@@ -119,11 +153,11 @@ def main() -> None:
             drain_full_redis(context)
 
 
-def work(settings: Settings, stop: ShutdownFlag) -> None:
+def work(settings: Settings, stop: ShutdownFlag, turn: Callable[[float], None]) -> None:
     """Run RQ's worker until it is told to stop, or ends by itself."""
     try:
         with connect_redis(settings.redis_url) as redis:
-            build_worker(redis, stop).work(logging_level="WARNING")
+            build_worker(redis, stop, turn).work(logging_level="WARNING")
     except RedisError as error:
         log.warning("redis_lost", error=str(error))
 

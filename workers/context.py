@@ -23,6 +23,8 @@ class DrainContext:
     connection: Callable[[], Connection]
     #: Returns True once the worker was told to stop.
     stopping: Callable[[], bool]
+    #: Notes that the main loop turns, and how many seconds its next step may take.
+    turn: Callable[[float], None] = lambda _: None
 
 
 class LastingConnection:

@@ -16,7 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from shared.redis.names import LANES, lane_keys
-from shared.redis.wakeups import new_job_id
+from shared.redis.wakeups import JOB_TIMEOUT_SECONDS, new_job_id
 from workers.context import DrainContext
 from workers.drain import Drain
 
@@ -46,6 +46,7 @@ def _is_full(redis: Redis) -> bool:
 def _drain(context: DrainContext, lane: int) -> None:
     if context.stopping() or not context.redis.xlen(lane_keys(lane).stream):
         return
+    context.turn(JOB_TIMEOUT_SECONDS)
     try:
         Drain(context, lane, new_job_id(lane)).run()
     except Exception as error:  # noqa: BLE001 - as in RQ's worker, a drain that fails ends nothing but itself

@@ -26,18 +26,24 @@ from rq import Queue
 from shared.credentials.sync import LoadingError, NotMigratedError, count_lanes, load_lanes, reconcile_lane
 from shared.entry import backlog_cost
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.process.settings import Settings
 from shared.process.startup import durable_redis, start_process
+from shared.redis.activity import report_sweep
 from shared.redis.names import SWEEPER, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, queued_lanes, wake_queue
 from workers.context import LastingConnection
+from workers.liveness import LoopMonitor
 from workers.retry import lanes_to_retry
 from workers.schedule import Schedule
+from workers.stalled_lanes import StalledLanes
 
 log = structlog.get_logger()
 
 _PERIOD_SECONDS: Final = 0.5
 _STANDBY_MS: Final = 2_500
+#: Maximum time of a sweep in seconds, after which the process counts as hung: each wait for an engine takes five.
+_SWEEP_SECONDS: Final = 60.0
 _RECONCILE_SECONDS: Final = 60.0
 #: Time until a failed comparison is repeated, in seconds: Postgres may hang, and lanes wait for this process.
 _RECONCILE_AGAIN_SECONDS: Final = 5.0
@@ -75,7 +81,15 @@ class RetryWatch:
 class Sweeper:
     """Wakes and repairs lanes; `sweep` looks at all of them once."""
 
-    def __init__(self, redis: Redis, database_url: str, queue: Queue, retries: RetryWatch | None = None) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        database_url: str,
+        queue: Queue,
+        retries: RetryWatch | None = None,
+        *,
+        stalled_after_seconds: float = 60,
+    ) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
         self._connect = partial(_connect, database_url)
@@ -88,6 +102,7 @@ class Sweeper:
         self._run_id = ""
         self._reconcile_at = 0.0
         self._backlogs: dict[int, int] = {}
+        self._stalled = StalledLanes(stalled_after_seconds)
 
     def sweep(self) -> None:
         """Wake every lane that needs it, unless another sweeper acts. Raises psycopg.Error or RedisError."""
@@ -109,6 +124,7 @@ class Sweeper:
         self._schedule.keep()
         # RQ notices minutes later that a worker was killed, when another one has long drained its lane.
         forget_failed_drains(self._queue, self._is_mended)
+        report_sweep(self._redis, self._stalled.stalled(time.monotonic()))
 
     def _acts(self) -> bool:
         if self._redis.set(SWEEPER, self._name, nx=True, px=_STANDBY_MS):
@@ -121,7 +137,7 @@ class Sweeper:
         keys = lane_keys(lane)
         job_id = new_job_id(lane)
         elsewhere = sum(self._backlogs.values()) - self._backlogs.get(lane, 0)
-        ready, claimed, entries, backlog_bytes = self._scripts(
+        ready, claimed, entries, backlog_bytes, settled = self._scripts(
             "sweep_lane",
             [keys.stream, keys.lease, keys.backlog, keys.ready, keys.retry],
             [job_id, LEASE_MS, int(queued), elsewhere, int(lane in self._retries.lanes), _RETRY_MARKER_MS],
@@ -129,6 +145,7 @@ class Sweeper:
         if claimed:
             enqueue_drain(self._queue, lane, job_id)
             log.info("lane_woken", lane=lane, entries=entries)
+        self._stalled.look(lane, entries=entries, settled=settled, now=time.monotonic())
         return LaneState(bool(ready), backlog_bytes)
 
     def _is_mended(self, lane: int) -> bool:
@@ -162,6 +179,23 @@ def _connect(database_url: str) -> Connection:
     return connect_postgres(database_url, application="ingest sweeper", answer_timeout=SHORT_TIMEOUT_SECONDS)
 
 
+class WatchedSweep:
+    """Runs sweeps, and knows for `python -m workers.health` how the last one went."""
+
+    turn: Callable[[float], None]
+    problem = "It waits for Redis."
+
+    def __call__(self, sweep: Callable[[], None]) -> None:
+        """Sweep once. Raises what `sweep` raises."""
+        self.turn(_SWEEP_SECONDS)
+        try:
+            sweep()
+        except Exception:
+            self.problem = "The last sweep failed; the log says why."
+            raise
+        self.problem = ""
+
+
 def keep_sweeping(sweep: Callable[[], None], stop: threading.Event, seconds: float = _PERIOD_SECONDS) -> None:
     """Sweep every few seconds until told to stop. An engine that is away is logged and tried again."""
     while not stop.wait(seconds):
@@ -174,6 +208,16 @@ def keep_sweeping(sweep: Callable[[], None], stop: threading.Event, seconds: flo
 def main() -> None:
     """Sweep until SIGTERM or SIGINT."""
     settings = start_process("sweeper")
+    watched = WatchedSweep()
+    with LoopMonitor("sweeper", settings.run_dir, lambda: watched.problem) as monitor:
+        if monitor.failure:
+            log.warning("health_unknown", error=str(monitor.failure))
+        watched.turn = monitor.turn
+        sweep_until_stopped(settings, watched)
+
+
+def sweep_until_stopped(settings: Settings, watched: WatchedSweep) -> None:
+    """Sweep until SIGTERM or SIGINT."""
     redis = durable_redis(settings)
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -181,7 +225,9 @@ def main() -> None:
     watch = RetryWatch(LastingConnection(partial(_connect, settings.database_url)))
     looking = (watch.look, stop, _RETRY_WATCH_SECONDS)
     threading.Thread(target=keep_sweeping, args=looking, name="retries", daemon=True).start()
-    keep_sweeping(Sweeper(redis, settings.database_url, wake_queue(redis), watch).sweep, stop)
+    queue, stalled_after = wake_queue(redis), settings.stalled_after_seconds
+    sweeper = Sweeper(redis, settings.database_url, queue, watch, stalled_after_seconds=stalled_after)
+    keep_sweeping(partial(watched, sweeper.sweep), stop)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.http.cycle import Cycle, base_scope
+from ingest_api.http.departure import has_closed
 from ingest_api.http.framing import RequestStream
 from ingest_api.http.responses import refusal
 from ingest_api.http.timer import PhaseTimer
@@ -38,8 +39,7 @@ _MAX_WAITING: Final = 16
 _MAX_UNREAD_BODY_BYTES: Final = 65_536
 #: Time from a request's first byte to the end of its head, in seconds.
 _HEAD_SECONDS: Final = 15.0
-#: Maximum bytes skipped of a body whose request was answered early: twice the largest body, so that a client that is a
-#: little over the limit reads its 413 and not a reset.
+#: Maximum bytes skipped of a body whose request was answered early: a client a little over the limit reads its 413.
 _MAX_SKIPPED_BYTES: Final = 2 * MAX_BODY_BYTES
 #: Time in which a body must end whose request was answered early, in seconds.
 _SKIP_SECONDS: Final = 60.0
@@ -74,7 +74,7 @@ class HttpProtocol(asyncio.Protocol):
         self._reading = True
         self._timer = PhaseTimer(self._loop)
         self.is_lost = False
-        self.is_half_closed = False
+        self._is_half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close the connection if nothing is asked on it within the keep-alive time."""
@@ -94,7 +94,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Keep the connection open for the responses that are due."""
-        self.is_half_closed = True
+        self._is_half_closed = True
         if self._writer.is_lingering:
             return False
         if self._receiving is not None:
@@ -142,6 +142,10 @@ class HttpProtocol(asyncio.Protocol):
         """Wait until the client has read enough of what was sent."""
         await self._writer.writable()
 
+    def client_left(self) -> bool:
+        """Whether the client has closed its sending side, or left; while reading is paused, nothing else tells."""
+        return self.is_lost or self._is_half_closed or (not self._reading and has_closed(self._transport))
+
     def body_wanted(self) -> None:
         """Go on reading: the body at hand was taken."""
         self._advance()
@@ -160,7 +164,7 @@ class HttpProtocol(asyncio.Protocol):
             self._send_refusal(self._refusal)
         else:
             self._advance()
-            if self.is_half_closed and self._running is None:
+            if self._is_half_closed and self._running is None:
                 self._close_now()
 
     def _advance(self) -> None:
@@ -180,8 +184,7 @@ class HttpProtocol(asyncio.Protocol):
             return self._read_body()
         if self._waiting and self._is_full():
             return False
-        head = self._stream.next_head()
-        if head is None:
+        if (head := self._stream.next_head()) is None:
             return False
         cycle = Cycle(head, self, self._server_state.default_headers)
         if not cycle.body_is_complete:
@@ -290,7 +293,7 @@ class HttpProtocol(asyncio.Protocol):
         self._timer.stop()
         if not self._reading and not self._writer.is_closing:
             self._transport.resume_reading()
-        self._writer.finish(reads=not self.is_half_closed)
+        self._writer.finish(reads=not self._is_half_closed)
 
     def _close_now(self) -> None:
         self._timer.stop()

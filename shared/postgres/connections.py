@@ -10,6 +10,7 @@ missing schema or permission) is transient: it passes by itself or once an opera
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -44,10 +45,11 @@ _OPTIONS: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-_POOL_CONNECTIONS: Final = 8
 _POOL_TIMEOUT_SECONDS: Final = 2.0
 #: SQLSTATE classes that are about the data: cardinality, values, constraints, program limits.
 _DATA_CLASSES: Final = ("21", "22", "23", "54")
+#: What Postgres and PgBouncer answer if they have no connection left.
+_OUT_OF_CONNECTIONS: Final = re.compile(r"too many (clients|connections)|connection slots|no more connections")
 
 Returned = TypeVar("Returned")
 
@@ -128,13 +130,13 @@ def connect_postgres(url: str, *, application: str, answer_timeout: float | None
     return connection
 
 
-def postgres_pool(url: str, *, application: str) -> AsyncConnectionPool[Any]:
+def postgres_pool(url: str, *, application: str, connections: int) -> AsyncConnectionPool[Any]:
     """Return a pool for the event loop. It connects when first used; a call that finds no connection in 2 s raises."""
     return AsyncConnectionPool(
         url,
         connection_class=_AsyncConnection,
         min_size=0,
-        max_size=_POOL_CONNECTIONS,
+        max_size=connections,
         timeout=_POOL_TIMEOUT_SECONDS,
         # After this the next call tries again; without it, the pool's own backoff would grow to minutes.
         reconnect_timeout=_POOL_TIMEOUT_SECONDS,
@@ -149,6 +151,11 @@ def is_transient(error: psycopg.Error) -> bool:
     if error.sqlstate is None:
         return not isinstance(error, psycopg.DataError)  # the client's own: a value that can't be sent
     return error.sqlstate[:2] not in _DATA_CLASSES
+
+
+def is_out_of_connections(error: psycopg.Error) -> bool:
+    """Return True if the server runs and gives no more connections. A refused connection tells that in words only."""
+    return isinstance(error, errors.TooManyConnections) or _OUT_OF_CONNECTIONS.search(str(error)) is not None
 
 
 def is_missing_schema(error: psycopg.Error) -> bool:

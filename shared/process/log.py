@@ -12,14 +12,13 @@ import sys
 import threading
 import unicodedata
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 import structlog
 from structlog.typing import EventDict
 
-LogFormat = Literal["auto", "json", "console"]
-LogLevel = Literal["debug", "info", "warning", "error"]
+from shared.process.settings import LogFormat, LogLevel
 
 _TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)

@@ -12,11 +12,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from shared.limits import MB
-from shared.process.log import LogFormat, LogLevel
+
+LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class SettingError(Exception):
@@ -127,9 +129,16 @@ class Settings:
     shutdown_seconds: int = _setting(
         _whole(1, 600), 4, "Time after SIGTERM for running requests to end before they are cut off."
     )
+    postgres_connections: int = _setting(
+        _whole(1, 1000), 8, "Maximum connections of one API process to Postgres, in its pool."
+    )
+    redis_connections: int = _setting(_whole(4, 1000), 16, "Maximum connections of one API process to Redis.")
     datapool_address: str = _setting(str, "http://127.0.0.1:8000", "`dataPoolAddress` in a connector's configuration.")
     quiet_after_seconds: int = _setting(
         _whole(1, 31_536_000), 300, "Time without a submission after which `ingestctl status` calls a connector quiet."
+    )
+    stalled_after_seconds: int = _setting(
+        _whole(1, 86_400), 60, "Time in which a lane with submissions applies none, after which it counts as stalled."
     )
     keep_logs_days: int = _setting(_whole(1, 3650), 30, "Days for which connectors' log entries are kept.")
     keep_receipts_days: int = _setting(
@@ -139,6 +148,11 @@ class Settings:
         _whole(1, 3650), 90, "Days for which submissions that can't be applied are kept."
     )
     data_dir: Path = _setting(_path, Path(".data"), "Folder of `make run`: the engines' data, sockets, state.")
+    run_dir: str = _setting(
+        str,
+        "",
+        "Folder for `python -m workers.health`. Unset: one of the user's own in the system's temporary folder.",
+    )
     workers: int = _setting(_whole(0, 64), 2, "Number of worker processes that `make run` starts.")
     log_format: LogFormat = _setting(
         _one_of(*get_args(LogFormat)), "auto", "`console`, `json`, or `auto`: `console` on a terminal, else `json`."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import redis.asyncio
-from redis import Redis
+from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
@@ -27,9 +27,17 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 
 
-def connect_redis(url: str) -> Redis:
-    """Return a client for threads and workers. Raises ValueError if `url` is not an address."""
-    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_OPTIONS)
+def connect_redis(url: str, *, connections: int | None = None) -> Redis:
+    """Return a client for threads and workers. A call that finds all `connections` busy waits for one.
+
+    Raises ValueError if `url` is not an address.
+    """
+    options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), **_OPTIONS}
+    if connections is None:
+        return Redis.from_url(url, **options)
+    return Redis.from_pool(
+        BlockingConnectionPool.from_url(url, max_connections=connections, timeout=_TIMEOUT_SECONDS, **options)
+    )
 
 
 def connect_redis_async(url: str, *, connections: int) -> redis.asyncio.Redis:

@@ -10,7 +10,8 @@ from redis import Redis
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from shared.redis.names import LANES, SWEEPER, lane_keys
+from shared.redis.activity import last_sweep
+from shared.redis.names import LANES, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import wake_queue
 
@@ -66,7 +67,7 @@ def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
         workers=_workers(redis, found),
         queued_jobs=queue.count,
         failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
-        sweeper=bool(redis.exists(SWEEPER)),
+        sweeper=last_sweep(redis) is not None,
     )
 
 

@@ -34,7 +34,9 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 |                     |        |                  |                                      | release_lease               |
 
 Keys without a lane: `ingest:lanes` (string, forever; written by credential sync, read by every process),
-`ingest:sweeper` (string, seconds; the sweeper's lease) and `rq:*`, which are RQ's own.
+`ingest:sweeper` (string, seconds; the sweeper's lease), `ingest:sweep` (string, seconds; the sweeper's last report),
+`ingest:workers` (sorted set, forever; report_worker), `ingest:write_probe` (string, forever; the API) and `rq:*`, which
+are RQ's own.
 """
 
 from __future__ import annotations
@@ -52,6 +54,12 @@ WAKE_QUEUE: Final = "drain"
 LANES: Final = "ingest:lanes"
 #: Lease of the active sweeper.
 SWEEPER: Final = "ingest:sweeper"
+#: What the sweeper reports at the end of each sweep.
+SWEEP: Final = "ingest:sweep"
+#: When each worker last reported, by its name.
+WORKERS: Final = "ingest:workers"
+#: Written to find out whether writes are possible.
+WRITE_PROBE: Final = "ingest:write_probe"
 
 
 class LaneKeys:

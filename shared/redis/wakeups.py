@@ -21,7 +21,7 @@ from shared.redis.names import WAKE_QUEUE
 DRAIN_TASK: Final = "workers.tasks.drain_lane"
 #: Maximum time of a job in seconds: a drain leaves its worker after 20 s and one slice, and the largest submission is a
 #: slice of ten minutes on a slow Postgres. A drain that takes longer hangs outside its own timeouts; RQ ends it.
-_JOB_TIMEOUT_SECONDS: Final = 900
+JOB_TIMEOUT_SECONDS: Final = 900
 #: Time that a failed drain stays in RQ's registry, in seconds, unless its lane recovers first: an outage of hours fails
 #: thousands of them.
 _FAILURE_TTL_SECONDS: Final = 600
@@ -50,7 +50,7 @@ def enqueue_drain(queue: Queue, lane: int, job_id: str) -> None:
         DRAIN_TASK,
         args=(lane,),
         job_id=job_id,
-        timeout=_JOB_TIMEOUT_SECONDS,
+        timeout=JOB_TIMEOUT_SECONDS,
         result_ttl=0,
         failure_ttl=_FAILURE_TTL_SECONDS,
         description=f"drain lane {lane}",

@@ -13,7 +13,7 @@ from redis import Redis
 
 from shared.credentials.sync import load_lanes
 from shared.postgres.connections import Connection
-from shared.redis.names import SWEEPER, lane_keys
+from shared.redis.names import SWEEP, lane_keys
 from shared.redis.wakeups import enqueue_drain, wake_queue
 from tests.integration.ingestctl_tools import (
     AWAY_POSTGRES,
@@ -149,7 +149,7 @@ def test_status_reports_what_waits_and_for_how_long(ingestctl: Ingestctl, redis:
     redis.hset(keys.backlog, "bytes", 1_572_864)
     redis.set(keys.lease, "queued:drain-02-ab", px=60_000)
     redis.set(lane_keys(1).lease, "paused", px=60_000)
-    redis.set(SWEEPER, "someone", px=60_000)
+    redis.set(SWEEP, "", px=60_000)
     enqueue_drain(wake_queue(redis), 2, "drain-02-ab")
 
     found = ingestctl.json("status")
@@ -182,8 +182,10 @@ def test_status_lists_running_workers(ingestctl: Ingestctl) -> None:
     )
     try:
         deadline = time.monotonic() + 20
-        while not (found := ingestctl.json("status")["workers"]) and time.monotonic() < deadline:
-            pass
+        found: list[Any] = []
+        # RQ registers a worker before it sets its state.
+        while (not found or found[0]["state"] == "?") and time.monotonic() < deadline:
+            found = ingestctl.json("status")["workers"]
         assert [(one["state"], one["jobId"], one["lane"]) for one in found] in (
             [("idle", None, None)],
             [("started", None, None)],

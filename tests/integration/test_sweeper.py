@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from shared.postgres.connections import Connection
+from shared.redis.activity import last_sweep
 from shared.redis.wakeups import enqueue_drain, new_job_id, wake_queue
 from tests.integration.lane_tools import Lane
 from workers.sweep import RetryWatch, Sweeper
@@ -126,3 +127,18 @@ def test_a_sweeper_wakes_lanes_while_postgres_is_away(lane: Lane, database_url: 
 
     assert len(wake_queue(lane.redis)) == 1
     assert not watch.lanes, "what is not known wakes no lane"
+
+
+def test_the_sweeper_reports_lanes_that_apply_nothing(lane: Lane, database_url: str) -> None:
+    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis), stalled_after_seconds=0)
+    assert last_sweep(lane.redis) is None
+    for name in ("a", "b"):
+        lane.append({"id": name})
+    for _ in range(2):
+        sweeper.sweep()
+    assert last_sweep(lane.redis) == [lane.number]
+
+    lane.drain_once()
+    sweeper.sweep()
+    assert last_sweep(lane.redis) == []
+    assert int(lane.redis.hget(lane.keys.backlog, "settled") or 0) == 2

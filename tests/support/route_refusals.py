@@ -143,6 +143,7 @@ def _misplaced() -> list[Row]:
         STATUS: {"GET", "HEAD"},
         "/healthz": {"GET", "HEAD"},
         "/readyz": {"GET", "HEAD"},
+        "/healthz/pipeline": {"GET", "HEAD"},
         "/metrics": {"GET", "HEAD"},
         "/openapi.json": {"GET", "HEAD"},
     }

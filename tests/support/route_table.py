@@ -111,8 +111,8 @@ def _good_others() -> list[Row]:
         openapi,
         replace(openapi, what="HEAD", method="HEAD"),
         *(
-            Row(method, method, path, 200, headers={}, authorized=False, members={"status": "ok"})
-            for path in ("/healthz", "/readyz")
+            Row(method, method, path, 200, headers={}, authorized=False, members={"status": "ok", "conditions": ...})
+            for path in ("/healthz", "/healthz/pipeline", "/readyz")
             for method in ("GET", "HEAD")
         ),
     ]

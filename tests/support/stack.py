@@ -136,12 +136,13 @@ class Stack:
 
     def restart(self, module: str) -> None:
         """Send SIGTERM to the one process of `make run` that runs this module, and wait for its successor."""
-        before = self._pid_of(module)
+        before = self.pid_of(module)
         assert before
         os.kill(before, signal.SIGTERM)
-        wait_until(f"{module} is started again", lambda: self._pid_of(module) not in (None, before))
+        wait_until(f"{module} is started again", lambda: self.pid_of(module) not in (None, before))
 
-    def _pid_of(self, module: str) -> int | None:
+    def pid_of(self, module: str) -> int | None:
+        """Return the pid of the one process of `make run` that runs this module."""
         listed = run(["ps", "-A", "-o", "pid=,ppid=,args="], folder=self.folder).stdout.splitlines()
         found = [line.split() for line in listed if line.split()[1] == str(self.made.pid) and module in line]
         return int(found[0][0]) if found else None

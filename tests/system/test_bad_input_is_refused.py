@@ -140,7 +140,9 @@ def test_malformed_http_gets_a_well_formed_answer(stack: Stack, request_: bytes)
     assert f"x-request-id: {document['requestId']}".encode() in head.lower()
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/datapool/healthz", "/datapool/readyz"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/healthz/pipeline", "/datapool/readyz", "/datapool/healthz/pipeline"]
+)
 def test_health_checks_are_well_formed(stack: Stack, path: str) -> None:
     answer = get(f"{stack.url}{path}")
 

@@ -75,7 +75,8 @@ def test_read_only_postgres_is_reported_and_waited_for(
     connector = new_connector(workerless)
     with workerless.read_only():
         names = submit(connector)
-        wait_until("readiness reports it", lambda: "takes no writes" in get(f"{workerless.url}/readyz").text)
+        where = f"{workerless.url}/healthz/pipeline"
+        wait_until("the pipeline's health reports it", lambda: "takes no writes" in get(where).text)
         assert stored(workerless, connector) == set()
         failed = wait_until("a drain has failed", workerless.failed_jobs)
     all_is_applied_once(workerless, connector, names)

@@ -52,7 +52,7 @@ def test_routes_of_a_surface_that_is_off_are_not_found(
                         assert answer.status == status, (method, where, answer)
                     else:
                         _assert_not_found(answer)
-            for path in ("/healthz", "/readyz"):
+            for path in ("/healthz", "/healthz/pipeline", "/readyz"):
                 assert connection.send("GET", base + path).status == 200
 
 

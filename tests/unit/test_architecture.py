@@ -108,6 +108,7 @@ def test_only_the_settings_and_entry_points_read_the_environment() -> None:
     assert readers <= {
         "shared/process/settings.py",
         "shared/process/startup.py",
+        "workers/health.py",  # reads settings without importing what processes need
         "ingest_api/__main__.py",  # tells a folder to the processes that it starts
         "operations/cli/session.py",
         "operations/cli/output.py",  # the width of a terminal

@@ -12,7 +12,9 @@ import pytest
 import typer
 
 from ingest_api.errors import ErrorCode
+from ingest_api.health import unusable
 from ingest_api.openapi.document import document
+from ingest_api.readiness import unwritable
 from operations.cli.app import app
 from shared import limits
 from shared.kinds import KINDS
@@ -152,6 +154,13 @@ def test_the_metrics_are_those_that_are_served() -> None:
     }
 
     assert {name: (kind, meaning) for name, kind, meaning in rows("docs/operations.md", "Watching")} == served
+
+
+def test_the_conditions_are_those_that_health_answers_name() -> None:
+    named = {condition for _, condition, _ in rows("docs/operations.md", "Health")}
+    told = {"event_loop_turns", "postgres_writable", *unwritable(""), *unusable("")}
+
+    assert named == {f"`{condition}`" for condition in told}
 
 
 def test_every_log_event_is_explained() -> None:

@@ -107,7 +107,8 @@ def test_every_route_is_described_and_every_described_operation_is_a_route() -> 
 def test_a_process_describes_only_the_surfaces_that_it_serves() -> None:
     data, management = (operations(served({surface})[0]) for surface in ("data", "management"))
 
-    health = {("/healthz", "GET"), ("/readyz", "GET"), ("/metrics", "GET"), ("/openapi.json", "GET")}
+    paths = ("/healthz", "/healthz/pipeline", "/readyz", "/metrics", "/openapi.json")
+    health = {(path, "GET") for path in paths}
     assert data & management == health
     assert data | management == operations(DOCUMENT)
     assert management - health == {("/api/connector/config", "GET"), ("/api/connector/config", "PUT")}

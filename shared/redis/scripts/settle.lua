@@ -19,6 +19,8 @@ for i = 2, #ARGV, 3 do
 end
 
 if freed > 0 then redis.call('HINCRBY', KEYS[2], 'bytes', string.format('%.0f', -freed)) end
+-- By this the sweeper sees that the lane moves.
+if settled > 0 then redis.call('HINCRBY', KEYS[2], 'settled', settled) end
 for connector, part in pairs(parts) do
   -- A connector with nothing in the backlog has no field, so the hash does not grow forever.
   if redis.call('HINCRBY', KEYS[2], 'c:' .. connector, string.format('%.0f', -part)) <= 0 then

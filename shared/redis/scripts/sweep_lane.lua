@@ -9,9 +9,10 @@
 -- ARGV[4] bytes in the backlogs of all other lanes, for the append script's bound
 -- ARGV[5] '1' if dead letters of this lane are to be retried   ARGV[6] life of the retry marker, milliseconds
 --
--- Returns {ready, claimed, entries, bytes}; ready and claimed are 0 or 1.
+-- Returns {ready, claimed, entries, bytes, settled}; ready and claimed are 0 or 1; settled is the number of entries that
+-- ever left the lane.
 
-if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0, 0} end
+if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0, 0, 0} end
 redis.call('HSET', KEYS[3], 'elsewhere', ARGV[4])
 if ARGV[5] == '1' then redis.call('SET', KEYS[5], '1', 'PX', ARGV[6]) end
 
@@ -25,4 +26,5 @@ if entries > 0 or ARGV[5] == '1' then
     claimed = 1
   end
 end
-return {1, claimed, entries, tonumber(redis.call('HGET', KEYS[3], 'bytes')) or 0}
+local counters = redis.call('HMGET', KEYS[3], 'bytes', 'settled')
+return {1, claimed, entries, tonumber(counters[1]) or 0, tonumber(counters[2]) or 0}
