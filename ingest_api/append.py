@@ -10,14 +10,13 @@ the append may have happened although its answer was lost, and a second one woul
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, pack_run, read_result
 from ingest_api.metrics import APPEND_FAILURES
@@ -99,10 +98,6 @@ class Appender:
                 run.reply = run.reply or error
         for run in runs:
             run.finish(self._wake)
-        if any(isinstance(run.reply, ReadOnlyError) for run in runs):
-            # A primary that became a replica keeps its connections; a new one may lead to the new primary.
-            with contextlib.suppress(RedisError, OSError):
-                await self._redis.connection_pool.disconnect()
 
     async def _run(self, runs: Sequence[_LaneRun]) -> None:
         """Run the script for each lane; load it and run it again for those that the server answered with NOSCRIPT."""
@@ -121,7 +116,7 @@ class Appender:
         pool = self._redis.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call] # untyped in redis-py
         try:
-            command = [piece for run in runs for piece in run.pack(self._limits)]
+            command = [piece for run in runs for piece in run.pack(self._limits, connection.server)]
             await connection.send_packed_command(command, check_health=False)
             for run in runs:
                 run.reply = None
@@ -129,6 +124,9 @@ class Appender:
                     run.reply = await connection.read_response()
                 except ResponseError as error:
                     run.reply = error
+            if any(run.is_not_ready for run in runs):
+                # Another process may have loaded another server, to which a new connection leads.
+                connection.give_up()
         except BaseException:
             # Unread replies would be taken for those of the next group.
             await connection.disconnect(nowait=True)
@@ -146,8 +144,13 @@ class _LaneRun:
         self.job_id = new_job_id(lane)
         self.reply: Any = None
 
-    def pack(self, limits: BacklogLimits) -> list[bytes]:
-        return pack_run(self.lane, self.job_id, [pending.call for pending in self.calls], limits)
+    def pack(self, limits: BacklogLimits, server: str) -> list[bytes]:
+        return pack_run(self.lane, self.job_id, [pending.call for pending in self.calls], limits, server)
+
+    @property
+    def is_not_ready(self) -> bool:
+        """Return True if the server lacks the lane's credentials; all answers say so then."""
+        return not isinstance(self.reply, Exception) and self.reply[1][0] == b"not_ready"
 
     def finish(self, wake: Callable[[int, str], None]) -> None:
         """Give each call its result or error."""

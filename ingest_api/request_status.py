@@ -28,6 +28,7 @@ from shared.entry import decode_meta
 from shared.kinds import COUNTED
 from shared.postgres.queries import sql
 from shared.redis import scripts
+from shared.redis.connections import reopen
 from shared.redis.names import lane_keys
 from shared.request_id import Position, position_of_request
 from shared.rfc3339 import rfc3339
@@ -58,6 +59,7 @@ class RequestStatus:
 
     def __init__(self, authenticator: Authenticator, redis: Redis, database: AsyncConnectionPool[Any]) -> None:
         self._authenticator = authenticator
+        self._redis = redis
         self._find_entry = redis.register_script(scripts.source("find_entry"))
         self._database = database
         #: By connector.
@@ -80,6 +82,10 @@ class RequestStatus:
                 outcome = await wait(seconds)
             finally:
                 self._waiting -= Counter([connector_id])
+        if outcome is None:
+            # A new connection: the old one may lead to a primary that is cut off and was replaced.
+            reopen(self._redis)
+            outcome = await wait(0)
         if outcome is None:
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
         # The answer describes the submission, so it carries the submission's id instead of one of its own.

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import structlog
 from redis import Redis
-from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
+from redis.exceptions import BusyLoadingError, ResponseError
 
-from shared.redis.connections import UNAVAILABLE
+from shared.redis.connections import UNAVAILABLE, server_of
 
 log = structlog.get_logger()
 
@@ -60,12 +60,10 @@ def assess_durability(values: Mapping[str, str]) -> Durability:
 def check_durability(client: Redis) -> Durability:
     """Read and assess the server's settings. What a managed service refuses to tell is reported as unchecked.
 
-    Raises one of UNAVAILABLE, also for a replica, whose connections are closed: after a failover the same address may
-    lead to the new primary. And for a server that is still loading its file: until then it reports that it keeps none.
+    Raises one of UNAVAILABLE, also for a replica, and for a server that is still loading its file: it reports that it
+    keeps none.
     """
-    if _ask(lambda: client.info("replication")).get("role") == "slave":
-        client.connection_pool.disconnect()
-        raise ReadOnlyError("Redis is a replica, which takes no writes.")
+    server_of(client)
     persistence = _ask(lambda: client.info("persistence"))
     if persistence.get("loading") == "1":
         raise BusyLoadingError("Redis is still reading its append-only file.")

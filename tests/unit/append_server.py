@@ -8,12 +8,14 @@ from typing import Any
 
 Command = list[bytes]
 Rule = Callable[[Command], Any]
-FIXED_ARGUMENTS = 9
+FIXED_ARGUMENTS = 10
 ARGUMENTS_OF = {b"check": 2, b"charge": 2, b"append": 5, b"once": 6}
 
 
 class FakeConnection:
     """Splits what is sent into commands, and answers each by the server's rule."""
+
+    server = "run:promotion"
 
     def __init__(self, server: FakeRedis) -> None:
         self._server = server
@@ -34,6 +36,9 @@ class FakeConnection:
             raise reply
         return reply
 
+    def give_up(self) -> None:
+        self._server.given_up += 1
+
     async def disconnect(self, *, nowait: bool) -> None:
         assert nowait
         self._replies = []
@@ -50,6 +55,7 @@ class FakeRedis:
         self.groups: list[list[Command]] = []
         self.loaded: list[str] = []
         self.disconnected = 0
+        self.given_up = 0
         self.connection_pool = self
         self._connection: FakeConnection | None = FakeConnection(self)
 
