@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from redis.asyncio import Redis
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
@@ -39,8 +40,7 @@ def create_app(settings: Settings) -> ASGIApp:
     postgres = postgres_pool(settings.database_url, application="ingest api")
 
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
-    limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
-    authenticator = Authenticator(readiness, Appender(append_redis, limits=limits, wake=Waker(blocking_redis).wake))
+    authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
     bodies = BodyReader(MemoryBudget(settings.max_inflight_bytes), idle_timeout=settings.body_timeout_seconds)
 
     routes: list[Route] = []
@@ -70,3 +70,8 @@ def create_app(settings: Settings) -> ASGIApp:
         stop_gathering_lines()
 
     return ErrorMiddleware(Routing(routes, lifespan))
+
+
+def _appender(settings: Settings, redis: Redis, waker: Waker) -> Appender:
+    limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
+    return Appender(redis, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)

@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -148,7 +148,7 @@ def _payload(position: Position, outcome: Outcome) -> dict[str, Any]:
         "requestId": position.request_id,
         "state": outcome.state,
         "kind": outcome.kind,
-        "receivedAt": rfc3339(position.received_at),
+        "receivedAt": rfc3339(position.received_by(outcome.ended_at or datetime.now(UTC))),
         "appliedAt": rfc3339(outcome.ended_at) if outcome.state == "applied" and outcome.ended_at else None,
     }
     if outcome.kind in COUNTED:

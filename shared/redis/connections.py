@@ -5,10 +5,11 @@ a timeout.
 
 After a failover behind an address that follows the primary, new connections reach the new primary, while old ones stay
 with a server that is a replica now and would answer forever. So each new connection asks for the server's role, and the
-first reply that only a replica or a primary without its replicas gives makes the client leave all its connections: each
-is opened again before its next use. An old primary that is cut off does not know that it was replaced, so a connection
-is also opened again after some seconds. This holds for every client made here, and so for RQ's. A script that only
-reads carries `#!lua`, without `no-writes`: then a replica refuses it too, at no cost.
+first reply that only a replica or a primary without its replicas gives makes the process leave all its connections to
+that address: each is opened again before its next use. An old primary that is cut off does not know that it was
+replaced, so a connection is also opened again after two seconds, and one that then leads to another server makes the
+process leave all others. This holds for every client made here, and so for RQ's. A script that only reads carries
+`#!lua`, without `no-writes`: then a replica refuses it too, at no cost.
 
 A connection also knows which server it leads to (`server`), to be compared with a lane's ready marker: a copy of
 another server's data proves nothing about credentials (`shared/credentials/sync.py`).
@@ -17,6 +18,7 @@ another server's data proves nothing about credentials (`shared/credentials/sync
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Any, Final
 
 import redis.asyncio
@@ -41,7 +43,7 @@ UNAVAILABLE: Final = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError,
 
 _TIMEOUT_SECONDS: Final = 5.0
 #: Life of a connection in seconds, until it is opened again to follow the address.
-_LIFE_SECONDS: Final = 5.0
+_LIFE_SECONDS: Final = 2.0
 _OPTIONS: Final[dict[str, Any]] = {
     "socket_timeout": _TIMEOUT_SECONDS,
     "socket_connect_timeout": _TIMEOUT_SECONDS,
@@ -55,9 +57,25 @@ _WHO: Final = ("INFO", "server", "replication")
 
 
 class _Epoch:
-    """Counts how often a client's connections were given up; a connection of an earlier count is opened again."""
+    """Counts how often this process has given up its connections to an address; older ones are opened again."""
 
-    count = 0
+    def __init__(self) -> None:
+        self.count = 0
+        #: The server that the last new connection led to.
+        self.server = ""
+
+    def opened(self, server: str) -> int:
+        """Return the count for a new connection; if it leads to another server, all others are given up."""
+        if server != self.server:
+            self.server, self.count = server, self.count + 1
+        return self.count
+
+
+@lru_cache(maxsize=8)
+def _epoch_of(url: str) -> _Epoch:
+    """Return the epoch that all clients of an address share: where one is led to a new primary, the others follow."""
+    del url
+    return _Epoch()
 
 
 class _Guard:
@@ -73,8 +91,12 @@ class _Guard:
         self._expires = 0.0
 
     def give_up(self) -> None:
-        """Leave this connection, and all others of its client, before their next use."""
+        """Leave this connection, and all others to the same address, before their next use."""
         self._epoch.count += 1
+
+    def greeted(self, server: str) -> None:
+        """Note which server a new connection leads to."""
+        self.server, self._opened_in = server, self._epoch.opened(server)
 
     def _must_reopen(self) -> bool:
         now = time.monotonic()
@@ -120,21 +142,21 @@ class _NonblockingGuard(_Guard):
 def connect_redis(url: str) -> Redis:
     """Return a client for threads and workers. Raises ValueError if `url` is not an address."""
     address = blocking.parse_url(url)  # type: ignore[no-untyped-call] # untyped in redis-py
-    options = _guarded(address, blocking.Connection, _BlockingGuard, _greet)
+    options = _guarded(url, address, blocking.Connection, _BlockingGuard, _greet)
     return Redis.from_pool(blocking.ConnectionPool(retry=Retry(NoBackoff(), 0), **options))
 
 
 def connect_redis_async(url: str, *, connections: int) -> redis.asyncio.Redis:
     """Return a client for the event loop. A call that finds all its connections busy waits for one."""
     address = nonblocking.parse_url(url)
-    options = _guarded(address, nonblocking.Connection, _NonblockingGuard, _greet_async)
+    options = _guarded(url, address, nonblocking.Connection, _NonblockingGuard, _greet_async)
     retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
     options |= {"retry": retry, "max_connections": connections, "timeout": _TIMEOUT_SECONDS}
     return redis.asyncio.Redis.from_pool(nonblocking.BlockingConnectionPool(**options))
 
 
 def reopen(client: Redis | redis.asyncio.Redis) -> None:
-    """Leave all connections of a client: each is opened again before its next use."""
+    """Leave all connections of a client, and all others to the same address, before their next use."""
     client.connection_pool.connection_kwargs["epoch"].count += 1
 
 
@@ -151,17 +173,17 @@ def server_of(client: Redis) -> str:
             client.connection_pool.release(connection)
 
 
-def _guarded(address: Any, default: type, guard: type, greet: Any) -> dict[str, Any]:
+def _guarded(url: str, address: Any, default: type, guard: type, greet: Any) -> dict[str, Any]:
     """Return the options of a pool of guarded connections to an address; what its URL sets wins over our options."""
     base = address.get("connection_class", default)
     guarded = type(base.__name__, (guard, base), {})
-    own = {"connection_class": guarded, "epoch": _Epoch(), "redis_connect_func": greet}
+    own = {"connection_class": guarded, "epoch": _epoch_of(url), "redis_connect_func": greet}
     return {**_OPTIONS, **address, **own}
 
 
 def _greet(connection: Any) -> None:
     connection.on_connect()
-    connection.server = _ask(connection)
+    connection.greeted(_ask(connection))
 
 
 def _ask(connection: Any) -> str:
@@ -180,7 +202,7 @@ async def _greet_async(connection: Any) -> None:
         reply = await connection.read_response()
     except ResponseError as error:
         reply = _nothing_unless_replica(error)
-    connection.server = _server_of(reply)
+    connection.greeted(_server_of(reply))
 
 
 def _nothing_unless_replica(error: ResponseError) -> bytes:

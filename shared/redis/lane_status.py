@@ -10,7 +10,7 @@ from redis import Redis
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from shared.redis.names import LANES, SWEEPER, lane_keys
+from shared.redis.names import CORRECTIONS, LANES, SWEEPER, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import wake_queue
 
@@ -53,6 +53,8 @@ class RedisState:
     failed_jobs: int
     #: True if a sweeper is active.
     sweeper: bool
+    #: Credentials that differed from Postgres and were corrected, ever.
+    corrections: int
 
 
 def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
@@ -67,6 +69,7 @@ def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
         queued_jobs=queue.count,
         failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
         sweeper=bool(redis.exists(SWEEPER)),
+        corrections=int(redis.get(CORRECTIONS) or 0),
     )
 
 
