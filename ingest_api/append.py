@@ -141,9 +141,6 @@ class Appender:
                 _, replicas = await connection.read_response()
                 for run in runs:
                     run.is_replicated = replicas >= self._replicas
-            if any(run.is_not_ready for run in runs):
-                # Another process may have loaded another server, to which a new connection leads.
-                connection.give_up()
         except BaseException:
             # Unread replies would be taken for those of the next group.
             await connection.disconnect(nowait=True)
@@ -170,11 +167,6 @@ class _LaneRun:
     def appends(self) -> bool:
         """Return True if a call has something to append."""
         return any(pending.call.submission for pending in self.calls)
-
-    @property
-    def is_not_ready(self) -> bool:
-        """Return True if the server lacks the lane's credentials; all answers say so then."""
-        return not isinstance(self.reply, Exception) and self.reply[1][0] == b"not_ready"
 
     def finish(self, wake: Callable[[int, str], None]) -> None:
         """Give each call its result or error."""

@@ -8,6 +8,7 @@ both are a 404. A submission is `applied` only if a committed transaction has re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ from shared.entry import decode_meta
 from shared.kinds import COUNTED
 from shared.postgres.queries import sql
 from shared.redis import scripts
-from shared.redis.connections import reopen
 from shared.redis.names import lane_keys
 from shared.request_id import Position, position_of_request
 from shared.rfc3339 import rfc3339
@@ -83,8 +83,9 @@ class RequestStatus:
             finally:
                 self._waiting -= Counter([connector_id])
         if outcome is None:
-            # A new connection: the old one may lead to a primary that is cut off and was replaced.
-            reopen(self._redis)
+            # On a new connection: the old one may lead to a primary that is cut off and was replaced.
+            with contextlib.suppress(RedisError, OSError):
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
             outcome = await wait(0)
         if outcome is None:
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)

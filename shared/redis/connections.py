@@ -94,9 +94,14 @@ class _Guard:
         """Leave this connection, and all others to the same address, before their next use."""
         self._epoch.count += 1
 
-    def greeted(self, server: str) -> None:
-        """Note which server a new connection leads to."""
-        self.server, self._opened_in = server, self._epoch.opened(server)
+    def greeted(self, reply: bytes) -> None:
+        """Note which server this connection leads to. Raises ReadOnlyError if it is a replica."""
+        try:
+            self.server = _server_of(reply)
+        except ReadOnlyError:
+            self.give_up()
+            raise
+        self._opened_in = self._epoch.opened(self.server)
 
     def _must_reopen(self) -> bool:
         now = time.monotonic()
@@ -155,7 +160,7 @@ def connect_redis_async(url: str, *, connections: int) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_pool(nonblocking.BlockingConnectionPool(**options))
 
 
-def reopen(client: Redis | redis.asyncio.Redis) -> None:
+def reopen(client: Redis) -> None:
     """Leave all connections of a client, and all others to the same address, before their next use."""
     client.connection_pool.connection_kwargs["epoch"].count += 1
 
@@ -164,10 +169,8 @@ def server_of(client: Redis) -> str:
     """Return which server a client leads to. Raises one of UNAVAILABLE, also for a replica."""
     connection: Any = client.connection or client.connection_pool.get_connection()
     try:
-        return _ask(connection)
-    except ReadOnlyError:
-        connection.give_up()
-        raise
+        connection.greeted(_ask(connection))
+        return str(connection.server)
     finally:
         if connection is not client.connection:
             client.connection_pool.release(connection)
@@ -186,13 +189,12 @@ def _greet(connection: Any) -> None:
     connection.greeted(_ask(connection))
 
 
-def _ask(connection: Any) -> str:
+def _ask(connection: Any) -> bytes:
     connection.send_command(*_WHO)
     try:
-        reply = connection.read_response()
+        return bytes(connection.read_response())
     except ResponseError as error:
-        reply = _nothing_unless_replica(error)
-    return _server_of(reply)
+        return _nothing_unless_replica(error)
 
 
 async def _greet_async(connection: Any) -> None:
@@ -202,7 +204,7 @@ async def _greet_async(connection: Any) -> None:
         reply = await connection.read_response()
     except ResponseError as error:
         reply = _nothing_unless_replica(error)
-    connection.greeted(_server_of(reply))
+    connection.greeted(reply)
 
 
 def _nothing_unless_replica(error: ResponseError) -> bytes:

@@ -36,9 +36,6 @@ class FakeConnection:
             raise reply
         return reply
 
-    def give_up(self) -> None:
-        self._server.given_up += 1
-
     async def disconnect(self, *, nowait: bool) -> None:
         assert nowait
         self._replies = []
@@ -55,7 +52,6 @@ class FakeRedis:
         self.groups: list[list[Command]] = []
         self.loaded: list[str] = []
         self.disconnected = 0
-        self.given_up = 0
         self.connection_pool = self
         self._connection: FakeConnection | None = FakeConnection(self)
 

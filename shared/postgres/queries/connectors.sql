@@ -9,11 +9,13 @@ RETURNING connector_id, generation;
 -- name: select_connectors
 -- Returns all connectors or one, with what operators ask about them.
 SELECT connector_id, connectors.name, enabled, rate, burst, lane, generation, connectors.created_at,
-       key_id, credentials.created_at AS key_created_at, least(last_seen_at, now()) AS last_seen_at,
-       extract(epoch FROM now() - least(last_seen_at, now()))::float8 AS silent_seconds
+       key_id, credentials.created_at AS key_created_at, last_seen_at,
+       extract(epoch FROM now() - last_seen_at)::float8 AS silent_seconds
 FROM connectors
 JOIN credentials USING (connector_id)
-LEFT JOIN connector_liveness USING (connector_id)
+LEFT JOIN (
+    SELECT connector_id, least(last_seen_at, now()) AS last_seen_at FROM connector_liveness
+) AS liveness USING (connector_id)
 WHERE %(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s
 ORDER BY connector_id;
 
