@@ -178,10 +178,14 @@ def server_of(client: Redis) -> str:
 
 def _guarded(url: str, address: Any, default: type, guard: type, greet: Any) -> dict[str, Any]:
     """Return the options of a pool of guarded connections to an address; what its URL sets wins over our options."""
-    base = address.get("connection_class", default)
-    guarded = type(base.__name__, (guard, base), {})
-    own = {"connection_class": guarded, "epoch": _epoch_of(url), "redis_connect_func": greet}
+    kind = _kind(guard, address.get("connection_class", default))
+    own = {"connection_class": kind, "epoch": _epoch_of(url), "redis_connect_func": greet}
     return {**_OPTIONS, **address, **own}
+
+
+@lru_cache
+def _kind(guard: type, base: type) -> type:
+    return type(base.__name__, (guard, base), {})
 
 
 def _greet(connection: Any) -> None:
