@@ -39,8 +39,7 @@ def create_app(settings: Settings) -> ASGIApp:
     postgres = postgres_pool(database_url, application="ingest api", connections=connections)
 
     readiness = Readiness(blocking_redis, database_url, accept_data_loss=settings.accept_data_loss)
-    limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
-    authenticator = Authenticator(readiness, Appender(append_redis, limits=limits, wake=Waker(blocking_redis).wake))
+    authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
     bodies = BodyReader(MemoryBudget(settings.max_inflight_bytes), idle_timeout=settings.body_timeout_seconds)
 
     routes: list[Route] = []
@@ -84,3 +83,8 @@ def _redis_clients(url: str, connections: int) -> tuple[AsyncRedis, AsyncRedis, 
         connect_redis_async(url, connections=statuses),
         connect_redis(url, connections=connections - 1 - statuses),
     )
+
+
+def _appender(settings: Settings, redis: AsyncRedis, waker: Waker) -> Appender:
+    limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
+    return Appender(redis, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)

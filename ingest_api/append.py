@@ -3,6 +3,8 @@
 While one group is being sent, the next one gathers. A script run for a single call costs about 190 µs of CPU; in a
 group a call costs a fraction of that, and the fsync that Redis does before it answers serves the whole group.
 
+If 202s wait for replicas, WAITAOF follows the runs in the same round trip and covers all of the group.
+
 If Redis is away, hangs or is full, every call without an answer fails with `StoreUnavailableError`. Nothing is retried:
 the append may have happened although its answer was lost, and a second one would duplicate it.
 """
@@ -10,16 +12,15 @@ the append may have happened although its answer was lost, and a second one woul
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
-from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, pack_run, read_result
+from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, pack_run, pack_wait, read_result
 from ingest_api.metrics import APPEND_FAILURES
 from shared.redis import scripts
 from shared.redis.wakeups import new_job_id
@@ -32,6 +33,10 @@ _GROUP_BYTES: Final = 8_388_608
 
 class StoreUnavailableError(Exception):
     """Redis did not answer as expected; whether the submission was appended is unknown."""
+
+
+class NotReplicatedError(Exception):
+    """Too few replicas had the entry on disk in time."""
 
 
 class _PendingCall(msgspec.Struct, eq=False):
@@ -51,8 +56,12 @@ class _PendingCall(msgspec.Struct, eq=False):
 class Appender:
     """Runs the append script for groups of calls. Passes each wake-up that a run claimed to `wake`: lane and job id."""
 
-    def __init__(self, redis: Redis, *, limits: BacklogLimits, wake: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, redis: Redis, *, limits: BacklogLimits, wake: Callable[[int, str], None], wait_replicas: int = 0
+    ) -> None:
+        """`wait_replicas`: number of replicas that must have an entry on disk; 0 waits for none."""
         self._redis = redis
+        self._replicas = wait_replicas
         self._limits = limits
         self._wake = wake
         self._waiting: list[_PendingCall] = []
@@ -99,10 +108,6 @@ class Appender:
                 run.reply = run.reply or error
         for run in runs:
             run.finish(self._wake)
-        if any(isinstance(run.reply, ReadOnlyError) for run in runs):
-            # A primary that became a replica keeps its connections; a new one may lead to the new primary.
-            with contextlib.suppress(RedisError, OSError):
-                await self._redis.connection_pool.disconnect()
 
     async def _run(self, runs: Sequence[_LaneRun]) -> None:
         """Run the script for each lane; load it and run it again for those that the server answered with NOSCRIPT."""
@@ -121,14 +126,21 @@ class Appender:
         pool = self._redis.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call] # untyped in redis-py
         try:
-            command = [piece for run in runs for piece in run.pack(self._limits)]
+            command = [piece for run in runs for piece in run.pack(self._limits, connection.server)]
+            waits = self._replicas > 0 and any(run.appends for run in runs)
+            if waits:
+                command.append(pack_wait(self._replicas))
             await connection.send_packed_command(command, check_health=False)
             for run in runs:
-                run.reply = None
+                run.reply, run.is_replicated = None, not waits
                 try:
                     run.reply = await connection.read_response()
                 except ResponseError as error:
                     run.reply = error
+            if waits:
+                _, replicas = await connection.read_response()
+                for run in runs:
+                    run.is_replicated = replicas >= self._replicas
         except BaseException:
             # Unread replies would be taken for those of the next group.
             await connection.disconnect(nowait=True)
@@ -145,9 +157,16 @@ class _LaneRun:
         self.calls: list[_PendingCall] = []
         self.job_id = new_job_id(lane)
         self.reply: Any = None
+        #: Whether enough replicas have what this run appended.
+        self.is_replicated = False
 
-    def pack(self, limits: BacklogLimits) -> list[bytes]:
-        return pack_run(self.lane, self.job_id, [pending.call for pending in self.calls], limits)
+    def pack(self, limits: BacklogLimits, server: str) -> list[bytes]:
+        return pack_run(self.lane, self.job_id, [pending.call for pending in self.calls], limits, server)
+
+    @property
+    def appends(self) -> bool:
+        """Return True if a call has something to append."""
+        return any(pending.call.submission for pending in self.calls)
 
     def finish(self, wake: Callable[[int, str], None]) -> None:
         """Give each call its result or error."""
@@ -166,5 +185,7 @@ class _LaneRun:
                 log.exception("append_result_unreadable", lane=self.lane, answer=repr(answer))
                 pending.fail(error)
             else:
-                if not pending.result.done():
+                if result.entry_id and not self.is_replicated:
+                    pending.fail(NotReplicatedError())
+                elif not pending.result.done():
                     pending.result.set_result(result)

@@ -24,11 +24,13 @@ _COPIED_BYTES: Final = 262_144
 #: KEYS of the lane and of each credential; ARGV before those of credentials and calls.
 _LANE_KEYS: Final = 4
 _CREDENTIAL_KEYS: Final = 2
-_FIXED_ARGUMENTS: Final = 9
+_FIXED_ARGUMENTS: Final = 10
 _CALL_ARGUMENTS: Final = {"check": 2, "charge": 2, "append": 5, "once": 6}
 _SERVER_CLOCK: Final = ""
 #: Lifetime of an idempotency key in milliseconds; the contract promises 24 hours.
 _IDEMPOTENCY_MS: Final = 86_400_000
+#: Maximum time to wait for replicas, in milliseconds; some sync to disk once a second.
+_REPLICAS_MS: Final = 3_000
 
 Mode = Literal["check", "charge", "append"]
 Status = Literal["ok", "replayed", "reused", "limited", "full", "connector_full", "unauthorized", "not_ready"]
@@ -88,7 +90,7 @@ class AppendResult(msgspec.Struct, frozen=True):
     entry_id: bytes = b""
 
 
-def pack_run(lane: int, job_id: str, calls: Sequence[AppendCall], limits: BacklogLimits) -> list[bytes]:
+def pack_run(lane: int, job_id: str, calls: Sequence[AppendCall], limits: BacklogLimits, server: str) -> list[bytes]:
     """Return one run of the script for calls of one lane, in pieces, with KEYS and ARGV in the order of its header."""
     numbers: dict[tuple[Presented, bool], int] = {}
     keys, digests, idempotency_keys = [_lane_keys(lane)], [], []
@@ -117,10 +119,16 @@ def pack_run(lane: int, job_id: str, calls: Sequence[AppendCall], limits: Backlo
     pieces = [
         b"*%d\r\n" % (3 + number_of_keys + len(numbers) + arguments),
         *(_evalsha(), _pack(number_of_keys), *keys, *idempotency_keys),
-        *(_pack(_SERVER_CLOCK), _pack(job_id), _constants(limits), _pack(len(numbers)), *digests, *packed),
+        *(_pack(_SERVER_CLOCK), _pack(job_id), _constants(limits, server), _pack(len(numbers)), *digests, *packed),
     ]
     # Copying large bodies into one piece would hold each of them in memory twice.
     return pieces if body_bytes > _COPIED_BYTES else [b"".join(pieces)]
+
+
+@lru_cache
+def pack_wait(replicas: int) -> bytes:
+    """Return the command that waits until so many replicas have on disk what this connection has written."""
+    return b"*4\r\n" + _pack("WAITAOF") + _pack(0) + _pack(replicas) + _pack(_REPLICAS_MS)
 
 
 def read_result(answer: list[Any]) -> AppendResult:
@@ -146,10 +154,10 @@ def _evalsha() -> bytes:
 
 
 @lru_cache
-def _constants(limits: BacklogLimits) -> bytes:
-    """Pack the arguments that are the same in every run."""
+def _constants(limits: BacklogLimits, server: str) -> bytes:
+    """Pack the arguments that are the same in every run on a server."""
     backlog = limits.total_bytes, limits.connector_bytes
-    values = LEASE_MS, *backlog, MAX_SEQUENCE, _IDEMPOTENCY_MS, backlog_cost(b"")
+    values: tuple[str | int, ...] = LEASE_MS, *backlog, MAX_SEQUENCE, _IDEMPOTENCY_MS, backlog_cost(b""), server
     return b"".join(map(_pack, values))
 
 

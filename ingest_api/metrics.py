@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis import Redis
 from redis.exceptions import RedisError
@@ -66,6 +66,11 @@ class LaneCollector:
         yield from _lane_gauges(state)
         yield GaugeMetricFamily("ingest_queued_jobs", "Wake-ups waiting for a worker.", state.queued_jobs)
         yield GaugeMetricFamily("ingest_failed_jobs", "Failed drains in RQ's registry.", state.failed_jobs)
+        yield CounterMetricFamily(
+            "ingest_credential_corrections",
+            "Credentials in Redis that differed from Postgres and were corrected.",
+            state.corrections,
+        )
         yield GaugeMetricFamily("ingest_workers", "Worker processes.", len(state.workers))
         yield GaugeMetricFamily("ingest_sweeper_up", "Whether a sweeper is active.", int(state.sweeper))
 

@@ -18,6 +18,7 @@ from ingest_api.conditions import OK, UNTOLD, Conditions, failed_if, run_check
 from ingest_api.errors import ApiError, ErrorCode
 from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.redis.connections import reopen
 from shared.redis.durability import blocking_problem, check_durability, why_unwritable
 from shared.redis.names import LANES, WRITE_PROBE
 
@@ -70,6 +71,7 @@ class Readiness:
                 self._load_requested.set()
 
     def _load(self) -> int:
+        reopen(self._redis)  # the connection that found the credentials missing may lead to another server
         self._require_durable()
         known = self._lanes or int(self._redis.get(LANES) or 0)
         if known and not unready_lanes(self._redis, known):

@@ -8,10 +8,11 @@ both are a 404. A submission is `applied` only if a committed transaction has re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -58,6 +59,7 @@ class RequestStatus:
 
     def __init__(self, authenticator: Authenticator, redis: Redis, database: AsyncConnectionPool[Any]) -> None:
         self._authenticator = authenticator
+        self._redis = redis
         self._find_entry = redis.register_script(scripts.source("find_entry"))
         self._database = database
         #: By connector.
@@ -80,6 +82,11 @@ class RequestStatus:
                 outcome = await wait(seconds)
             finally:
                 self._waiting -= Counter([connector_id])
+        if outcome is None:
+            # On a new connection: the old one may lead to a primary that is cut off and was replaced.
+            with contextlib.suppress(RedisError, OSError):
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
+            outcome = await wait(0)
         if outcome is None:
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
         # The answer describes the submission, so it carries the submission's id instead of one of its own.
@@ -142,7 +149,7 @@ def _payload(position: Position, outcome: Outcome) -> dict[str, Any]:
         "requestId": position.request_id,
         "state": outcome.state,
         "kind": outcome.kind,
-        "receivedAt": rfc3339(position.received_at),
+        "receivedAt": rfc3339(position.received_by(outcome.ended_at or datetime.now(UTC))),
         "appliedAt": rfc3339(outcome.ended_at) if outcome.state == "applied" and outcome.ended_at else None,
     }
     if outcome.kind in COUNTED:

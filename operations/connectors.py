@@ -4,8 +4,12 @@ Postgres holds the truth and Redis a copy. A change that revokes a credential re
 to Postgres, then writes the new state to Redis. If this process dies in between, the old credential is refused already,
 which is the safe side, and running the same command again completes the change.
 
-The credential is revoked again after the commit: if Redis lost its data in between, it lost the first revocation too,
-and may have been loaded from what Postgres still held. What is loaded after the commit is the new state.
+The credential is revoked again after the commit, on a new connection: if Redis lost its data in between, or another
+server took over, the first revocation is lost, and Redis may have been loaded from what Postgres still held. What is
+loaded after the commit is the new state.
+
+If Redis knows a newer generation of the connector than Postgres, Postgres was restored. Then the lane is loaded: Redis
+may hold a key that Postgres does not know.
 """
 
 from __future__ import annotations
@@ -15,14 +19,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg import errors
 from redis import Redis
 
 from shared.credentials.credential import NewCredential, new_credential
-from shared.credentials.sync import count_lanes, put_credential, revoke_credential
+from shared.credentials.sync import count_lanes, load_lanes, put_credential, revoke_credential
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
+from shared.redis.connections import reopen
+from shared.redis.names import lane_keys
 from shared.redis.scripts import Scripts
 
 
@@ -62,12 +69,11 @@ class Connectors:
         credential = new_credential(lane=lane, lanes=lanes)
         values = {"name": name, "rate": rate, "burst": burst, "lane": lane}
         try:
-            with self._connection.transaction():
-                row = self._connection.execute(sql("insert_connector"), values).fetchall()[0]
-                self._store(row["connector_id"], credential)
+            while (row := self._insert(values, credential, lanes)) is None:
+                pass
         except errors.UniqueViolation:
             raise ConnectorError(f"A connector named {name} exists already.") from None
-        put_credential(self._scripts, lane, {**row, **values, "key_id": credential.key_id, "digest": credential.digest})
+        self._put({**row, **values, "key_id": credential.key_id, "digest": credential.digest})
         return CreatedConnector(row["connector_id"], name, credential)
 
     def list(self, connector_id: int | None = None) -> list[dict[str, Any]]:
@@ -81,7 +87,7 @@ class Connectors:
             credential = new_credential(lane=row["lane"], lanes=lanes)
             self._revoke(row, generation)
             self._store(connector_id, credential)
-        self._revoke(row, generation)
+        self._revoke_again(row, generation)
         if row["enabled"]:
             self._put({**row, "key_id": credential.key_id, "digest": credential.digest, "generation": generation})
         return credential
@@ -90,7 +96,7 @@ class Connectors:
         """Refuse the connector's credential everywhere, until the connector is enabled."""
         with self._change(connector_id, enabled=False) as (row, generation):
             self._revoke(row, generation)
-        self._revoke(row, generation)
+        self._revoke_again(row, generation)
 
     def enable(self, connector_id: int) -> None:
         """Accept the connector's current credential again."""
@@ -110,12 +116,33 @@ class Connectors:
             values = {"connector_id": connector_id, "generation": generation, "enabled": enabled}
             self._connection.execute(sql("bump_generation"), values)
 
+    def _insert(self, values: dict[str, Any], credential: NewCredential, lanes: int) -> dict[str, Any] | None:
+        """Insert a connector; None if Redis knows its id, of a connector that a restored Postgres has forgotten.
+
+        Entries that wait in a lane, and idempotency keys, would be the other connector's. The id is used up then.
+        """
+        with contextlib.suppress(psycopg.Rollback), self._connection.transaction():
+            row = self._connection.execute(sql("insert_connector"), values).fetchall()[0]
+            self._store(row["connector_id"], credential)
+            pipeline = self._redis.pipeline(transaction=False)
+            for lane in range(lanes):
+                pipeline.hexists(lane_keys(lane).generations, str(row["connector_id"]))
+            if any(pipeline.execute()):
+                raise psycopg.Rollback
+            return row
+        return None
+
     def _store(self, connector_id: int, credential: NewCredential) -> None:
         values = {"connector_id": connector_id, "key_id": credential.key_id, "digest": credential.digest}
         self._connection.execute(sql("upsert_credential"), values)
 
-    def _revoke(self, row: dict[str, Any], generation: int) -> None:
-        revoke_credential(
+    def _revoke_again(self, row: dict[str, Any], generation: int) -> None:
+        reopen(self._redis)
+        if not self._revoke(row, generation):
+            load_lanes(self._connection, self._redis, [row["lane"]])
+
+    def _revoke(self, row: dict[str, Any], generation: int) -> bool:
+        return revoke_credential(
             self._scripts,
             row["lane"],
             connector_id=row["connector_id"],
@@ -124,7 +151,8 @@ class Connectors:
         )
 
     def _put(self, row: dict[str, Any]) -> None:
-        put_credential(self._scripts, row["lane"], row)
+        if not put_credential(self._scripts, row["lane"], row):
+            load_lanes(self._connection, self._redis, [row["lane"]])
 
     def _least_used_lane(self) -> int:
         return int(self._connection.execute(sql("select_least_used_lane")).fetchall()[0]["lane"])

@@ -46,6 +46,10 @@ class Position(msgspec.Struct, frozen=True):
         """Return when the submission was accepted, by the clock of Redis."""
         return datetime.fromtimestamp(self.milliseconds / 1000, UTC)
 
+    def received_by(self, moment: datetime) -> datetime:
+        """Return when the submission was accepted, at the latest `moment`: the clock of Redis may have been ahead."""
+        return min(self.received_at, moment)
+
     @property
     def version(self) -> int:
         """Return the version of this submission's writes in Postgres."""

@@ -40,6 +40,8 @@ class Schedule:
     def __init__(self, redis: Redis, queue: Queue) -> None:
         self._queue = queue
         self._scheduler = RQScheduler([queue], connection=redis, serializer=JSONSerializer, logging_level="WARNING")
+        # It would make a client of its own, which nothing closes.
+        self._scheduler._connection = redis  # type: ignore[assignment] # noqa: SLF001 - the type is wrong, and it has no other way
 
     def keep(self, now: datetime | None = None) -> None:
         """Move due jobs into the queue, and schedule the next run if there is none."""

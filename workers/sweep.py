@@ -2,8 +2,8 @@
 
 The append claims a lane's wake-up and the API enqueues it; the API may die in between. A worker may be killed in the
 middle of a lane. In both cases the lease expires; this process sees entries without a lease and claims the wake-up
-again. It also wakes lanes that have dead letters to retry, reloads a Redis that lost its memory, and keeps RQ's
-schedule. Any number may run: one acts, the others stand by.
+again. It also wakes lanes that have dead letters to retry, keeps Redis' credentials those of Postgres
+(`credential_watch.py`), and keeps RQ's schedule. Any number may run: one acts, the others stand by.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -23,7 +22,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue
 
-from shared.credentials.sync import LoadingError, NotMigratedError, count_lanes, load_lanes, reconcile_lane
+from shared.credentials.sync import LoadingError, NotMigratedError, count_lanes
 from shared.entry import backlog_cost
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.process.settings import Settings
@@ -33,6 +32,7 @@ from shared.redis.names import SWEEPER, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, queued_lanes, wake_queue
 from workers.context import LastingConnection
+from workers.credential_watch import CredentialWatch
 from workers.liveness import LoopMonitor
 from workers.retry import lanes_to_retry
 from workers.schedule import Schedule
@@ -44,25 +44,13 @@ _PERIOD_SECONDS: Final = 0.5
 _STANDBY_MS: Final = 2_500
 #: Maximum time of a sweep in seconds, after which the process counts as hung: each wait for an engine takes five.
 _SWEEP_SECONDS: Final = 60.0
-_RECONCILE_SECONDS: Final = 60.0
-#: Time until a failed comparison is repeated, in seconds: Postgres may hang, and lanes wait for this process.
-_RECONCILE_AGAIN_SECONDS: Final = 5.0
-#: Interval at which Postgres is asked for dead letters to retry, in seconds.
-_RETRY_WATCH_SECONDS: Final = 1.0
+#: Interval at which Postgres is asked for dead letters to retry and for changed credentials, in seconds.
+_WATCH_SECONDS: Final = 1.0
 #: Life of the marker that tells a drain of them, in milliseconds; each sweep sets it again while letters are left.
 _RETRY_MARKER_MS: Final = 5_000
 #: Maximum size of a lane that is recounted: takes some 20 ms of Redis' time.
 _RECOUNT_ENTRIES: Final = 5_000
 _RECOUNT_BYTES: Final = 16_777_216
-
-
-@dataclass(frozen=True, slots=True)
-class LaneState:
-    """What the sweeper found of a lane."""
-
-    ready: bool
-    #: Bytes in the lane's backlog.
-    backlog_bytes: int
 
 
 class RetryWatch:
@@ -99,45 +87,40 @@ class Sweeper:
         self._name = secrets.token_hex(8)
         self._lanes = 0
         self._recounted = 0
-        self._run_id = ""
-        self._reconcile_at = 0.0
+        #: Whether this sweeper is the one that acts.
+        self.acts = False
         self._backlogs: dict[int, int] = {}
         self._stalled = StalledLanes(stalled_after_seconds)
 
     def sweep(self) -> None:
         """Wake every lane that needs it, unless another sweeper acts. Raises psycopg.Error or RedisError."""
-        if not self._acts():
+        self.acts = self._takes_the_lease()
+        if not self.acts:
             return
         if not self._lanes:
             with self._connect() as connection:
                 self._lanes = count_lanes(connection, self._redis)
         queued = queued_lanes(self._queue)
-        states = {lane: self._look(lane, queued=lane in queued) for lane in range(self._lanes)}
-        self._backlogs = {lane: state.backlog_bytes for lane, state in states.items()}
+        self._backlogs = {lane: self._look(lane, queued=lane in queued) for lane in range(self._lanes)}
         self._recount()
-        self._reconcile_when_due()
-        unready = [lane for lane, state in states.items() if not state.ready]
-        if unready:
-            with self._connect() as connection:
-                load_lanes(connection, self._redis, unready)
-            log.warning("lanes_reloaded", lanes=len(unready))
         self._schedule.keep()
         # RQ notices minutes later that a worker was killed, when another one has long drained its lane.
         forget_failed_drains(self._queue, self._is_mended)
         report_sweep(self._redis, self._stalled.stalled(time.monotonic()))
 
-    def _acts(self) -> bool:
+    def _takes_the_lease(self) -> bool:
         if self._redis.set(SWEEPER, self._name, nx=True, px=_STANDBY_MS):
             return True
         if self._redis.get(SWEEPER) != self._name.encode():
             return False
         return bool(self._redis.pexpire(SWEEPER, _STANDBY_MS))
 
-    def _look(self, lane: int, *, queued: bool) -> LaneState:
+    def _look(self, lane: int, *, queued: bool) -> int:
+        """Wake a lane that needs it. Return the bytes in its backlog."""
         keys = lane_keys(lane)
         job_id = new_job_id(lane)
         elsewhere = sum(self._backlogs.values()) - self._backlogs.get(lane, 0)
-        ready, claimed, entries, backlog_bytes, settled = self._scripts(
+        _, claimed, entries, backlog_bytes, settled = self._scripts(
             "sweep_lane",
             [keys.stream, keys.lease, keys.backlog, keys.ready, keys.retry],
             [job_id, LEASE_MS, int(queued), elsewhere, int(lane in self._retries.lanes), _RETRY_MARKER_MS],
@@ -146,24 +129,12 @@ class Sweeper:
             enqueue_drain(self._queue, lane, job_id)
             log.info("lane_woken", lane=lane, entries=entries)
         self._stalled.look(lane, entries=entries, settled=settled, now=time.monotonic())
-        return LaneState(bool(ready), backlog_bytes)
+        return int(backlog_bytes)
 
     def _is_mended(self, lane: int) -> bool:
         """Return True if a lane was drained since its last failure, or has nothing left to drain."""
         has_work = self._backlogs.get(lane) or lane in self._retries.lanes
         return not (has_work and self._redis.exists(lane_keys(lane).failures))
-
-    def _reconcile_when_due(self) -> None:
-        """Compare the credentials with Postgres: once a minute, and at once if another Redis answers."""
-        run_id = self._redis.info("server")["run_id"]
-        if run_id == self._run_id and time.monotonic() < self._reconcile_at:
-            return
-        self._run_id, self._reconcile_at = run_id, time.monotonic() + _RECONCILE_AGAIN_SECONDS
-        with self._connect() as connection:
-            stale = sum(reconcile_lane(connection, self._redis, lane) for lane in range(self._lanes))
-        if stale:
-            log.error("stale_credentials_struck", credentials=stale)
-        self._reconcile_at = time.monotonic() + _RECONCILE_SECONDS
 
     def _recount(self) -> None:
         """Compare one lane's counters with its entries, another lane each time."""
@@ -222,11 +193,14 @@ def sweep_until_stopped(settings: Settings, watched: WatchedSweep) -> None:
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
-    watch = RetryWatch(LastingConnection(partial(_connect, settings.database_url)))
-    looking = (watch.look, stop, _RETRY_WATCH_SECONDS)
-    threading.Thread(target=keep_sweeping, args=looking, name="retries", daemon=True).start()
+    connect = partial(_connect, settings.database_url)
+    retries = RetryWatch(LastingConnection(connect))
     queue, stalled_after = wake_queue(redis), settings.stalled_after_seconds
-    sweeper = Sweeper(redis, settings.database_url, queue, watch, stalled_after_seconds=stalled_after)
+    sweeper = Sweeper(redis, settings.database_url, queue, retries, stalled_after_seconds=stalled_after)
+    credentials = CredentialWatch(redis, LastingConnection(connect), lambda: sweeper.acts)
+    for name, look in (("retries", retries.look), ("credentials", credentials.look)):
+        # Threads of their own, since Postgres may hang.
+        threading.Thread(target=keep_sweeping, args=(look, stop, _WATCH_SECONDS), name=name, daemon=True).start()
     keep_sweeping(partial(watched, sweeper.sweep), stop)
 
 

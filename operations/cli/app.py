@@ -23,6 +23,7 @@ from operations.cli import (
     items,
     logs,
     migrate,
+    resync,
     status,
     trace,
 )
@@ -74,6 +75,7 @@ app.command("items", epilog=items.EXAMPLES)(items.items)
 app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.command("trace", epilog=trace.EXAMPLES)(trace.trace)
 app.add_typer(dead.app, name="dead")
+app.command("resync", epilog=resync.EXAMPLES)(resync.resync)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 
 

@@ -55,7 +55,11 @@ def trace(
         found = found or _finished(connection, position)
         if found is None:
             raise CommandError(f"{request_id} was not accepted here, or its receipt is no longer kept.")
-        found |= {"requestId": request_id, "lane": position.lane, "receivedAt": rfc3339(position.received_at)}
+        found |= {
+            "requestId": request_id,
+            "lane": position.lane,
+            "receivedAt": rfc3339(position.received_by(datetime.now(UTC))),
+        }
         if found["kind"] == "log":
             found["entries"] = _log_entries(connection, found["connectorId"], position)
     if as_json:

@@ -1,28 +1,38 @@
 """Synchronise Redis' copy of the credentials with Postgres, and reload a Redis that lost its memory.
 
-Postgres is the truth. Redis holds a copy of every credential and, per lane, a marker that the copy is complete, so that
-an unknown key is refused without a query to Postgres. Until a lane is marked ready, the append script returns
-`not_ready` and the API answers 503.
+Postgres is the truth. Redis holds a copy of every credential and, per lane, a marker that the copy was compared with
+Postgres, so that an unknown key is refused without a query to Postgres. Until a lane is marked ready, the append script
+returns `not_ready` and the API answers 503. The marker names the server on which the copy was compared: a replica that
+is promoted, and a server that is started on an older file, hold a marker that says nothing about them.
 
 A revoked key must never come back: a loader could read Postgres, a rotation could revoke the key and return, and the
 loader could then write what it read. Two guards prevent it. Each connector has a generation, which is raised in Redis
 *before* Postgres commits; the scripts ignore older readings. And a loader puts a token into Redis before it reads: the
 token is lost with Redis' memory, as the generations are, so what was read before a restart cannot be written after it.
+
+After Postgres was restored from an older dump, generations in Redis are higher than the truth. They are lowered only
+under the connector's lock in Postgres, which a change holds from before it raises the generation until it has
+committed: so no change is under way, and Postgres will not follow. That Postgres was restored is noticed by its
+revision, a random value for each lane that each change of a connector replaces.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
+import structlog
 from redis import Redis
 
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.redis.names import GROUP, LANES, lane_keys
+from shared.redis.connections import server_of
+from shared.redis.names import CORRECTIONS, GROUP, LANES, LaneKeys, lane_keys
 from shared.redis.scripts import Scripts
 from shared.request_id import position_of_version
+
+log = structlog.get_logger()
 
 #: Life of a loader's token in milliseconds.
 _TOKEN_LIFE_MS: Final = 30_000
@@ -56,42 +66,44 @@ def count_lanes(connection: Connection, redis: Redis) -> int:
 
 
 def unready_lanes(redis: Redis, lanes: int) -> list[int]:
-    """Return the lanes whose credentials this Redis does not hold completely."""
+    """Return the lanes whose credentials were not compared with Postgres on this server."""
+    server = server_of(redis)
     pipeline = redis.pipeline(transaction=False)
     for lane in range(lanes):
-        pipeline.exists(lane_keys(lane).ready, lane_keys(lane).stream)
-    return [lane for lane, found in enumerate(pipeline.execute()) if found < 2]  # noqa: PLR2004 - the two keys
+        pipeline.get(lane_keys(lane).ready)
+        pipeline.exists(lane_keys(lane).stream)
+    found = pipeline.execute()
+    return [lane for lane in range(lanes) if found[2 * lane : 2 * lane + 2] != [server.encode(), 1]]
 
 
-def load_lanes(connection: Connection, redis: Redis, lanes: Sequence[int]) -> None:
-    """Copy the credentials of `lanes` from Postgres and mark the lanes ready. Safe beside other loaders and rotations.
+def outdated_lanes(connection: Connection, redis: Redis) -> list[int]:
+    """Return the lanes that are unready, or whose credentials have changed in Postgres since they were compared."""
+    held = {row["lane"]: row["revision"] for row in connection.execute(sql("select_revisions")).fetchall()}
+    pipeline = redis.pipeline(transaction=False)
+    for lane in held:
+        pipeline.get(lane_keys(lane).revision)
+    changed = {lane for (lane, now), then in zip(held.items(), pipeline.execute(), strict=True) if then != now.encode()}
+    return sorted(changed | set(unready_lanes(redis, len(held))))
 
-    Raises LoadingError.
+
+def load_lanes(connection: Connection, redis: Redis, lanes: Iterable[int]) -> int:
+    """Make Redis' credentials of `lanes` those of Postgres, and mark the lanes ready. Return how many were corrected.
+
+    Safe beside other loaders and changes. Raises LoadingError.
     """
-    scripts = Scripts(redis)
-    for lane in lanes:
-        if not any(_load_lane(connection, redis, scripts, lane) for _ in range(_ATTEMPTS)):
-            raise LoadingError(f"Lane {lane} is being loaded by another process.")
-
-
-def reconcile_lane(connection: Connection, redis: Redis, lane: int) -> int:
-    """Load a lane and revoke every key that Postgres does not know. Return the number of revoked keys.
-
-    Redis may have come back in an earlier state (a failover, a restored copy). Its keys are read first: a key that is
-    not current in Postgres afterwards was revoked meanwhile, or should have been.
-    """
-    keys = lane_keys(lane)
-    members: set[Any] = redis.smembers(keys.key_ids)
-    held = {key_id.decode() for key_id in members}
-    load_lanes(connection, redis, [lane])
-    rows = connection.execute(sql("select_lane_credentials"), {"lane": lane}).fetchall()
-    stale = held - {row["key_id"] for row in rows}
-    if stale:
-        pipeline = redis.pipeline()
-        pipeline.delete(*(keys.credential(key_id) for key_id in stale))
-        pipeline.srem(keys.key_ids, *stale)
-        pipeline.execute()
-    return len(stale)
+    corrected = 0
+    # On one connection: others may lead to another server, during a failover.
+    with redis.client() as one:  # type: ignore[no-untyped-call] # untyped in redis-py
+        server, scripts = server_of(one), Scripts(one)
+        for lane in lanes:
+            corrections = (_load_lane(connection, one, scripts, lane, server) for _ in range(_ATTEMPTS))
+            loaded = next((found for found in corrections if found is not None), None)
+            if loaded is None:
+                raise LoadingError(f"Lane {lane} is being loaded by another process.")
+            corrected += loaded
+        if corrected:
+            one.incrby(CORRECTIONS, corrected)
+    return corrected
 
 
 def forget_ready(redis: Redis, lane: int) -> None:
@@ -99,38 +111,81 @@ def forget_ready(redis: Redis, lane: int) -> None:
     redis.delete(lane_keys(lane).ready)
 
 
-def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int) -> bool:
-    """Load one lane. Return False if another loader, or a restart of Redis, took the token away."""
+def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int, server: str) -> int | None:
+    """Load one lane. Return None if another loader, or a restart of Redis, took the token away."""
     keys, token = lane_keys(lane), secrets.token_hex(8)
     redis.set(keys.loading, token, px=_TOKEN_LIFE_MS)
+    # Before Postgres: a key that is not current there afterwards was revoked meanwhile, or should have been.
+    members: set[Any] = redis.smembers(keys.key_ids)
     with connection.transaction():
+        # First of all: a change that is read although its revision is not is read again.
+        state = connection.execute(sql("select_lane_state"), {"lane": lane}).fetchall()[0]
         rows = connection.execute(sql("select_lane_credentials"), {"lane": lane}).fetchall()
-        applied = connection.execute(sql("select_applied_version"), {"lane": lane}).fetchall()
-    floor = position_of_version(lane, applied[0]["applied_version"])
-    parts = [rows[start : start + _CREDENTIALS_PER_CALL] for start in range(0, len(rows) or 1, _CREDENTIALS_PER_CALL)]
-    for number, part in enumerate(parts, start=1):
-        names = [keys.loading, keys.ready, keys.stream, keys.generations, keys.key_ids]
-        names += [keys.credential(row["key_id"]) for row in part]
-        arguments = [token, "1" if number == len(parts) else "0", GROUP, floor.milliseconds, floor.sequence]
-        arguments += [value for row in part for value in _credential_arguments(row)]
-        if not scripts("load_lane", names, arguments):
-            return False
-    return True
+    ahead = _store(scripts, keys, token, rows)
+    if ahead is None:
+        return None
+    stale = {key_id.decode() for key_id in members} - {row["key_id"] for row in rows}
+    lowered = [connector_id for connector_id in ahead if _lower(connection, scripts, lane, connector_id)]
+    _strike(redis, keys, stale)
+    floor = position_of_version(lane, state["applied_version"])
+    names = [keys.loading, keys.ready, keys.revision, keys.stream]
+    if not scripts("mark_ready", names, [token, server, state["revision"], GROUP, floor.milliseconds, floor.sequence]):
+        return None
+    if stale:
+        log.error("stale_credentials_struck", lane=lane, credentials=len(stale))
+    if lowered:
+        log.error("credentials_put_back", lane=lane, connector_ids=lowered)
+    return len(stale) + len(lowered)
+
+
+def _store(scripts: Scripts, keys: LaneKeys, token: str, rows: list[dict[str, Any]]) -> list[int] | None:
+    """Store credentials in parts. Return the connectors whose generation in Redis is higher; None without the token."""
+    ahead: list[int] = []
+    for start in range(0, len(rows), _CREDENTIALS_PER_CALL):
+        part = rows[start : start + _CREDENTIALS_PER_CALL]
+        names = [keys.loading, keys.generations, keys.key_ids, *(keys.credential(row["key_id"]) for row in part)]
+        found = scripts("load_lane", names, [token, *(value for row in part for value in _credential_arguments(row))])
+        if found is None:
+            return None
+        ahead += map(int, found)
+    return ahead
+
+
+def _lower(connection: Connection, scripts: Scripts, lane: int, connector_id: int) -> bool:
+    """Store a connector's credential although Redis knows a newer generation; False if a change is under way."""
+    with connection.transaction():
+        values = {"lane": lane, "connector_id": connector_id}
+        rows = connection.execute(sql("lock_lane_credential"), values).fetchall()
+        return any(put_credential(scripts, lane, row, lower=True) for row in rows)
+
+
+def _strike(redis: Redis, keys: LaneKeys, stale: set[str]) -> None:
+    if stale:
+        pipeline = redis.pipeline()
+        pipeline.delete(*map(keys.credential, stale))
+        pipeline.srem(keys.key_ids, *stale)
+        pipeline.execute()
 
 
 def _credential_arguments(row: dict[str, Any]) -> list[Any]:
     return [row["connector_id"], row["generation"], row["digest"].hex(), row["rate"], row["burst"], row["key_id"]]
 
 
-def put_credential(scripts: Scripts, lane: int, row: dict[str, Any]) -> None:
-    """Store a connector's current credential. `row`: as `select_lane_credentials` returns it."""
+def put_credential(scripts: Scripts, lane: int, row: dict[str, Any], *, lower: bool = False) -> bool:
+    """Store a connector's current credential. `row`: as `select_lane_credentials` returns it.
+
+    Return False if Redis knows a newer generation and `lower` is not set: load the lane then.
+    """
     keys = lane_keys(lane)
-    names = [keys.generations, keys.key_ids, keys.credential(row["key_id"])]
-    scripts("put_credential", names, _credential_arguments(row))
+    names = [keys.generations, keys.key_ids, keys.credential(row["key_id"]), keys.revision]
+    return bool(scripts("put_credential", names, [*_credential_arguments(row), int(lower)]))
 
 
-def revoke_credential(scripts: Scripts, lane: int, *, connector_id: int, generation: int, key_id: str) -> None:
-    """Delete a credential: it is refused from now on, and no loader that read Postgres before brings it back."""
+def revoke_credential(scripts: Scripts, lane: int, *, connector_id: int, generation: int, key_id: str) -> bool:
+    """Delete a credential: it is refused from now on, and no loader that read Postgres before brings it back.
+
+    Return False if Redis knows a newer generation, which may have another key: load the lane then.
+    """
     keys = lane_keys(lane)
-    names = [keys.generations, keys.key_ids, keys.credential(key_id)]
-    scripts("revoke_credential", names, [connector_id, generation, key_id])
+    names = [keys.generations, keys.key_ids, keys.credential(key_id), keys.revision]
+    return bool(scripts("revoke_credential", names, [connector_id, generation, key_id]))

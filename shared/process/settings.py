@@ -123,6 +123,11 @@ class Settings:
     max_connector_backlog_bytes: int = _setting(
         _whole(MB, 1 << 50), 128 * MB, "The same for each connector: its share of `MAX_BACKLOG_BYTES`."
     )
+    wait_replicas: int = _setting(
+        _whole(0, 16),
+        0,
+        "Replicas of Redis that must have a submission on disk before its 202; else it is answered 503.",
+    )
     body_timeout_seconds: int = _setting(
         _whole(1, 600), 15, "Maximum time in which nothing of a body arrives; then the request is answered 408."
     )

@@ -21,7 +21,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from shared.redis.connections import UNAVAILABLE
+from shared.redis.connections import UNAVAILABLE, server_of
 
 log = structlog.get_logger()
 
@@ -43,12 +43,12 @@ _REQUIRED: Final = (
 )
 #: Why Redis refuses writes, by the error or the first word of the answer; the first that fits.
 _REFUSALS: Final[dict[type[RedisError] | str, str]] = {
+    "NOREPLICAS": "Redis has fewer replicas than `min-replicas-to-write` demands.",
     ReadOnlyError: "Redis is a replica, which takes no writes.",
     OutOfMemoryError: "Redis is full.",
     BusyLoadingError: "Redis is still reading its append-only file.",
     AuthenticationError: "Redis refuses the password.",
     NoPermissionError: "Redis does not permit what is needed.",
-    "NOREPLICAS": "Redis has fewer replicas than `min-replicas-to-write` demands.",
     "MISCONF": "Redis can't write to its disk.",
     ResponseError: "Redis refuses to write.",
 }
@@ -79,12 +79,10 @@ def assess_durability(values: Mapping[str, str]) -> Durability:
 def check_durability(client: Redis) -> Durability:
     """Read and assess the server's settings. What a managed service refuses to tell is reported as unchecked.
 
-    Raises one of UNAVAILABLE, also for a replica, whose connections are closed: after a failover the same address may
-    lead to the new primary. And for a server that is still loading its file: until then it reports that it keeps none.
+    Raises one of UNAVAILABLE, also for a replica, and for a server that is still loading its file: it reports that it
+    keeps none.
     """
-    if _ask(lambda: client.info("replication")).get("role") == "slave":
-        client.connection_pool.disconnect()
-        raise ReadOnlyError("Redis is a replica, which takes no writes.")
+    server_of(client)
     persistence = _ask(lambda: client.info("persistence"))
     if persistence.get("loading") == "1":
         raise BusyLoadingError("Redis is still reading its append-only file.")

@@ -11,7 +11,7 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 
 from shared.redis.activity import last_sweep
-from shared.redis.names import LANES, lane_keys
+from shared.redis.names import CORRECTIONS, LANES, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import wake_queue
 
@@ -54,6 +54,8 @@ class RedisState:
     failed_jobs: int
     #: True if a sweeper is active.
     sweeper: bool
+    #: Credentials that differed from Postgres and were corrected, ever.
+    corrections: int
 
 
 def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
@@ -68,6 +70,7 @@ def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
         queued_jobs=queue.count,
         failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
         sweeper=last_sweep(redis) is not None,
+        corrections=int(redis.get(CORRECTIONS) or 0),
     )
 
 

@@ -8,7 +8,7 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 
 | key                 | type   | lives            | written by                           | only read by                |
 |---------------------|--------|------------------|--------------------------------------|-----------------------------|
-| stream              | stream | forever          | append, load_lane, read_slice,       | sweep_lane, release_lease,  |
+| stream              | stream | forever          | append, mark_ready, read_slice,      | sweep_lane, release_lease,  |
 |                     |        |                  | settle                               | recount_backlog,            |
 |                     |        |                  |                                      | look_at_lane, find_entry,   |
 |                     |        |                  |                                      | count_ahead                 |
@@ -17,9 +17,11 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 |                     |        |                  | release_lease                        |                             |
 | backlog             | hash   | forever          | append, settle,                      | look_at_lane                |
 |                     |        |                  | sweep_lane, recount_backlog          |                             |
-| ready               | string | forever          | load_lane, credential sync           | append, sweep_lane,         |
+| ready               | string | forever          | mark_ready, credential sync          | append, sweep_lane,         |
 |                     |        |                  |                                      | look_at_lane                |
-| loading             | string | 30 s             | credential sync, load_lane           |                             |
+| revision            | string | until a change   | mark_ready, put_credential,          | credential sync             |
+|                     |        |                  | revoke_credential                    |                             |
+| loading             | string | 30 s             | credential sync, mark_ready          | load_lane                   |
 | generations         | hash   | forever          | load_lane, put_credential,           |                             |
 |                     |        |                  | revoke_credential                    |                             |
 | key_ids             | set    | forever          | load_lane, put_credential,           |                             |
@@ -35,8 +37,8 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 
 Keys without a lane: `ingest:lanes` (string, forever; written by credential sync, read by every process),
 `ingest:sweeper` (string, seconds; the sweeper's lease), `ingest:sweep` (string, seconds; the sweeper's last report),
-`ingest:workers` (sorted set, forever; report_worker), `ingest:write_probe` (string, forever; the API) and `rq:*`, which
-are RQ's own.
+`ingest:workers` (sorted set, forever; report_worker), `ingest:write_probe` (string, forever; the API),
+`ingest:corrections` (string, forever; how many credentials differed from Postgres) and `rq:*`, which are RQ's own.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ CONSUMER: Final = "lane"
 WAKE_QUEUE: Final = "drain"
 #: Number of lanes, copied from Postgres so that an API process can start while Postgres is unavailable.
 LANES: Final = "ingest:lanes"
+#: Number of credentials that differed from Postgres and were corrected, ever.
+CORRECTIONS: Final = "ingest:corrections"
 #: Lease of the active sweeper.
 SWEEPER: Final = "ingest:sweeper"
 #: What the sweeper reports at the end of each sweep.
@@ -71,6 +75,8 @@ class LaneKeys:
         self.lease = f"{self._prefix}:lease"
         self.backlog = f"{self._prefix}:backlog"
         self.ready = f"{self._prefix}:ready"
+        #: Revision of the lane's credentials in Postgres when they were last compared.
+        self.revision = f"{self._prefix}:revision"
         self.loading = f"{self._prefix}:loading"
         self.generations = f"{self._prefix}:generations"
         self.key_ids = f"{self._prefix}:key_ids"

@@ -15,6 +15,7 @@ from shared.credentials.sync import count_lanes, load_lanes
 from shared.entry import Meta, backlog_cost, encode_meta
 from shared.postgres.connections import Connection, connect_postgres
 from shared.redis import scripts
+from shared.redis.connections import server_of
 from shared.redis.names import LaneKeys, lane_keys, lane_of
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS, new_job_id, wake_queue
@@ -90,7 +91,8 @@ class Lane:
         credential, names = presented(self.credential), self.keys
         keys = [names.stream, names.lease, names.backlog, names.ready]
         keys += [names.credential(credential.key_id), names.bucket(credential.key_id)]
-        bounds = [LEASE_MS, self.backlog_limit, self.connector_limit, MAX_SEQUENCE, 60_000, backlog_cost(b"")]
+        bounds: list[Any] = [LEASE_MS, self.backlog_limit, self.connector_limit, MAX_SEQUENCE, 60_000]
+        bounds += [backlog_cost(b""), server_of(self.redis)]
         call: list[Any] = [1, "once" if idempotency else mode]
         call += [encode_meta(meta), count, body] if mode == "append" else []
         if idempotency:

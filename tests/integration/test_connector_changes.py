@@ -26,12 +26,13 @@ def test_a_redis_that_is_emptied_and_loaded_during_a_change_does_not_accept_the_
     class Interrupted(Connectors):
         """Just before the commit, Redis loses its data and another process loads it."""
 
-        def _revoke(self, row: dict[str, object], generation: int) -> None:
-            super()._revoke(row, generation)
+        def _revoke(self, row: dict[str, object], generation: int) -> bool:
+            known = super()._revoke(row, generation)
             if not redis.exists(lane_keys(0).ready):
                 redis.flushall()
                 with connect_postgres(database_url, application="tests") as other:
                     load_lanes(other, redis, [0])
+            return known
 
     made = change(Interrupted(connection, redis), created.connector_id)
     assert redis.exists(lane_keys(0).ready)

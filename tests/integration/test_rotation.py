@@ -11,7 +11,7 @@ from redis import Redis
 
 from operations.connectors import Connectors
 from shared.credentials import sync
-from shared.credentials.sync import count_lanes, load_lanes, reconcile_lane, unready_lanes
+from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
 from shared.postgres.connections import Connection, connect_postgres
 from shared.redis.names import lane_of
 from tests.integration.lane_tools import Lane
@@ -148,7 +148,7 @@ def test_a_redis_restored_from_before_a_rotation_is_corrected(lane: Lane, connec
         lane.redis.restore(key, 0, value)  # type: ignore[arg-type] # there is a value for each of these keys
     as_it_was = status(lane, old)
 
-    revoked = sum(reconcile_lane(lane.connection, lane.redis, number) for number in range(lane.lanes))
+    revoked = load_lanes(lane.connection, lane.redis, range(lane.lanes))
 
     assert as_it_was == "ok"
     assert (revoked, status(lane, old), status(lane, new)) == (1, "unauthorized", "ok")
@@ -157,5 +157,5 @@ def test_a_redis_restored_from_before_a_rotation_is_corrected(lane: Lane, connec
 def test_reconciling_changes_nothing_if_nothing_is_wrong(lane: Lane, connectors: Connectors) -> None:
     current = connectors.rotate(lane.connector_id).text
 
-    assert sum(reconcile_lane(lane.connection, lane.redis, number) for number in range(lane.lanes)) == 0
+    assert load_lanes(lane.connection, lane.redis, range(lane.lanes)) == 0
     assert status(lane, current) == "ok"

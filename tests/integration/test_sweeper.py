@@ -12,6 +12,7 @@ from shared.postgres.connections import Connection
 from shared.redis.activity import last_sweep
 from shared.redis.wakeups import enqueue_drain, new_job_id, wake_queue
 from tests.integration.lane_tools import Lane
+from workers.credential_watch import CredentialWatch
 from workers.sweep import RetryWatch, Sweeper
 
 
@@ -87,12 +88,12 @@ def test_only_one_sweeper_acts(lane: Lane, database_url: str) -> None:
     assert len(queue) == 1
 
 
-def test_a_sweeper_reloads_a_redis_that_lost_its_memory(lane: Lane, database_url: str) -> None:
-    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis))
-    sweeper.sweep()
+def test_a_sweeper_reloads_a_redis_that_lost_its_memory(lane: Lane) -> None:
+    watch = CredentialWatch(lane.redis, lambda: lane.connection, lambda: True)
+    watch.look()
     lane.redis.flushall()
 
-    sweeper.sweep()
+    watch.look()
 
     assert lane.ask("check")[1][0] == "ok"
 

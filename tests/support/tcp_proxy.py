@@ -73,8 +73,8 @@ class TcpProxy:
 
     def _start(self, work: Any, *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _listen(self, listener: socket.socket) -> None:
         with listener:
@@ -131,6 +131,10 @@ class RedisProxy(TcpProxy):
     def __init__(self, redis_url: str) -> None:
         super().__init__(unquote(urlsplit(redis_url).path))
         self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def move(self, redis_url: str) -> None:
+        """Lead new connections to another Redis; those that are open stay where they are."""
+        self._server = unquote(urlsplit(redis_url).path)
 
 
 class TlsRedisProxy(RedisProxy):

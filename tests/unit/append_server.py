@@ -8,12 +8,14 @@ from typing import Any
 
 Command = list[bytes]
 Rule = Callable[[Command], Any]
-FIXED_ARGUMENTS = 9
+FIXED_ARGUMENTS = 10
 ARGUMENTS_OF = {b"check": 2, b"charge": 2, b"append": 5, b"once": 6}
 
 
 class FakeConnection:
     """Splits what is sent into commands, and answers each by the server's rule."""
+
+    server = "run:promotion"
 
     def __init__(self, server: FakeRedis) -> None:
         self._server = server

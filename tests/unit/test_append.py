@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
 from ingest_api.append import Appender, StoreUnavailableError
 from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, Idempotency, Submission
@@ -193,3 +193,31 @@ def test_each_status_of_the_script_becomes_a_result() -> None:
     assert limited == AppendResult("limited", 7, 20, 0, 2, retry_after=3)
     replayed = asyncio.run(scenario([b"replayed", b"7", 20, 5, 2, b"1-2"]))
     assert replayed == AppendResult("replayed", 7, 20, 5, 2, entry_id=b"1-2")
+
+
+@pytest.mark.parametrize(
+    ("reply", "accepted"),
+    [([1, 2], True), ([1, 1], False), (ResponseError("unknown command"), False), (RedisConnectionError(), False)],
+)
+def test_an_entry_that_too_few_replicas_have_is_not_accepted(reply: Any, *, accepted: bool) -> None:
+    async def scenario() -> None:
+        redis = FakeRedis(lambda command: reply if command[0] == b"WAITAOF" else accept(command))
+        sender = Appender(redis, limits=BacklogLimits(1 << 30, 1 << 30), wake=lambda *_: None, wait_replicas=2)  # type: ignore[arg-type] # a fake
+        [found] = await asyncio.gather(sender.call(call()), return_exceptions=True)
+
+        assert isinstance(found, AppendResult if accepted else StoreUnavailableError)
+        [_, wait] = redis.groups[0]
+        assert wait == [b"WAITAOF", b"0", b"2", b"3000"]
+
+    asyncio.run(scenario())
+
+
+def test_a_call_that_appends_nothing_waits_for_no_replica() -> None:
+    async def scenario() -> None:
+        redis = FakeRedis(lambda _: [0, [b"ok", b"7", 200, 199, 1, b""]])
+        sender = Appender(redis, limits=BacklogLimits(1 << 30, 1 << 30), wake=lambda *_: None, wait_replicas=2)  # type: ignore[arg-type] # a fake
+        await sender.call(AppendCall(0, Presented("0123456789ab", "digest"), "check"))
+
+        assert [len(group) for group in redis.groups] == [1]
+
+    asyncio.run(scenario())

@@ -18,6 +18,7 @@ import psycopg.errors
 import pytest
 from redis.asyncio.connection import BlockingConnectionPool, Connection
 from rq.job import Job
+from rq.scheduler import RQScheduler
 from rq.worker import SimpleWorker
 from starlette.routing import Route
 from uvicorn.server import ServerState
@@ -42,6 +43,7 @@ PRIVATE: dict[str, dict[Owner, str]] = {
     },
     "ingest_api/routing.py": {Route: "app methods param_convertors path"},
     "workers/__main__.py": {SimpleWorker: "_install_signal_handlers _stop_requested"},
+    "workers/schedule.py": {RQScheduler: "_connection"},
     "workers/tasks.py": {Job: "_failure_callback_name _stopped_callback_name _success_callback_name"},
     "shared/postgres/connections.py": {psycopg.errors: "_WaitTimeout"},
 }

@@ -13,17 +13,20 @@ SELECT connector_id, connectors.name, enabled, rate, burst, lane, generation, co
        extract(epoch FROM now() - last_seen_at)::float8 AS silent_seconds
 FROM connectors
 JOIN credentials USING (connector_id)
-LEFT JOIN connector_liveness USING (connector_id)
+LEFT JOIN (
+    SELECT connector_id, least(last_seen_at, now()) AS last_seen_at FROM connector_liveness
+) AS liveness USING (connector_id)
 WHERE %(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s
 ORDER BY connector_id;
 
 -- name: lock_connector
--- Returns one connector, locked against other changes until the transaction ends.
+-- Returns one connector, locked against other changes until the transaction ends. Both rows: after waiting for another
+-- change, one that is not locked would be read as it was before.
 SELECT connector_id, enabled, rate, burst, lane, generation, key_id, digest
 FROM connectors
 JOIN credentials USING (connector_id)
 WHERE connector_id = %(connector_id)s
-FOR UPDATE OF connectors;
+FOR UPDATE;
 
 -- name: bump_generation
 -- Records a change of a connector that has to reach Redis.
@@ -37,6 +40,28 @@ INSERT INTO credentials (connector_id, key_id, digest)
 VALUES (%(connector_id)s, %(key_id)s, %(digest)s)
 ON CONFLICT (connector_id) DO UPDATE
 SET key_id = excluded.key_id, digest = excluded.digest, created_at = now();
+
+-- name: select_revisions
+-- The revision of each lane's credentials: another one after each change, the old one after a restore.
+SELECT lane, coalesce(revision::text, '') AS revision
+FROM lanes
+LEFT JOIN credential_revisions USING (lane)
+ORDER BY lane;
+
+-- name: select_lane_state
+-- The revision of a lane's credentials, and the version above which a lane that is created again must start.
+SELECT coalesce(revision::text, '') AS revision, applied_version
+FROM lanes
+LEFT JOIN credential_revisions USING (lane)
+WHERE lane = %(lane)s;
+
+-- name: lock_lane_credential
+-- The same as select_lane_credentials for one connector, locked against changes; no row while a change is under way.
+SELECT connector_id, generation, key_id, digest, rate, burst
+FROM connectors
+JOIN credentials USING (connector_id)
+WHERE lane = %(lane)s AND connector_id = %(connector_id)s AND enabled
+FOR UPDATE SKIP LOCKED;
 
 -- name: select_lane_credentials
 -- Returns what Redis must hold for one lane: the current credentials of its enabled connectors.

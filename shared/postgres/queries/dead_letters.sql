@@ -105,7 +105,7 @@ LEFT JOIN receipts
 -- name: select_dead_letters
 -- The newest letters, without their bodies.
 SELECT connector_id, version, lane, meta ->> 'kind' AS kind, received, octet_length(body)::bigint AS bytes,
-       reason, detail, fingerprint, died_at, version_time(version) AS received_at
+       reason, detail, fingerprint, died_at, least(version_time(version), died_at) AS received_at
 FROM dead_letters
 WHERE
 -- include: is_selected
@@ -147,7 +147,7 @@ LIMIT %(limit)s;
 -- name: select_dead_letter
 -- One letter, whole, by the lane and version in its request id.
 SELECT connector_id, version, lane, meta ->> 'kind' AS kind, received, body,
-       octet_length(body)::bigint AS bytes, reason, detail, fingerprint, died_at, version_time(version) AS received_at
+       octet_length(body)::bigint AS bytes, reason, detail, fingerprint, died_at, least(version_time(version), died_at) AS received_at
 FROM dead_letters
 WHERE lane = %(lane)s AND version = %(version)s;
 

@@ -11,8 +11,10 @@
 --
 -- `look_first` leaves such rows out before the upsert instead, which would lock them, and a lock is a write. That pays if
 -- most rows are unchanged; looking at each row first makes changed rows cost a quarter more.
+--
+-- A version says when its submission was accepted, unless Redis' clock was ahead: not later than now, then.
 INSERT INTO items (connector_id, stream, id, name, fields, tags, version, updated_at)
-SELECT connector_id, stream, id, name, fields, tags, version, version_time(version)
+SELECT connector_id, stream, id, name, fields, tags, version, least(version_time(version), now())
 FROM unnest(
     %(connector_ids)b::bigint[], %(streams)b::text[], %(ids)b::text[], %(names)b::text[],
     %(fields)b::jsonb[], %(tags)b::jsonb[], %(versions)b::bigint[]
@@ -34,7 +36,7 @@ WHERE items.version <= excluded.version
 
 -- name: select_items
 -- Items of one stream, or the one with an id, in the order of their ids. Fields and tags as text: exact numbers.
-SELECT id, name, fields::text AS fields, tags::text AS tags, updated_at
+SELECT id, name, fields::text AS fields, tags::text AS tags, least(updated_at, now()) AS updated_at
 FROM items
 WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND (%(id)s::text IS NULL OR id = %(id)s)
 ORDER BY id

@@ -14,10 +14,6 @@ SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean 
 -- How many lanes there are.
 SELECT count(*)::int AS lanes FROM lanes;
 
--- name: select_applied_version
--- The version above which a lane that is created again must start.
-SELECT applied_version FROM lanes WHERE lane = %(lane)s;
-
 -- name: limit_transactions
 -- Sets the maximum time of each further transaction of the session.
 SELECT set_config('transaction_timeout', %(milliseconds)s, false);

@@ -3,7 +3,7 @@
 -- name: insert_logs
 -- Adds log entries; one that exists stays as it is.
 INSERT INTO connector_logs (connector_id, version, index, logged_at, level, message, context)
-SELECT connector_id, version, index, coalesce(logged_at::timestamptz, version_time(version)), level, message, context
+SELECT connector_id, version, index, coalesce(logged_at::timestamptz, least(version_time(version), now())), level, message, context
 FROM unnest(
     %(connector_ids)b::bigint[], %(versions)b::bigint[], %(indexes)b::bigint[], %(timestamps)b::text[],
     %(levels)b::text[], %(messages)b::text[], %(contexts)b::jsonb[]

@@ -40,18 +40,20 @@ WHERE receipts.connector_id = lost.connector_id AND receipts.version = lost.vers
 
 -- name: upsert_liveness
 -- Moves the connectors' last sign of life forward, in steps: a heartbeat a second is not a row update a second. Rows
--- that are recent enough are left out before the upsert, which would lock them, and a lock is a write.
+-- that are recent enough are left out before the upsert, which would lock them, and a lock is a write. None is in the
+-- future: versions are, after Redis' clock was ahead.
 INSERT INTO connector_liveness AS known (connector_id, last_seen_at)
-SELECT connector_id, last_seen_at
+SELECT connector_id, least(last_seen_at, now())
 FROM unnest(%(connector_ids)b::bigint[], %(last_seen_at)b::timestamptz[]) AS slice (connector_id, last_seen_at)
 WHERE NOT EXISTS (
     SELECT FROM connector_liveness AS recent
     WHERE recent.connector_id = slice.connector_id
-      AND recent.last_seen_at > slice.last_seen_at - %(step)s::interval
+      AND recent.last_seen_at > least(slice.last_seen_at, now()) - %(step)s::interval
+      AND recent.last_seen_at <= now()
 )
 ON CONFLICT (connector_id) DO UPDATE
 SET last_seen_at = excluded.last_seen_at
-WHERE known.last_seen_at < excluded.last_seen_at;
+WHERE known.last_seen_at < excluded.last_seen_at OR known.last_seen_at > now();
 
 -- name: select_outcome
 -- What became of one submission: applied, or dead; no row while it is neither.

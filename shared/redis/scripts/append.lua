@@ -16,7 +16,8 @@
 -- ARGV[6] largest sequence of an entry id within a millisecond
 -- ARGV[7] lifetime of an idempotency key, milliseconds
 -- ARGV[8] bytes that an entry counts in the backlog in addition to its body
--- ARGV[9] number of credentials; each pair of bucket and digest occurs once
+-- ARGV[9] the server, as the caller's connection knows it: the credentials must have been compared with Postgres on it
+-- ARGV[10] number of credentials; each pair of bucket and digest occurs once
 -- then for each credential: SHA-256 of the secret that the client sent, hex
 -- then for each call: number of its credential, from 1; mode; the mode's own arguments
 --   'check'   check the credential
@@ -32,12 +33,12 @@
 --   {'full', connector, burst, remaining, reset, ''}             the backlog is full; no token taken
 --   {'connector_full', connector, burst, remaining, reset, ''}   the connector's part is full; no token taken
 --   {'unauthorized'}                                             unknown key id, or another secret
---   {'not_ready'}                                                credentials are not loaded into this Redis
+--   {'not_ready'}                                                credentials are not loaded into this server
 
 local stream, lease, backlog, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local backlog_limit, connector_limit, max_sequence = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local entry_overhead, credential_count = tonumber(ARGV[8]), tonumber(ARGV[9])
-local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 4, 9, 2
+local entry_overhead, credential_count = tonumber(ARGV[8]), tonumber(ARGV[10])
+local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 4, 10, 2
 local ARGS_PER_CALL = {check = 2, charge = 2, append = 5, once = 6}
 
 local now = tonumber(ARGV[1])
@@ -46,7 +47,7 @@ if not now then
   now = time[1] * 1000000 + time[2]
 end
 
-local loaded = redis.call('EXISTS', ready, stream) == 2
+local loaded = redis.call('GET', ready) == ARGV[9] and redis.call('EXISTS', stream) == 1
 local sizes = redis.call('HMGET', backlog, 'bytes', 'elsewhere')
 local bytes, elsewhere = tonumber(sizes[1]) or 0, tonumber(sizes[2]) or 0
 local bytes_before = bytes

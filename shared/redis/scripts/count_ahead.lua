@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Counts the entries of a lane before one of them, for an operator. Bodies stay in the server.
 --
 -- KEYS[1] lane's stream

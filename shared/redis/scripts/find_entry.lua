@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Finds a submission that is still in its lane, without its body.
 --
 -- KEYS[1] lane's stream

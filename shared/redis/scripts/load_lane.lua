@@ -1,42 +1,27 @@
--- Stores a part of a lane's credentials and, with the last part, marks the lane ready: its stream and group exist, and
--- the stream's ids start above what Postgres has applied. The loader's token is lost with Redis' memory, so what was
--- read from Postgres before a restart cannot be written after it.
+-- Stores a part of a lane's credentials. The loader's token is lost with Redis' memory, so what was read from Postgres
+-- before a restart cannot be written after it.
 --
--- KEYS[1] lane's loading token   KEYS[2] lane's ready marker   KEYS[3] lane's stream   KEYS[4] lane's generations
--- KEYS[5] lane's key ids
+-- KEYS[1] lane's loading token   KEYS[2] lane's generations   KEYS[3] lane's key ids
 -- then for each row: its credential
--- ARGV[1] token   ARGV[2] '1' for the last part, else '0'
--- ARGV[3] group   ARGV[4] milliseconds of the highest applied version   ARGV[5] its sequence
+-- ARGV[1] token
 -- then for each row: connector, generation, digest, rate, burst, key id
 --
--- Returns 1, or 0 if the token is gone or another loader's: read Postgres again.
+-- Returns the connectors whose generation here is higher: a change is under way, or Postgres was restored. Returns
+-- nothing if the token is gone or another loader's: read Postgres again.
 
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
 
-for i = 0, #KEYS - 6 do
-  local a = 6 + i * 6
-  local known = tonumber(redis.call('HGET', KEYS[4], ARGV[a]) or 0)
+local ahead = {}
+for i = 0, #KEYS - 4 do
+  local a = 2 + i * 6
+  local known = tonumber(redis.call('HGET', KEYS[2], ARGV[a]) or 0)
   if known <= tonumber(ARGV[a + 1]) then
-    redis.call('HSET', KEYS[4], ARGV[a], ARGV[a + 1])
-    redis.call('SADD', KEYS[5], ARGV[a + 5])
-    redis.call('HSET', KEYS[6 + i],
+    redis.call('HSET', KEYS[2], ARGV[a], ARGV[a + 1])
+    redis.call('SADD', KEYS[3], ARGV[a + 5])
+    redis.call('HSET', KEYS[4 + i],
       'connector', ARGV[a], 'digest', ARGV[a + 2], 'rate', ARGV[a + 3], 'burst', ARGV[a + 4])
+  else
+    ahead[#ahead + 1] = ARGV[a]
   end
 end
-if ARGV[2] ~= '1' then return 1 end
-
-redis.pcall('XGROUP', 'CREATE', KEYS[3], ARGV[3], '0', 'MKSTREAM') -- BUSYGROUP: it exists
-local info = redis.call('XINFO', 'STREAM', KEYS[3])
-for i = 1, #info, 2 do
-  if info[i] == 'last-generated-id' then
-    local milliseconds, sequence = string.match(info[i + 1], '^(%d+)-(%d+)$')
-    milliseconds, sequence = tonumber(milliseconds), tonumber(sequence)
-    local floor, floor_sequence = tonumber(ARGV[4]), tonumber(ARGV[5])
-    if milliseconds < floor or (milliseconds == floor and sequence < floor_sequence) then
-      redis.call('XSETID', KEYS[3], ARGV[4] .. '-' .. ARGV[5])
-    end
-  end
-end
-redis.call('SET', KEYS[2], '1')
-redis.call('DEL', KEYS[1])
-return 1
+return ahead

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Reads the state of a lane and changes nothing. The age of the first entry is computed here: XRANGE and XINFO would
 -- send its body to the client, up to 30 MB.
 --

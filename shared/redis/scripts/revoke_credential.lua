@@ -2,14 +2,13 @@
 -- Deletes a credential and records the generation that revoked it, so that a loader which read Postgres before cannot
 -- bring it back. Allowed in a full Redis: a rotation must not wait for memory.
 --
--- KEYS[1] lane's generations   KEYS[2] lane's key ids   KEYS[3] credential
+-- KEYS[1] lane's generations   KEYS[2] lane's key ids   KEYS[3] credential   KEYS[4] lane's revision
 -- ARGV[1] connector   ARGV[2] generation   ARGV[3] key id
 --
--- Returns 1.
+-- Returns 1, or 0 if a newer generation is known here: another key of the connector may be stored.
 
-if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) < tonumber(ARGV[2]) then
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-end
+local known = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0)
+if known < tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
 redis.call('SREM', KEYS[2], ARGV[3])
-redis.call('DEL', KEYS[3])
-return 1
+redis.call('DEL', KEYS[3], KEYS[4])
+return known > tonumber(ARGV[2]) and 0 or 1

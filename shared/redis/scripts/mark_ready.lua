@@ -1,0 +1,28 @@
+-- Marks a lane ready after its credentials were compared with Postgres: its stream and group exist, and the stream's ids
+-- start above what Postgres has applied. The marker names the server, so that it is worth nothing on a replica that is
+-- promoted with a copy of it.
+--
+-- KEYS[1] lane's loading token   KEYS[2] lane's ready marker   KEYS[3] lane's revision   KEYS[4] lane's stream
+-- ARGV[1] token   ARGV[2] the server   ARGV[3] revision that Postgres had before the credentials were read
+-- ARGV[4] group   ARGV[5] milliseconds of the highest applied version   ARGV[6] its sequence
+--
+-- Returns 1, or 0 if the token is gone or another loader's: read Postgres again.
+
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+
+redis.pcall('XGROUP', 'CREATE', KEYS[4], ARGV[4], '0', 'MKSTREAM') -- BUSYGROUP: it exists
+local info = redis.call('XINFO', 'STREAM', KEYS[4])
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then
+    local milliseconds, sequence = string.match(info[i + 1], '^(%d+)-(%d+)$')
+    milliseconds, sequence = tonumber(milliseconds), tonumber(sequence)
+    local floor, floor_sequence = tonumber(ARGV[5]), tonumber(ARGV[6])
+    if milliseconds < floor or (milliseconds == floor and sequence < floor_sequence) then
+      redis.call('XSETID', KEYS[4], ARGV[5] .. '-' .. ARGV[6])
+    end
+  end
+end
+redis.call('SET', KEYS[2], ARGV[2])
+redis.call('SET', KEYS[3], ARGV[3])
+redis.call('DEL', KEYS[1])
+return 1
