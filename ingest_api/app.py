@@ -14,7 +14,9 @@ from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
 from ingest_api.configuration import Configurations
 from ingest_api.health import Healthz, Readyz
-from ingest_api.http.body import BodyReader, MemoryBudget
+from ingest_api.http.body import BodyReader
+from ingest_api.http.memory import MemoryBudget
+from ingest_api.http.turns import BodyThreads
 from ingest_api.metrics import Metrics
 from ingest_api.middleware import ErrorMiddleware
 from ingest_api.openapi.endpoint import OpenApi
@@ -41,7 +43,7 @@ def create_app(settings: Settings) -> ASGIApp:
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
     authenticator = Authenticator(readiness, Appender(append_redis, limits=limits, wake=Waker(blocking_redis).wake))
-    bodies = BodyReader(MemoryBudget(settings.max_inflight_bytes), idle_timeout=settings.body_timeout_seconds)
+    bodies = _body_reader(settings)
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
@@ -70,3 +72,8 @@ def create_app(settings: Settings) -> ASGIApp:
         stop_gathering_lines()
 
     return ErrorMiddleware(Routing(routes, lifespan))
+
+
+def _body_reader(settings: Settings) -> BodyReader:
+    memory = MemoryBudget(settings.max_inflight_bytes)
+    return BodyReader(memory, BodyThreads(), idle_timeout=settings.body_timeout_seconds)

@@ -20,11 +20,12 @@ class ConnectionState(Protocol):
 
     #: Whether the client can't get a response any more.
     is_lost: bool
-    #: Whether the client has closed its sending side, or left.
-    is_half_closed: bool
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""
+
+    def client_left(self) -> bool:
+        """Whether the client has left, or will send nothing more."""
 
     def body_wanted(self) -> None:
         """Go on reading: the body at hand was taken."""
@@ -85,7 +86,7 @@ class Cycle:
             "query_string": query,
             "headers": self.head.headers,
             "state": {},
-            "extensions": {RECEIVED_BODY: self.received_body, CLIENT_LEFT: self._client_left},
+            "extensions": {RECEIVED_BODY: self.received_body, CLIENT_LEFT: self._connection.client_left},
         }
 
     def received_body(self) -> bytes | None:
@@ -144,9 +145,6 @@ class Cycle:
 
     def _ends_early(self) -> bool:
         return self.body_error is not None or self.body_is_cut or self._connection.is_lost or self.response_complete
-
-    def _client_left(self) -> bool:
-        return self._connection.is_lost or self._connection.is_half_closed
 
 
 def _split(target: bytes) -> tuple[bytes, bytes]:

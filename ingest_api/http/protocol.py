@@ -2,8 +2,7 @@
 
 `framing` cuts what arrives into requests; each becomes a `Cycle` that runs the application. One request runs at a time,
 the next ones wait their turn; if too many wait, or the application has not taken the body at hand, nothing more is
-read. A request that is not HTTP/1.1 is refused after those before it were answered, and ends the connection: nothing
-behind it can be trusted.
+read. A request that is not HTTP/1.1 is refused after those before it were answered, and ends the connection.
 
 uvicorn supplies the server (sockets, signals, lifespan, graceful shutdown) and calls `shutdown`.
 """
@@ -133,6 +132,10 @@ class HttpProtocol(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes."""
         self._writer.write(data)
+
+    def client_left(self) -> bool:
+        """Whether the client has left, or will send nothing more; known although nothing may be read from it now."""
+        return self.is_lost or self.is_half_closed or self._writer.client_hung_up()
 
     def is_paused(self) -> bool:
         """Whether the client does not read what it is sent."""

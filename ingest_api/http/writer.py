@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import Final
 
 from shared.limits import MAX_BODY_BYTES
@@ -13,6 +14,8 @@ _WRITE_SECONDS: Final = 30.0
 #: response: closing on unread bytes would reset the connection. The bytes are those of any body, and as many again.
 _LINGER_SECONDS: Final = 5.0
 _LINGER_BYTES: Final = 2 * MAX_BODY_BYTES
+#: The client has closed its sending side; elsewhere than on Linux only a broken connection shows.
+_POLLRDHUP: Final = getattr(select, "POLLRDHUP", 0)
 
 
 class ConnectionWriter:
@@ -40,6 +43,15 @@ class ConnectionWriter:
     def is_paused(self) -> bool:
         """Whether the client does not read what it is sent."""
         return self._writable is not None
+
+    def client_hung_up(self) -> bool:
+        """Whether the client has closed its side or left, as the system knows it; for while nothing is read."""
+        socket = self._transport.get_extra_info("socket")
+        if socket is None or socket.fileno() < 0:
+            return self._transport.is_closing()
+        poll = select.poll()
+        poll.register(socket.fileno(), _POLLRDHUP)
+        return bool(poll.poll(0))
 
     async def writable(self) -> None:
         """Wait until the client has read enough of what was sent."""
