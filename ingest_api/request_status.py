@@ -27,7 +27,7 @@ from shared.entry import decode_meta
 from shared.kinds import COUNTED
 from shared.postgres.queries import sql
 from shared.redis import scripts
-from shared.redis.names import lane_keys
+from shared.redis.names import GROUP, lane_keys
 from shared.request_id import Position, position_of_request
 from shared.rfc3339 import rfc3339
 
@@ -95,7 +95,8 @@ class RequestStatus:
 
     async def _read_outcome(self, connector_id: int, position: Position) -> Outcome | None:
         try:
-            queued = await self._find_entry(keys=[lane_keys(position.lane).stream], args=[position.entry_id])
+            keys = lane_keys(position.lane)
+            queued = await self._find_entry(keys=[keys.stream, keys.large], args=[position.entry_id, GROUP])
         except RedisError:
             raise ApiError(ErrorCode.STORE_UNAVAILABLE) from None
         if queued:
