@@ -61,22 +61,20 @@ class BodyReader:
         reservation.claim(require_readable(context))
         body = context.received_body()
         if body is None:
-            pieces = await _receive_all(context, receive, reservation, self._idle_timeout)
+            body = await _receive_all(context, receive, reservation, self._idle_timeout)
         else:  # nearly always, and without a timer, which would cost more than the rest of this
             _count(body, context, reservation)
-            pieces = [body]
         size = context.received_bytes
         if size and context.header(b"content-type") is None:  # it came in chunks: its length was unknown
             raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
         is_gzip = _is_gzip(context)
         if size <= _IN_THREAD_BYTES:
-            body = b"".join(pieces)
             small = inflate_small(body) if is_gzip else body
             if small is not None:
                 reservation.grow_to(size + len(small) if is_gzip else size)
                 return small, examine(small)
         return await self._threads.run(
-            partial(_examine_large, pieces, reservation, examine, is_gzip=is_gzip),
+            partial(_examine_large, body, reservation, examine, is_gzip=is_gzip),
             reservation.connector_id,
             most_bytes=MAX_BODY_BYTES if is_gzip else size,
             has_left=context.client_left,
@@ -84,10 +82,8 @@ class BodyReader:
 
 
 def _examine_large(
-    pieces: list[bytes], reservation: Reservation, examine: Callable[[bytes], Result], *, is_gzip: bool
+    body: bytes, reservation: Reservation, examine: Callable[[bytes], Result], *, is_gzip: bool
 ) -> tuple[bytes, Result]:
-    body = b"".join(pieces)
-    pieces.clear()  # or a large body would be held twice
     if is_gzip:
         body = inflate(body, reservation)
     return body, examine(body)
@@ -123,7 +119,7 @@ def _is_gzip(context: RequestContext) -> bool:
 
 async def _receive_all(
     context: RequestContext, receive: Receive, reservation: Reservation, idle_timeout: float
-) -> list[bytes]:
+) -> bytes:
     clock = asyncio.get_running_loop().time
     pace = Pace(clock(), idle_seconds=idle_timeout, declared=int(context.header(b"content-length") or 0))
     pieces: list[bytes] = []
@@ -147,7 +143,8 @@ async def _receive_all(
             f"{MAX_BODY_SECONDS:g}, or one of over {PERIOD_BYTES // 1024} KB at less than "
             f"{MIN_BYTES_PER_SECOND / 1024:.0f} KB a second; send it without pauses.",
         ) from None
-    return pieces
+    # Here: what is freed in one thread is not used again by another one.
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _count(chunk: bytes, context: RequestContext, reservation: Reservation) -> None:
