@@ -7,7 +7,7 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from benchmarks.charts import Bar, Chart
@@ -47,7 +47,7 @@ def measure(effort: Effort, say: Say) -> Section:
     with (
         running_engines() as engines,
         installation(engines, connectors=2) as ours,
-        ours.api(**_LIMITS) as api,
+        ours.api(core=None, **_LIMITS) as api,
         ours.ready_workers(),
     ):
         section.tables.append(_costs(ours, api, found, effort, say))
@@ -61,7 +61,7 @@ def measure(effort: Effort, say: Say) -> Section:
     return section
 
 
-def _costs(ours: Installation, api: Process, found: Sequence[Contrived], effort: Effort, say: Say) -> Table:
+def _costs(ours: Installation, api: Process, found: list[Contrived], effort: Effort, say: Say) -> Table:
     table = Table(["body", "sent, KB", "inflated, MB", "answer", "CPU, s", "parse in C, s"])
     for one in found:
         rounds = [_cost(ours, api, one) for _ in range(effort.rounds)]
@@ -90,7 +90,7 @@ def _parse_seconds(one: Contrived) -> float:
     return time.process_time() - started
 
 
-def _compare(ours: Installation, name: str, found: Sequence[Contrived], effort: Effort, latencies: Latencies) -> None:
+def _compare(ours: Installation, name: str, found: list[Contrived], effort: Effort, latencies: Latencies) -> None:
     batch, rate = _POSTS[name]
     job = Job(ours.port, ours.credentials[:1], 16, rate=rate, seconds=effort.seconds(_SECONDS), batch=batch)
     quiet = _latencies(job)
@@ -113,7 +113,7 @@ def _latencies(job: Job) -> list[float]:
 
 
 @contextlib.contextmanager
-def _attack(ours: Installation, found: Sequence[Contrived]) -> Iterator[None]:
+def _attack(ours: Installation, found: list[Contrived]) -> Iterator[None]:
     """Send contrived bodies on many connections within the block."""
     stop, statuses = threading.Event(), list[int]()
     arguments = [(ours, found[number % len(found) :] + found[: number % len(found)]) for number in range(_HOSTILE)]
@@ -130,7 +130,7 @@ def _attack(ours: Installation, found: Sequence[Contrived]) -> Iterator[None]:
             raise BenchmarkError("No contrived body was answered.")
 
 
-def _send_on(ours: Installation, found: Sequence[Contrived], stop: threading.Event, statuses: list[int]) -> None:
+def _send_on(ours: Installation, found: list[Contrived], stop: threading.Event, statuses: list[int]) -> None:
     with _connection(ours) as connection:
         for one in itertools.cycle(found):
             if stop.is_set():
