@@ -115,7 +115,7 @@ class Installation:
     def api(self, *, core: int | None = None, **environ: str) -> Iterator[Process]:
         """Run an API that is ready."""
         self.port = free_port()
-        with self.process("api", "ingest_api", core=core, PORT=str(self.port), **_LIMITS, **environ) as started:
+        with self.process("api", "ingest_api", core=core, PORT=str(self.port), **{**_LIMITS, **environ}) as started:
             wait_until_answers(f"{self.url}/readyz", started)
             yield started
 

@@ -16,7 +16,9 @@ from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
 from ingest_api.configuration import Configurations
 from ingest_api.health import Healthz, pipeline, readyz
-from ingest_api.http.body import BodyReader, MemoryBudget
+from ingest_api.http.body import BodyReader
+from ingest_api.http.memory import MemoryBudget
+from ingest_api.http.turns import BodyThreads
 from ingest_api.metrics import Metrics
 from ingest_api.middleware import ErrorMiddleware
 from ingest_api.openapi.endpoint import OpenApi
@@ -40,7 +42,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
     readiness = Readiness(blocking_redis, database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
-    bodies = BodyReader(MemoryBudget(settings.max_inflight_bytes), idle_timeout=settings.body_timeout_seconds)
+    bodies = _body_reader(settings)
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
@@ -88,3 +90,8 @@ def _redis_clients(url: str, connections: int) -> tuple[AsyncRedis, AsyncRedis, 
 def _appender(settings: Settings, redis: AsyncRedis, waker: Waker) -> Appender:
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
     return Appender(redis, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)
+
+
+def _body_reader(settings: Settings) -> BodyReader:
+    memory = MemoryBudget(settings.max_inflight_bytes)
+    return BodyReader(memory, BodyThreads(), idle_timeout=settings.body_timeout_seconds)

@@ -29,4 +29,6 @@ def read_idempotency_key(context: RequestContext) -> bytes | None:
 def idempotency_of(key: bytes, *, connector_id: int, lane: int, meta: bytes, body: bytes) -> Idempotency:
     """Return the Redis key and fingerprint of a submission sent with `key`."""
     name = lane_keys(lane).idempotency(connector_id, hashlib.sha256(key).hexdigest())
-    return Idempotency(name, hashlib.sha256(meta + b"\0" + body).hexdigest())
+    fingerprint = hashlib.sha256(meta + b"\0")
+    fingerprint.update(body)  # apart, so that a large body is not copied
+    return Idempotency(name, fingerprint.hexdigest())

@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -25,19 +23,17 @@ from starlette.types import Receive, Scope, Send
 from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.waiting_places import Place, WaitingPlaces
 from shared.entry import decode_meta
 from shared.kinds import COUNTED
 from shared.postgres.queries import sql
 from shared.redis import scripts
-from shared.redis.names import lane_keys
+from shared.redis.names import GROUP, lane_keys
 from shared.request_id import Position, position_of_request
 from shared.rfc3339 import rfc3339
 
 LONGEST_WAIT_SECONDS: Final = 30
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
-#: Maximum number of requests that wait in one process, of all connectors and of one; the others get the present state.
-_MAX_WAITING: Final = 500
-_MAX_WAITING_OF_CONNECTOR: Final = 50
 #: Intervals between polls in seconds: the first, which doubles each time, and the longest.
 _FIRST_POLL_SECONDS: Final = 0.02
 _MAX_POLL_SECONDS: Final = 0.25
@@ -62,8 +58,7 @@ class RequestStatus:
         self._redis = redis
         self._find_entry = redis.register_script(scripts.source("find_entry"))
         self._database = database
-        #: By connector.
-        self._waiting: Counter[int] = Counter()
+        self._places = WaitingPlaces()
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Serve one request."""
@@ -74,45 +69,41 @@ class RequestStatus:
         position = position_of_request(scope["path_params"]["request_id"])
         if position is None or position.lane != self._authenticator.lane_of(credential):
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
-        wait = partial(self._wait, context, connector_id, position)
-        outcome = await wait(0)
-        if outcome is not None and outcome.state == "queued" and seconds and self._may_wait(connector_id):
-            self._waiting[connector_id] += 1
+        outcome = await self._read_outcome(connector_id, position)
+        may_wait = outcome is not None and outcome.state == "queued" and seconds > 0
+        if may_wait and (place := self._places.take(connector_id)) is not None:
             try:
-                outcome = await wait(seconds)
+                outcome = await self._wait(context, position, place, seconds)
             finally:
-                self._waiting -= Counter([connector_id])
+                self._places.give_back(place)
         if outcome is None:
             # On a new connection: the old one may lead to a primary that is cut off and was replaced.
             with contextlib.suppress(RedisError, OSError):
                 await self._redis.connection_pool.disconnect(inuse_connections=False)
-            outcome = await wait(0)
+            outcome = await self._read_outcome(connector_id, position)
         if outcome is None:
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
         # The answer describes the submission, so it carries the submission's id instead of one of its own.
         context.request_id = position.request_id
         await context.answer(200, _payload(position, outcome))
 
-    def _may_wait(self, connector_id: int) -> bool:
-        return self._waiting.total() < _MAX_WAITING and self._waiting[connector_id] < _MAX_WAITING_OF_CONNECTOR
-
-    async def _wait(
-        self, context: RequestContext, connector_id: int, position: Position, seconds: float
-    ) -> Outcome | None:
-        """Poll until the state is final, `seconds` have elapsed, or the client has left."""
+    async def _wait(self, context: RequestContext, position: Position, place: Place, seconds: float) -> Outcome | None:
+        """Poll until the state is final, `seconds` have elapsed, the client has left or the place is taken away."""
         deadline = asyncio.get_running_loop().time() + seconds
         pause = _FIRST_POLL_SECONDS
         while True:
-            outcome = await self._read_outcome(connector_id, position)
+            outcome = await self._read_outcome(place.connector_id, position)
             left = deadline - asyncio.get_running_loop().time()
-            if outcome is None or outcome.state != "queued" or left <= 0 or context.client_left():
+            is_final = outcome is None or outcome.state != "queued"
+            if is_final or left <= 0 or place.is_taken_away or context.client_left():
                 return outcome
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 2, _MAX_POLL_SECONDS)
 
     async def _read_outcome(self, connector_id: int, position: Position) -> Outcome | None:
         try:
-            queued = await self._find_entry(keys=[lane_keys(position.lane).stream], args=[position.entry_id])
+            keys = lane_keys(position.lane)
+            queued = await self._find_entry(keys=[keys.stream, keys.large], args=[position.entry_id, GROUP])
         except RedisError:
             raise ApiError(ErrorCode.STORE_UNAVAILABLE) from None
         if queued:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.append_script import Submission
+from ingest_api.append_script import Idempotency, Submission
 from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError
-from ingest_api.http.body import BodyReader, run_validation
+from ingest_api.http.body import BodyReader
 from ingest_api.idempotency import idempotency_of, read_idempotency_key
 from ingest_api.validation import validate
 from shared.entry import Meta, encode_meta
@@ -41,19 +40,22 @@ class Submissions:
         """Answer one submission. Raises ApiError if it is refused."""
         credential = read_credential(context)
         connector_id = await self.authenticator.identify(context, credential)
-        with self.bodies.reserve() as reservation:
+        lane, encoded = self.authenticator.lane_of(credential), encode_meta(meta)
+
+        def examine(body: bytes) -> tuple[int, Idempotency | None]:
+            count = validate(kind, meta, body)
+            if key is None:
+                return count, None
+            return count, idempotency_of(key, connector_id=connector_id, lane=lane, meta=encoded, body=body)
+
+        with self.bodies.reserve(connector_id) as reservation:
             try:
                 key = read_idempotency_key(context)
-                body = await self.bodies.read(context, receive, reservation)
-                count = await run_validation(body, partial(validate, kind, meta))
+                body, (count, idempotency) = await self.bodies.read(context, receive, reservation, examine)
             except ApiError as error:
                 if error.code.value.status < _SERVER_ERRORS:
                     await self.authenticator.charge(context, credential)
                 raise
-            lane, encoded = self.authenticator.lane_of(credential), encode_meta(meta)
-            idempotency = None
-            if key is not None:
-                idempotency = idempotency_of(key, connector_id=connector_id, lane=lane, meta=encoded, body=body)
             submission = Submission(encoded, count, body, idempotency)
             result = await self.authenticator.append(context, credential, lane, submission)
         context.request_id = request_id_of_entry(lane, result.entry_id)

@@ -115,6 +115,12 @@ class ErrorCode(enum.Enum):
     DATABASE_UNAVAILABLE = ErrorSpec(503, "The database does not answer now.", True, "Retry after `Retry-After`.")
     NOT_READY = ErrorSpec(503, "The service is still loading its credentials.", True, "Retry after `Retry-After`.")
     OVERLOADED = ErrorSpec(503, "Too many bytes are in flight in this process.", True, "Retry after `Retry-After`.")
+    CONNECTOR_OVERLOADED = ErrorSpec(
+        503,
+        "Too many bytes or bodies of this connector are in flight in this process.",
+        True,
+        "Send fewer bodies at once; retry after `Retry-After`.",
+    )
     BACKLOG_FULL = ErrorSpec(503, "Too many bytes are waiting to be applied.", True, "Retry after `Retry-After`.")
     CONNECTOR_BACKLOG_FULL = ErrorSpec(
         503, "Too many bytes of this connector are waiting to be applied.", True, "Retry after `Retry-After`."

@@ -1,6 +1,6 @@
 """Request ids: `req_` and 14 base32 characters that encode the position of an accepted submission.
 
-The 70 bits are lane (10), milliseconds (42) and sequence (18), so a queued entry is found with one XRANGE and no index,
+The 70 bits are lane (10), milliseconds (42) and sequence (18), so a queued entry is found by its own id,
 and an applied one by its receipt's key. Every other answer gets a random id of the same form on a lane that never
 exists. The alphabet is in ASCII order, so ids of one lane sort by age.
 """

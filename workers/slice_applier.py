@@ -131,6 +131,6 @@ class SliceApplier:
     def _settle(self, entries: list[Entry]) -> None:
         """Remove entries from the stream and the backlog. A dead letter is not there, which does no harm."""
         settled = [value for entry in entries for value in (entry.entry_id, entry.connector_id, entry.cost)]
-        self._context.scripts("settle", [self._keys.stream, self._keys.backlog], [GROUP, *settled])
+        self._context.scripts("settle", [self._keys.stream, self._keys.backlog, self._keys.large], [GROUP, *settled])
         if self._context.redis.delete(self._keys.failures):
             forget_failed_drains(self._context.queue, lambda lane: lane == self._lane)

@@ -1,27 +1,28 @@
 """Read a request's body within its limits: bytes as received, bytes after decompression, time, and memory in flight.
 
 A declared length over the limit is refused before a byte is read, an undeclared one is counted as it arrives, and gzip
-is inflated in steps under the same limit. Bytes that this process holds are counted; past the setting, it answers 503.
+is inflated in steps under the same limit. Bytes that this process holds are counted (`memory`); past the setting, or
+past the connector's share, it answers 503. Whatever may take long happens in a thread, when it is the connector's turn
+(`turns`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Self, TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 from starlette.types import Receive
 
 from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.metrics import INFLIGHT_BYTES
+from ingest_api.http.memory import MemoryBudget, Reservation
+from ingest_api.http.pace import MAX_BODY_SECONDS, MIN_BYTES_PER_SECOND, PERIOD_BYTES, Pace
+from ingest_api.http.turns import BodyThreads
 from shared.limits import MAX_BODY_BYTES
 
-#: Maximum time for a whole body in seconds; 30 MB at 100 KB/s.
-_MAX_BODY_SECONDS: Final = 300.0
 _JSON: Final = b"application/json"
 #: zlib's code for gzip with the largest window.
 _GZIP_WBITS: Final = 31
@@ -30,109 +31,62 @@ _INFLATE_INPUT_BYTES: Final = 16_384
 _MAX_GZIP_MEMBERS: Final = 10_000
 #: Maximum decompressed size in bytes of a body that is inflated on the event loop: 30 KB may inflate to 30 MB.
 _INFLATE_AT_ONCE_BYTES: Final = 65_536
-#: Size in bytes from which a body is validated in a thread; a hostile one of this size takes milliseconds.
-_VALIDATE_IN_THREAD_BYTES: Final = 131_072
-#: Precision of the gauge of bytes in flight.
-_GAUGE_STEP_BYTES: Final = 65_536
-#: Apart from asyncio's own threads, which connections to Redis and Postgres need.
-_BODY_THREADS: Final = ThreadPoolExecutor(2, thread_name_prefix="body")
+#: Size in bytes from which a body is examined in a thread; a hostile one of this size takes milliseconds.
+_IN_THREAD_BYTES: Final = 131_072
 
 Result = TypeVar("Result")
-
-
-class Reservation:
-    """The bytes that one request holds in memory; released at the end of the `with` block."""
-
-    __slots__ = ("_budget", "held")
-
-    def __init__(self, budget: MemoryBudget) -> None:
-        self._budget = budget
-        self.held = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._budget.release(self.held)
-
-    def grow_to(self, size: int) -> None:
-        """Hold `size` bytes in total. Raises ApiError(overloaded) if the process has no room for them."""
-        if size > self.held:
-            self._budget.take(size - self.held)
-            self.held = size
-
-    def require_room(self, size: int) -> None:
-        """Raise ApiError(overloaded) if `size` bytes in total would not fit now; reserves nothing."""
-        self._budget.require_room(size - self.held)
-
-
-class MemoryBudget:
-    """Bytes of bodies that this process may hold at once. Locked, since large bodies are inflated in threads."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()
-        self.used = 0
-        self._gauge = 0
-
-    def take(self, size: int) -> None:
-        """Count `size` more bytes. Raises ApiError(overloaded) if that would pass the limit."""
-        with self._lock:
-            self.require_room(size)
-            self._change(size)
-
-    def release(self, size: int) -> None:
-        """Count `size` bytes less."""
-        with self._lock:
-            self._change(-size)
-
-    def _change(self, size: int) -> None:
-        self.used += size
-        # Setting a gauge takes longer than the rest of this, so it moves in steps; an idle process shows 0.
-        if abs(self.used - self._gauge) >= _GAUGE_STEP_BYTES or (self._gauge and not self.used):
-            self._gauge = self.used
-            INFLIGHT_BYTES.set(self.used)
-
-    def require_room(self, size: int) -> None:
-        """Raise ApiError(overloaded) if `size` more bytes would pass the limit."""
-        if self.used + size > self._limit:
-            raise ApiError(ErrorCode.OVERLOADED)
 
 
 class BodyReader:
     """Reads bodies within the process's memory budget."""
 
-    def __init__(self, memory: MemoryBudget, *, idle_timeout: float) -> None:
+    def __init__(self, memory: MemoryBudget, threads: BodyThreads, *, idle_timeout: float) -> None:
         """`idle_timeout`: maximum time without a byte of the body, in seconds."""
         self._memory = memory
+        self._threads = threads
         self._idle_timeout = idle_timeout
 
-    def reserve(self) -> Reservation:
+    def reserve(self, connector_id: int) -> Reservation:
         """Return a reservation that holds nothing yet."""
-        return Reservation(self._memory)
+        return Reservation(self._memory, connector_id)
 
-    async def read(self, context: RequestContext, receive: Receive, reservation: Reservation) -> bytes:
-        """Return the whole body, decompressed. It must be declared as JSON, unless it is empty.
+    async def read(
+        self, context: RequestContext, receive: Receive, reservation: Reservation, examine: Callable[[bytes], Result]
+    ) -> tuple[bytes, Result]:
+        """Return the whole body, decompressed, and what `examine` makes of it. It must be JSON, unless it is empty.
 
         Raises ApiError: unsupported_media_type, unsupported_encoding, body_too_large, body_timeout, incomplete_body,
-        invalid_compression, overloaded.
+        invalid_compression, overloaded, connector_overloaded, and what `examine` raises.
         """
-        declared = require_readable(context)
-        reservation.require_room(declared)
+        reservation.claim(require_readable(context))
         body = context.received_body()
         if body is None:
             body = await _receive_all(context, receive, reservation, self._idle_timeout)
         else:  # nearly always, and without a timer, which would cost more than the rest of this
             _count(body, context, reservation)
-        if not declared and body and context.header(b"content-type") is None:  # it came in chunks
+        size = context.received_bytes
+        if size and context.header(b"content-type") is None:  # it came in chunks: its length was unknown
             raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
-        if not _is_gzip(context):
-            return body
-        small = inflate_small(body)
-        if small is not None:
-            reservation.grow_to(len(body) + len(small))
-            return small
-        return await _in_body_thread(inflate, body, reservation)
+        is_gzip = _is_gzip(context)
+        if size <= _IN_THREAD_BYTES:
+            small = inflate_small(body) if is_gzip else body
+            if small is not None:
+                reservation.grow_to(size + len(small) if is_gzip else size)
+                return small, examine(small)
+        return await self._threads.run(
+            partial(_examine_large, body, reservation, examine, is_gzip=is_gzip),
+            reservation.connector_id,
+            most_bytes=MAX_BODY_BYTES if is_gzip else size,
+            has_left=context.client_left,
+        )
+
+
+def _examine_large(
+    body: bytes, reservation: Reservation, examine: Callable[[bytes], Result], *, is_gzip: bool
+) -> tuple[bytes, Result]:
+    if is_gzip:
+        body = inflate(body, reservation)
+    return body, examine(body)
 
 
 def require_readable(context: RequestContext) -> int:
@@ -166,42 +120,34 @@ def _is_gzip(context: RequestContext) -> bool:
     return encoding != b"identity"
 
 
-async def run_validation(body: bytes, validate: Callable[[bytes], Result]) -> Result:
-    """Return `validate(body)`; runs in a thread for a large body, since a hostile one can take seconds."""
-    if len(body) <= _VALIDATE_IN_THREAD_BYTES:
-        return validate(body)
-    return await _in_body_thread(validate, body)
-
-
-async def _in_body_thread(work: Callable[..., Result], *arguments: Any) -> Result:
-    return await asyncio.get_running_loop().run_in_executor(_BODY_THREADS, work, *arguments)
-
-
 async def _receive_all(
     context: RequestContext, receive: Receive, reservation: Reservation, idle_timeout: float
 ) -> bytes:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + _MAX_BODY_SECONDS
-    chunks: list[bytes] = []
+    clock = asyncio.get_running_loop().time
+    pace = Pace(clock(), idle_seconds=idle_timeout, declared=int(context.header(b"content-length") or 0))
+    pieces: list[bytes] = []
     try:
-        async with asyncio.timeout(idle_timeout) as timeout:
+        async with asyncio.timeout_at(pace.deadline(clock())) as timeout:
             more = True
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ApiError(ErrorCode.INCOMPLETE_BODY)
-                chunk = message.get("body", b"")
-                chunks.append(chunk)
-                _count(chunk, context, reservation)
+                piece = message.get("body", b"")
+                pieces.append(piece)
+                _count(piece, context, reservation)
                 more = message.get("more_body", False)
-                timeout.reschedule(min(loop.time() + idle_timeout, deadline))
+                pace.add(len(piece), clock())
+                timeout.reschedule(pace.deadline(clock()))
     except TimeoutError:
         raise ApiError(
             ErrorCode.BODY_TIMEOUT,
-            f"The body did not arrive in time: no data for {idle_timeout:g} seconds, or not all of it in "
-            f"{_MAX_BODY_SECONDS:g}; send it without pauses.",
+            f"The body did not arrive in time: no data for {idle_timeout:g} seconds, not all of it in "
+            f"{MAX_BODY_SECONDS:g}, or one of over {PERIOD_BYTES // 1024} KB at less than "
+            f"{MIN_BYTES_PER_SECOND / 1024:.0f} KB a second; send it without pauses.",
         ) from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    # Here: what is freed in one thread is not used again by another one.
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _count(chunk: bytes, context: RequestContext, reservation: Reservation) -> None:

@@ -21,7 +21,7 @@ from shared.kinds import COUNTED
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.process.startup import process_settings
-from shared.redis.names import lane_keys
+from shared.redis.names import GROUP, lane_keys
 from shared.redis.scripts import Scripts
 from shared.request_id import Position, position_of_request
 from shared.rfc3339 import rfc3339
@@ -69,13 +69,14 @@ def trace(
 
 
 def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
-    stream = lane_keys(position.lane).stream
+    keys = lane_keys(position.lane)
+    names = [keys.stream, keys.large]
     with session.open_redis(redis_url) as redis:
         scripts = Scripts(redis)
-        entry = scripts("find_entry", [stream], [position.entry_id])
+        entry = scripts("find_entry", names, [position.entry_id, GROUP])
         if not entry:
             return None
-        ahead = scripts("count_ahead", [stream], [position.entry_id, _COUNTED_AHEAD])
+        ahead = scripts("count_ahead", names, [position.entry_id, _COUNTED_AHEAD])
     connector, meta, count = entry
     age = (datetime.now(UTC) - position.received_at).total_seconds()
     kind = decode_meta(meta).kind

@@ -11,7 +11,7 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 
 from shared.redis.activity import last_sweep
-from shared.redis.names import CORRECTIONS, LANES, lane_keys
+from shared.redis.names import CORRECTIONS, GROUP, LANES, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import wake_queue
 
@@ -77,7 +77,7 @@ def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
 def _look_at_lane(scripts: Scripts, number: int) -> Lane:
     keys = lane_keys(number)
     ready, entries, size, lease, left, age = scripts(
-        "look_at_lane", [keys.stream, keys.lease, keys.backlog, keys.ready], []
+        "look_at_lane", [keys.stream, keys.lease, keys.backlog, keys.ready, keys.large], [GROUP]
     )
     state, _, job_id = lease.decode().partition(":")
     return Lane(

@@ -12,6 +12,8 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 |                     |        |                  | settle                               | recount_backlog,            |
 |                     |        |                  |                                      | look_at_lane, find_entry,   |
 |                     |        |                  |                                      | count_ahead                 |
+| large               | stream | while it has any | append, settle                       | look_at_lane, find_entry,   |
+|                     |        |                  |                                      | count_ahead                 |
 | lease               | string | seconds          | append, sweep_lane,                  | look_at_lane                |
 |                     |        |                  | acquire_lease, hand_over_lease,      |                             |
 |                     |        |                  | release_lease                        |                             |
@@ -72,6 +74,8 @@ class LaneKeys:
     def __init__(self, number: int) -> None:
         self._prefix = f"{{lane-{number:02d}}}"
         self.stream = f"{self._prefix}:stream"
+        #: Of each entry with a large body, under its id, all but the body.
+        self.large = f"{self._prefix}:large"
         self.lease = f"{self._prefix}:lease"
         self.backlog = f"{self._prefix}:backlog"
         self.ready = f"{self._prefix}:ready"

@@ -94,6 +94,7 @@ _UNDER_A_FAULT = {
     "body_timeout",
     "incomplete_body",
     "overloaded",
+    "connector_overloaded",
     "backlog_full",
     "connector_backlog_full",
 }

@@ -12,6 +12,7 @@ from tests.support.raw_http import begin
 from tests.support.stack import Stack
 
 _BODIES = 16
+_CONNECTORS = 4
 _BODY_LIMIT = 30 * MB
 
 
@@ -25,12 +26,14 @@ def _largest() -> bytes:
 def test_sixteen_of_the_largest_bodies_in_flight_stay_under_700_mb(
     workerless: Stack, new_connector: Callable[..., Connector]
 ) -> None:
-    connector = new_connector(workerless)
+    connectors = [new_connector(workerless) for _ in range(_CONNECTORS)]
     body = _largest()
     assert len(body) == _BODY_LIMIT
-    with workerless.cold_api() as api, ExitStack() as held:
+    # The backlog has room for one of each connector.
+    with workerless.cold_api(MAX_CONNECTOR_BACKLOG_BYTES=40 * MB) as api, ExitStack() as held:
         idle = resident_bytes(api.pid)
-        senders = [held.enter_context(begin(api.url, connector.head(_BODY_LIMIT) + body[:-1])) for _ in range(_BODIES)]
+        heads = [connector.head(_BODY_LIMIT) for connector in connectors] * (_BODIES // _CONNECTORS)
+        senders = [held.enter_context(begin(api.url, head + body[:-1])) for head in heads]
         peak = [resident_bytes(api.pid)]
         with ThreadPoolExecutor(1) as watcher:
             # All of them end at once, so that they are validated and sent to Redis concurrently.
@@ -44,7 +47,7 @@ def test_sixteen_of_the_largest_bodies_in_flight_stay_under_700_mb(
 
             wait_until("all are answered", watched, 120)
 
-        # All were validated and sent to Redis; the backlog has room for four of one connector.
+        # All were validated and sent to Redis.
         assert sorted(watch.result()) == [b"HTTP/1.1 202"] * 4 + [b"HTTP/1.1 503"] * (_BODIES - 4)
         assert idle < 120 * MB
         assert max(peak) < 700 * MB

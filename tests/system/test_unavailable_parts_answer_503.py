@@ -87,9 +87,9 @@ def _head(connector: Connector, method: str, path: str, length: int) -> bytes:
 
 def test_process_without_memory_for_a_body_is_503(stack: Stack, check: RouteCheck) -> None:
     with stack.api(MAX_INFLIGHT_BYTES=64 * MB, BODY_TIMEOUT_SECONDS=60) as api, ExitStack() as contexts:
-        # Two bodies that lack their last byte hold 60 MB.
-        head = _head(check.connector, "POST", "/api/ingest", BODY_LIMIT)
-        for _ in range(2):
+        # Bodies of two connectors that lack their last byte hold 60 MB.
+        for connector in (check.connector, check.other):
+            head = _head(connector, "POST", "/api/ingest", BODY_LIMIT)
             contexts.enter_context(begin(api.url, head + bytes(BODY_LIMIT - 1)))
         with check.connector.connection(api.url) as connection:
             wait_until(

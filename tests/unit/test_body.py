@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from ingest_api.context import RECEIVED_BODY, RequestContext
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.http.body import BodyReader, MemoryBudget
+from ingest_api.http.body import BodyReader
+from ingest_api.http.memory import MemoryBudget
+from ingest_api.http.turns import BodyThreads
 from shared.limits import MAX_BODY_BYTES, MB
 
 
@@ -25,6 +27,10 @@ def post(**headers: str) -> RequestContext:
         raise AssertionError("no answer is sent while a body is read")
 
     return RequestContext({"type": "http", "method": "POST", "headers": raw}, send)
+
+
+def reader(budget: MemoryBudget, idle_timeout: float = 5) -> BodyReader:
+    return BodyReader(budget, BodyThreads(), idle_timeout=idle_timeout)
 
 
 def read(
@@ -44,9 +50,11 @@ def read(
 
     if idle_timeout > 1 and messages and messages[-1]["type"] == "http.request":
         messages[-1]["more_body"] = False
-    bodies = BodyReader(budget or MemoryBudget(256 * MB), idle_timeout=idle_timeout)
-    with bodies.reserve() as reservation:
-        return asyncio.run(bodies.read(post(**headers), receive, reservation))
+    bodies = reader(budget or MemoryBudget(256 * MB), idle_timeout)
+    with bodies.reserve(1) as reservation:
+        body, size = asyncio.run(bodies.read(post(**headers), receive, reservation, len))
+    assert size == len(body)
+    return body
 
 
 def code_of(chunks: Iterable[bytes | None], **options: Any) -> ErrorCode:
@@ -132,9 +140,9 @@ def test_a_body_that_arrived_with_its_headers_is_read_without_waiting_under_the_
     def read_received(body: bytes, budget: MemoryBudget) -> bytes:
         context = post()
         context.scope["extensions"] = {RECEIVED_BODY: lambda: body}
-        bodies = BodyReader(budget, idle_timeout=5)
-        with bodies.reserve() as reservation:
-            received = asyncio.run(bodies.read(context, receive, reservation))
+        bodies = reader(budget)
+        with bodies.reserve(1) as reservation:
+            received, _ = asyncio.run(bodies.read(context, receive, reservation, len))
             assert budget.used == context.received_bytes == len(body)
         return received
 

@@ -5,6 +5,7 @@
 --
 -- KEYS[1] lane's stream          KEYS[2] lane's lease
 -- KEYS[3] lane's backlog         KEYS[4] lane's ready marker
+-- KEYS[5] lane's large entries: of each, all but the body
 -- then for each credential: its hash, its bucket
 -- then for each call of mode 'once': the idempotency key
 --
@@ -35,10 +36,12 @@
 --   {'unauthorized'}                                             unknown key id, or another secret
 --   {'not_ready'}                                                credentials are not loaded into this server
 
-local stream, lease, backlog, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local stream, lease, backlog, ready, large = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local backlog_limit, connector_limit, max_sequence = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local entry_overhead, credential_count = tonumber(ARGV[8]), tonumber(ARGV[10])
-local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 4, 10, 2
+local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 5, 10, 2
+-- Bytes from which a body is large: a script that reads its entry would copy it.
+local LARGE = 65536
 local ARGS_PER_CALL = {check = 2, charge = 2, append = 5, once = 6}
 
 local now = tonumber(ARGV[1])
@@ -87,6 +90,8 @@ end
 
 local function append(connector, cost, meta, count, body)
   local id = redis.call('XADD', stream, '*', 'c', connector, 'm', meta, 'n', count, 'b', body)
+  -- A stream that was deleted by hand starts at lower ids; then an entry is only more costly to look at.
+  if #body >= LARGE then redis.pcall('XADD', large, id, 'c', connector, 'm', meta, 'n', count) end
   bytes = bytes + cost
   parts[connector] = part_of(connector) + cost
   -- While the clock is behind the last id, only the sequence of new ids grows. Go on in the next millisecond before

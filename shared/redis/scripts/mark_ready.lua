@@ -11,16 +11,21 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 
 redis.pcall('XGROUP', 'CREATE', KEYS[4], ARGV[4], '0', 'MKSTREAM') -- BUSYGROUP: it exists
-local info = redis.call('XINFO', 'STREAM', KEYS[4])
-for i = 1, #info, 2 do
-  if info[i] == 'last-generated-id' then
-    local milliseconds, sequence = string.match(info[i + 1], '^(%d+)-(%d+)$')
-    milliseconds, sequence = tonumber(milliseconds), tonumber(sequence)
-    local floor, floor_sequence = tonumber(ARGV[5]), tonumber(ARGV[6])
-    if milliseconds < floor or (milliseconds == floor and sequence < floor_sequence) then
-      redis.call('XSETID', KEYS[4], ARGV[5] .. '-' .. ARGV[6])
+local floor, floor_sequence = tonumber(ARGV[5]), tonumber(ARGV[6])
+-- Whether an id among the members of a reply is below the floor.
+local function is_below(reply, name)
+  for i = 1, #reply, 2 do
+    if reply[i] == name then
+      local milliseconds, sequence = string.match(reply[i + 1], '^(%d+)-(%d+)$')
+      milliseconds, sequence = tonumber(milliseconds), tonumber(sequence)
+      return milliseconds < floor or (milliseconds == floor and sequence < floor_sequence)
     end
   end
+end
+-- XINFO STREAM copies the first entry and the last, so it is asked only if what was delivered is below the floor.
+if is_below(redis.call('XINFO', 'GROUPS', KEYS[4])[1], 'last-delivered-id')
+  and is_below(redis.call('XINFO', 'STREAM', KEYS[4]), 'last-generated-id') then
+  redis.call('XSETID', KEYS[4], ARGV[5] .. '-' .. ARGV[6])
 end
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[3], ARGV[3])

@@ -1,0 +1,93 @@
+"""Bodies made to be expensive: 30 MB of what costs a validator most, mostly sent as some 30 KB of gzip."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+_MB: Final = 1 << 20
+_LIMIT: Final = 30 * _MB
+_COLUMN: Final = "[" * 90 + "]" * 90
+_ITEMS: Final = '{"stream":"s","items":['
+_FIELDS: Final = '{"stream":"s","items":[{"id":"x","fields":{'
+_CONTEXT: Final = '{"entries":[{"level":"info","message":"","context":{'
+_MIXED: Final = '{"id":"é","fields":{"a":1,"a":"}"}}'
+
+
+@dataclass(frozen=True)
+class Contrived:
+    """A body and where it is sent."""
+
+    name: str
+    path: str
+    body: bytes
+    is_gzip: bool
+    #: Bytes after decompression.
+    size: int
+
+    @property
+    def head(self) -> bytes:
+        """The head of a request up to its credential."""
+        coding = b"Content-Encoding: gzip\r\n" if self.is_gzip else b""
+        return b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n" % (
+            self.path.encode(),
+            coding,
+            len(self.body),
+        )
+
+
+def contrived() -> list[Contrived]:
+    """Return the bodies."""
+    found = [_packed(name, path, _filled(*parts)) for name, path, parts in _REPEATED]
+    text = b'{"a":"' + b"\\n" * (_LIMIT // 2 - 8) + b'"}'
+    found.append(_packed("heartbeat: one string of escapes", "/api/ingest/heartbeat", text))
+    too_large = _filled('{"a":[', "1", "]}") + b" " * _MB
+    found.append(_packed("30 MB and one byte", "/api/ingest", too_large[: _LIMIT + 1]))
+    members = gzip.compress(b"", mtime=0) * (_LIMIT // 20)
+    found.append(Contrived("1.5 million empty gzip members", "/api/ingest", members, is_gzip=True, size=0))
+    tiny = _filled(_ITEMS, '{"id":"a"}', "]}")
+    found.append(
+        Contrived("items with an id alone, not compressed", "/api/ingest", tiny, is_gzip=False, size=len(tiny))
+    )
+    return found
+
+
+def parse(body: bytes) -> None:
+    """Parse a body in C, and keep nothing of it."""
+    msgspec.json.decode(body, type=msgspec.Raw)
+
+
+def plain(one: Contrived) -> bytes:
+    """Return the body as it is validated, empty if it never is."""
+    if not one.size:
+        return b""
+    return gzip.decompress(one.body) if one.is_gzip else one.body
+
+
+_REPEATED: Final = (
+    *(
+        (f"heartbeat: {unit[:12]}, …", "/api/ingest/heartbeat", ('{"a":[', unit, "]}"))
+        for unit in ("1", "[]", '"["', "1e900", _COLUMN)
+    ),
+    ('heartbeat: "a":1, …', "/api/ingest/heartbeat", ("{", '"a":1', "}")),
+    ("webhook: [], …", "/api/webhook/s", ('{"id":"a","a":[', "[]", "]}")),
+    ('webhook: "a":1, …', "/api/webhook/s", ('{"id":"a",', '"a":1', "}")),
+    ("items: 1, …", "/api/ingest", (_ITEMS, "1", "]}")),
+    ("items: {}, …", "/api/ingest", (_ITEMS, "{}", "]}")),
+    ("items: mixed, members shadowed", "/api/ingest", (_ITEMS, _MIXED, "]}")),
+    ('fields: "a":1, …', "/api/ingest", (_FIELDS, '"a":1', "}}]}")),
+    ('one item: "fields":{}, …', "/api/ingest", ('{"stream":"s","items":[{"id":"x",', '"fields":{}', "}]}")),
+    ('context: "a":1, …', "/api/ingest/log", (_CONTEXT, '"a":1', "}}]}")),
+)
+
+
+def _filled(start: str, unit: str, end: str) -> bytes:
+    count = (_LIMIT - len(start) - len(end)) // (len(unit.encode()) + 1)
+    return (start + ",".join([unit] * count) + end).encode()
+
+
+def _packed(name: str, path: str, body: bytes) -> Contrived:
+    return Contrived(name, path, gzip.compress(body, mtime=0), is_gzip=True, size=len(body))
