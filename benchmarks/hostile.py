@@ -115,27 +115,29 @@ def _latencies(job: Job) -> list[float]:
 @contextlib.contextmanager
 def _attack(ours: Installation, found: list[Contrived]) -> Iterator[None]:
     """Send contrived bodies on many connections within the block."""
-    stop, statuses = threading.Event(), list[int]()
-    arguments = [(ours, found[number % len(found) :] + found[: number % len(found)]) for number in range(_HOSTILE)]
-    threads = [threading.Thread(target=_send_on, args=(*one, stop, statuses)) for one in arguments]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-        if not statuses:
-            raise BenchmarkError("No contrived body was answered.")
+    statuses: list[int] = []
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(_connection(ours)) for _ in range(_HOSTILE)]
+        for number, connection in enumerate(opened):
+            bodies = found[number % len(found) :] + found[: number % len(found)]
+            arguments = (connection, ours.credentials[1][1], bodies, statuses)
+            thread = threading.Thread(target=_send_on, args=arguments)
+            stack.callback(thread.join)
+            thread.start()
+        try:
+            yield
+        finally:
+            for connection in opened:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+    if not statuses:
+        raise BenchmarkError("No contrived body was answered.")
 
 
-def _send_on(ours: Installation, found: list[Contrived], stop: threading.Event, statuses: list[int]) -> None:
-    with _connection(ours) as connection:
-        for one in itertools.cycle(found):
-            if stop.is_set():
-                return
-            statuses.append(_post(connection, ours.credentials[1][1], one))
+def _send_on(connection: socket.socket, credential: str, found: list[Contrived], statuses: list[int]) -> None:
+    """Send one body after the other until the connection is shut down."""
+    with contextlib.suppress(OSError, BenchmarkError):
+        statuses.extend(_post(connection, credential, one) for one in itertools.cycle(found))
 
 
 @contextlib.contextmanager

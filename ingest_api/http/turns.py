@@ -18,6 +18,8 @@ from ingest_api.errors import ApiError, ErrorCode
 _THREADS: Final = 3
 #: Size in bytes from which a body is large; a hostile one of this size takes some 20 ms.
 _LARGE_BYTES: Final = 1_048_576
+#: Times as long as a large body took its connector waits for its next turn: Redis and the workers have it to do, too.
+_REST: Final = 3
 #: Maximum number of one connector's bodies that wait for a turn; small ones could otherwise wait by the thousand.
 MAX_WAITING: Final = 100
 
@@ -43,6 +45,7 @@ class TurnQueue:
         self._places = places
         #: By connector.
         self._running: dict[int, Ticket] = {}
+        self._resting: set[int] = set()
         #: By connector, in the order of their turns.
         self._waiting: dict[int, deque[Ticket]] = {}
 
@@ -54,6 +57,16 @@ class TurnQueue:
         waiting.append(ticket)
         self._advance()
         return True
+
+    def rest(self, ticket: Ticket) -> None:
+        """Give up a turn; the next one of its connector comes after `wake`."""
+        self._resting.add(ticket.connector_id)
+        self.leave(ticket)
+
+    def wake(self, connector_id: int) -> None:
+        """End the rest of a connector."""
+        self._resting.discard(connector_id)
+        self._advance()
 
     def leave(self, ticket: Ticket) -> None:
         """Give up a turn, or the wait for one."""
@@ -73,8 +86,9 @@ class TurnQueue:
         if len(self._running) == self._places:
             return None
         large_may_begin = sum(one.is_large for one in self._running.values()) < self._places - 1
+        busy = self._running.keys() | self._resting
         for connector_id, tickets in self._waiting.items():
-            if connector_id not in self._running and (large_may_begin or not tickets[0].is_large):
+            if connector_id not in busy and (large_may_begin or not tickets[0].is_large):
                 ticket = tickets.popleft()
                 del self._waiting[connector_id]  # to the end of the rotation
                 self._keep(connector_id, tickets)
@@ -114,6 +128,12 @@ class BodyThreads:
                 # A client that has closed its sending side only is waiting for an answer: this is one.
                 if has_left():
                     raise ApiError(ErrorCode.CONNECTOR_OVERLOADED)
-            return await loop.run_in_executor(self._threads, work)
+            began = loop.time()
+            try:
+                return await loop.run_in_executor(self._threads, work)
+            finally:
+                if ticket.is_large:
+                    self._queue.rest(ticket)
+                    loop.call_later(_REST * (loop.time() - began), self._queue.wake, connector_id)
         finally:
             self._queue.leave(ticket)

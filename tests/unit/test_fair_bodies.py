@@ -138,6 +138,19 @@ def test_connectors_that_wait_take_turns() -> None:
     assert turns.begun == [*running, waiting[0], waiting[2], waiting[3], waiting[1]]
 
 
+def test_a_connector_that_rests_waits_for_its_next_turn_and_others_do_not() -> None:
+    turns = Turns()
+    first, second = (turns.enter(HOSTILE) for _ in range(2))
+    turns.queue.rest(first)
+    turns.queue.leave(first)  # once more does no harm
+    others = [turns.enter(connector_id) for connector_id in (OTHER, THIRD)]
+    assert turns.begun == [first, *others]
+
+    turns.queue.leave(others[0])
+    turns.queue.wake(HOSTILE)
+    assert turns.begun[-1] is second
+
+
 def test_a_connector_with_too_many_waiting_bodies_is_refused() -> None:
     turns = Turns()
     for _ in range(MAX_WAITING + 1):
