@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from shared.credentials.sync import load_lanes
 from shared.limits import MB
 from shared.redis.lane_status import look_at_redis
 from shared.redis.names import CONSUMER, GROUP
@@ -133,13 +134,8 @@ def test_reloading_a_lane_copies_no_body_either(lane: Lane) -> None:
     lane.append(raw=SMALL)
     lane.drain_once()
     lane.append(raw=LARGEST)
-    floor = lane.rows("SELECT max(applied_version) AS version FROM lanes")[0]["version"]
-    keys = lane.keys
-    names = [keys.loading, keys.ready, keys.stream, keys.generations, keys.key_ids]
 
     def reload() -> None:
-        lane.redis.set(keys.loading, "token")
-        milliseconds, sequence = floor >> 20, floor & ((1 << 20) - 1)
-        assert Scripts(lane.redis)("load_lane", names, ["token", "1", GROUP, milliseconds, sequence])
+        load_lanes(lane.connection, lane.redis, [lane.number])
 
     assert microseconds(lane.redis, reload) < COPIES_NOTHING
