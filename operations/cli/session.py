@@ -15,8 +15,10 @@ from redis.exceptions import RedisError
 
 from operations.cli.errors import CommandError, sentence
 from operations.connectors import Connectors
-from shared.postgres.connections import Connection, connect_postgres, is_missing_schema
+from shared.postgres.connections import Connection, connect_postgres
+from shared.postgres.errors import is_missing_schema
 from shared.postgres.queries import sql
+from shared.postgres.transactions import NO_LIMITS
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
 
@@ -26,7 +28,9 @@ RUN_AGAIN = "The change may be half done: run the same command again."
 def open_database(url: str | None = None) -> Connection:
     """Return a connection to Postgres, which the caller closes; without `url`, to that of the settings."""
     try:
-        return connect_postgres(url or str(process_settings().database_url), application="ingestctl")
+        return connect_postgres(
+            url or str(process_settings().database_url), application="ingestctl", needs_primary=False
+        )
     except psycopg.ProgrammingError:
         # psycopg's message may quote the address with its password.
         raise CommandError("The setting DATABASE_URL is not an address that Postgres' client can read.") from None
@@ -46,8 +50,7 @@ def stream_rows(connection: Connection, query: str, values: Mapping[str, Any]) -
 
     The stream is closed when the block ends, whatever ends it: an open one holds the connection's lock and its query.
     """
-    connection.execute(sql("allow_long_reading"))
-    with connection.cursor() as cursor:
+    with connection.transaction(limits=NO_LIMITS), connection.cursor() as cursor:
         rows: Any = cursor.stream(sql(query), values)
         with contextlib.closing(rows):
             yield rows

@@ -1,25 +1,36 @@
-"""Connections to Postgres, with a bound on every wait.
+"""Connections to Postgres, with a bound on every wait; each statement runs in a transaction of ours.
 
 The server's own timeouts do not help if its answer never arrives: a balancer or proxy that keeps a connection open and
 passes nothing on still answers keepalives. So the client has a timeout of its own for each answer.
 
-Errors of psycopg are sorted here: `is_transient(error)` says whether the same call may succeed later. Only what
-Postgres says about the values is permanent. All else (an unreachable, stopping, read-only or full server, a deadlock, a
-missing schema or permission) is transient: it passes by itself or once an operator has fixed it.
+Nothing is kept in a session, since a pooler may give each transaction another one: no prepared statement, no setting,
+no lock. `transactions.py` says what each transaction begins with. Single statements go with their BEGIN and COMMIT in
+one flight, which takes no longer than the statement alone.
+
+Errors are sorted in `errors.py`. A connection whose session is of no use any more closes itself here, so that its owner
+opens another one: after a failover, an old connection may lead to a server that takes no writes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors
-from psycopg.abc import PQGen
+from psycopg.abc import Params, PQGen, QueryNoTemplate
+from psycopg.pq.abc import PGconn
 from psycopg.rows import dict_row
+from psycopg.waiting import Ready, Wait
 from psycopg_pool import AsyncConnectionPool
+
+from shared.postgres.errors import AnswerTimeoutError, NoWritesError, UnusableDatabaseError, ends_session
+from shared.postgres.queries import sql
+from shared.postgres.transactions import LIMITS, Parameters, opening, search_path_of
 
 _CONNECT_TIMEOUT_SECONDS: Final = 5
 #: Time to wait for an answer in seconds; longer than `statement_timeout`, until which the server may be at work. (A
@@ -30,14 +41,15 @@ SHORT_TIMEOUT_SECONDS: Final = 5.0
 #: Interval in seconds at which a wait checks its timeout, and after which it checks for a stall.
 _POLL_SECONDS: Final = 0.1
 _STALL_CHECK_SECONDS: Final = 3.0
-_SERVER_TIMEOUTS: Final = (
-    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=5s -c timezone=UTC"
-)
 _OPTIONS: Final[dict[str, Any]] = {
+    # Transactions are begun by our own statements.
     "autocommit": True,
+    # A pooler may give the next transaction a session that does not have the statement.
+    "prepare_threshold": None,
     "row_factory": dict_row,
     "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
-    "options": _SERVER_TIMEOUTS,
+    # Here and not only in each transaction: psycopg encodes the first values before the server has answered.
+    "client_encoding": "UTF8",
     # Detects a peer that vanished: 10 s idle, then three probes.
     "keepalives_idle": 10,
     "keepalives_interval": 3,
@@ -46,27 +58,90 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 _POOL_CONNECTIONS: Final = 8
 _POOL_TIMEOUT_SECONDS: Final = 2.0
-#: SQLSTATE classes that are about the data: cardinality, values, constraints, program limits.
-_DATA_CLASSES: Final = ("21", "22", "23", "54")
-
 Returned = TypeVar("Returned")
-
-
-class AnswerTimeoutError(psycopg.OperationalError):
-    """No answer came in time; whether the statement took effect is unknown."""
-
-    def __init__(self) -> None:
-        super().__init__("Postgres has not answered for too long; the connection was closed.")
 
 
 class Connection(psycopg.Connection[dict[str, Any]]):
     """A connection that waits for an answer for `answer_timeout` seconds at most; None: forever."""
 
     answer_timeout: float | None = None
+    #: Whether a server that takes no writes is refused for reading too: what it holds may be behind.
+    needs_primary = True
+    #: What the address asks for.
+    parameters: Parameters = ()
+    _is_in_transaction = False
     #: Opens another connection to the same server, to find out whether this one is stalled.
     another: Callable[[], Connection]
     #: Called every few seconds of a wait; if it returns True, the connection is closed.
     is_stalled: Callable[[], bool] | None = None
+
+    def execute(  # type: ignore[override] # psycopg's other form takes a template string
+        self,
+        query: QueryNoTemplate,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> psycopg.Cursor[dict[str, Any]]:
+        """Execute a statement, in a transaction of its own unless one is open."""
+        if self._is_in_transaction:
+            return super().execute(query, params, prepare=prepare, binary=binary)
+        with self.one_flight():
+            return super().execute(query, params, prepare=prepare, binary=binary)
+
+    @contextlib.contextmanager
+    def one_flight(self, limits: Parameters = LIMITS, meanwhile: Callable[[], None] | None = None) -> Iterator[None]:
+        """Send a transaction's statements and its COMMIT at once; call `meanwhile` while Postgres works.
+
+        Results can be read after the block. Postgres can finish without us: if COMMIT were sent after the results, a
+        process that hangs in between would keep its locks, since within a pipeline Postgres does not count the session
+        as idle and never ends it.
+        """
+        with self._opened():
+            with self.pipeline():
+                self.execute(sql("begin"))
+                begun = self.execute(opening(self.parameters + limits))
+                yield
+                self.execute(b"COMMIT")
+                if meanwhile:
+                    self.wait(_sent(self.pgconn))
+                    meanwhile()
+            self._require_primary(begun)
+
+    @contextlib.contextmanager
+    def transaction(  # type: ignore[override] # nothing here needs psycopg's object, and none is nested
+        self, *, limits: Parameters = LIMITS
+    ) -> Iterator[None]:
+        """Open a transaction whose results are read within it; with fewer round trips if `one_flight` can't be used."""
+        with self._opened():
+            begun = self.execute(b"; ".join((sql("begin"), opening(self.parameters + limits))))
+            self._require_primary(begun.set_result(-1))
+            yield
+            self.commit()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        """Mark a transaction as open; after an error, roll it back, and close the connection if it is of no use."""
+        self._is_in_transaction = True
+        try:
+            yield
+        except BaseException as error:
+            with contextlib.suppress(psycopg.Error):  # a lost connection has rolled back by itself
+                self.rollback()
+            if isinstance(error, psycopg.Error) and ends_session(error):
+                self.close()
+            raise
+        finally:
+            self._is_in_transaction = False
+
+    def _require_primary(self, begun: psycopg.Cursor[dict[str, Any]]) -> None:
+        if self.needs_primary and begun.fetchall()[0]["read_only"]:
+            raise NoWritesError
+
+    def is_lost(self) -> bool:
+        """Return True if the session has ended, also if it did so while it was idle."""
+        # Nothing is owed to an idle session, so what can be read is the server's farewell, or the end.
+        return self.closed or bool(select.select([self.pgconn.socket], [], [], 0)[0])
 
     def wait(self, gen: PQGen[Returned], interval: float = _POLL_SECONDS, timeout: float | None = None) -> Returned:
         """Wait for the server; psycopg calls this for every answer."""
@@ -99,6 +174,24 @@ class Connection(psycopg.Connection[dict[str, Any]]):
 class _AsyncConnection(psycopg.AsyncConnection[dict[str, Any]]):
     """The same for the event loop, always with the short timeout."""
 
+    parameters: Parameters = ()
+
+    async def fetch(self, query: bytes, values: Params) -> list[dict[str, Any]]:
+        """Return the rows of one statement, executed in a transaction of its own, in one flight."""
+        try:
+            async with self.pipeline():
+                await self.execute(sql("begin"))
+                begun = await self.execute(opening(self.parameters + LIMITS))
+                found = await self.execute(query, values)
+                await self.execute(b"COMMIT")
+            if (await begun.fetchall())[0]["read_only"]:
+                raise NoWritesError
+            return await found.fetchall() if found.description else []
+        except psycopg.Error as error:
+            if ends_session(error):
+                await self.close()
+            raise
+
     async def wait(
         self,
         gen: PQGen[Returned],
@@ -115,22 +208,50 @@ class _AsyncConnection(psycopg.AsyncConnection[dict[str, Any]]):
             raise AnswerTimeoutError from error
 
 
-def connect_postgres(url: str, *, application: str, answer_timeout: float | None = None) -> Connection:
-    """Return a connection in autocommit; transactions are opened explicitly. Raises psycopg.OperationalError.
+def connect_postgres(
+    url: str, *, application: str, answer_timeout: float | None = None, needs_primary: bool = True
+) -> Connection:
+    """Return a connection. Raises psycopg.OperationalError, or UnusableDatabaseError if the database never can be used.
 
     `answer_timeout`: maximum time to wait for an answer, in seconds; None for commands that an operator can interrupt.
+    `needs_primary`: refuse a server that takes no writes for reading too.
     """
     connection = Connection.connect(url, application_name=application, **_OPTIONS)
+    _require_utf8(connection)
+    connection.parameters = search_path_of(connection.info.options)
     connection.answer_timeout = answer_timeout
+    connection.needs_primary = needs_primary
     connection.another = partial(
         connect_postgres, url, application=f"{application}, stall check", answer_timeout=SHORT_TIMEOUT_SECONDS
     )
     return connection
 
 
-def postgres_pool(url: str, *, application: str) -> AsyncConnectionPool[Any]:
-    """Return a pool for the event loop. It connects when first used; a call that finds no connection in 2 s raises."""
-    return AsyncConnectionPool(
+class Pool(AsyncConnectionPool[_AsyncConnection]):
+    """Connections for the event loop."""
+
+    async def fetch(self, query: bytes, values: Params) -> list[dict[str, Any]]:
+        """Execute a statement that may be repeated, and return its rows. Raises psycopg.Error.
+
+        If a session turns out to be of no use, the others are probably no better: they are dropped, and the statement
+        is executed on a new one.
+        """
+        try:
+            return await self._fetch(query, values)
+        except psycopg.Error as error:
+            if not ends_session(error) or isinstance(error, AnswerTimeoutError):
+                raise
+            await self.drain()
+            return await self._fetch(query, values)
+
+    async def _fetch(self, query: bytes, values: Params) -> list[dict[str, Any]]:
+        async with self.connection() as connection:
+            return await connection.fetch(query, values)
+
+
+def postgres_pool(url: str, *, application: str) -> Pool:
+    """Return a pool. It connects when first used; a call that finds no connection in 2 s raises."""
+    return Pool(
         url,
         connection_class=_AsyncConnection,
         min_size=0,
@@ -139,18 +260,28 @@ def postgres_pool(url: str, *, application: str) -> AsyncConnectionPool[Any]:
         # After this the next call tries again; without it, the pool's own backoff would grow to minutes.
         reconnect_timeout=_POOL_TIMEOUT_SECONDS,
         open=False,
-        check=AsyncConnectionPool.check_connection,
+        configure=_configure,
         kwargs={**_OPTIONS, "application_name": application},
     )
 
 
-def is_transient(error: psycopg.Error) -> bool:
-    """Return True if the failure is due to the server's state and not to the statement's data."""
-    if error.sqlstate is None:
-        return not isinstance(error, psycopg.DataError)  # the client's own: a value that can't be sent
-    return error.sqlstate[:2] not in _DATA_CLASSES
+async def _configure(connection: _AsyncConnection) -> None:
+    _require_utf8(connection)
+    connection.parameters = search_path_of(connection.info.options)
 
 
-def is_missing_schema(error: psycopg.Error) -> bool:
-    """Return True if the database has not been migrated."""
-    return isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn)
+def _require_utf8(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in (None, "UTF8"):
+        connection.pgconn.finish()
+        raise UnusableDatabaseError(
+            f"The database {connection.info.dbname} is encoded in {encoding}, which can't hold what connectors send: "
+            "create one with ENCODING 'UTF8' TEMPLATE template0."
+        )
+
+
+def _sent(pgconn: PGconn) -> PQGen[None]:
+    """Wait until the kernel has all of it: psycopg tries once, and keeps the rest until its next call."""
+    while pgconn.flush():
+        if (yield Wait.RW) & Ready.R:
+            pgconn.consume_input()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -17,9 +18,11 @@ from shared.postgres import partitions
 from shared.postgres.connections import Connection
 from shared.postgres.partitions import Tally
 from shared.postgres.queries import sql
+from shared.postgres.transactions import LIMITS
 
 #: Any constant: identifies these migrations among the database's advisory locks.
 _ADVISORY_LOCK: Final = 7_204_113_559
+_LIMITS: Final = (*LIMITS, ("statement_timeout", "15min"), ("lock_timeout", "15min"))
 
 _CREATE_REGISTER: Final = b"""
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -59,42 +62,38 @@ def migrate(connection: Connection, *, lanes: int) -> list[str]:
 
     `lanes`: the number of lanes of a new installation; it has no effect on an existing one. Raises MigrationError.
     """
-    connection.execute("SET statement_timeout = '15min'")
-    connection.execute("SET lock_timeout = '15min'")
-    connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
-    try:
+    with _one_at_a_time(connection):
         connection.execute(_CREATE_REGISTER)
-        applied = [_apply(connection, migration) for migration in _missing(connection)]
-        connection.execute(sql("insert_lanes"), {"lanes": lanes})
-        # A new installation starts with partitions. Those that can't be made now are made by the hourly job.
-        partitions.make_ahead(connection, Tally())
-        return applied
-    finally:
-        connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
+    applied = [migration.name for migration in available() if _apply(connection, migration)]
+    connection.execute(sql("insert_lanes"), {"lanes": lanes})
+    # A new installation starts with partitions. Those that can't be made now are made by the hourly job.
+    partitions.make_ahead(connection, Tally())
+    return applied
 
 
-def pending(connection: Connection) -> list[str]:
-    """Return the names of the migrations that the database lacks."""
-    if connection.execute("SELECT to_regclass('schema_migrations') IS NULL AS missing").fetchall()[0]["missing"]:
-        return [migration.name for migration in available()]
-    return [migration.name for migration in _missing(connection)]
+def _is_missing(connection: Connection, migration: Migration) -> bool:
+    rows = connection.execute("SELECT sha256 FROM schema_migrations WHERE name = %s", (migration.name,)).fetchall()
+    if rows and rows[0]["sha256"] != migration.sha256:
+        raise MigrationError(f"The migration {migration.name} was edited after it was applied; write a new one.")
+    return not rows
 
 
-def _missing(connection: Connection) -> Iterator[Migration]:
-    rows = connection.execute("SELECT name, sha256 FROM schema_migrations").fetchall()
-    known = {row["name"]: row["sha256"] for row in rows}
-    for migration in available():
-        if migration.name not in known:
-            yield migration
-        elif known[migration.name] != migration.sha256:
-            raise MigrationError(f"The migration {migration.name} was edited after it was applied; write a new one.")
-
-
-def _apply(connection: Connection, migration: Migration) -> str:
-    with connection.transaction():
+def _apply(connection: Connection, migration: Migration) -> bool:
+    """Apply a migration unless it is applied; return whether it was missing."""
+    with _one_at_a_time(connection):
+        if not _is_missing(connection, migration):
+            return False
         connection.execute("SET LOCAL lock_timeout = '5s'")
         connection.execute(migration.statements)
         connection.execute(
             "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)", (migration.name, migration.sha256)
         )
-    return migration.name
+    return True
+
+
+@contextmanager
+def _one_at_a_time(connection: Connection) -> Iterator[None]:
+    """Open a transaction in which no other process migrates. Its end gives the lock back."""
+    with connection.transaction(limits=_LIMITS):
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
+        yield

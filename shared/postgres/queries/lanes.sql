@@ -18,10 +18,6 @@ SELECT count(*)::int AS lanes FROM lanes;
 -- The version above which a lane that is created again must start.
 SELECT applied_version FROM lanes WHERE lane = %(lane)s;
 
--- name: limit_transactions
--- Sets the maximum time of each further transaction of the session.
-SELECT set_config('transaction_timeout', %(milliseconds)s, false);
-
 -- name: select_watermarks
 -- How far a lane has come: the highest versions applied, and dead-lettered.
 SELECT applied_version AS applied, dead_version AS dead FROM lanes WHERE lane = %(lane)s;
