@@ -18,7 +18,7 @@ from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.http.body import BodyReader, run_validation
 from ingest_api.validation import read_configuration
-from shared.postgres.connections import Pool
+from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 
 _NO_CONFIGURATION: Final = "{}"

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from ingest_api.errors import ApiError, ErrorCode
 from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.postgres.errors import NoWritesError, UnusableDatabaseError
 from shared.postgres.queries import sql
 from shared.redis.durability import blocking_problem, check_durability
 from shared.redis.names import LANES
@@ -112,10 +113,14 @@ class Readiness:
     def _missing_in_postgres(self) -> list[str]:
         try:
             with self._connect("readiness") as connection:
-                row = connection.execute(sql("select_read_only")).fetchall()[0]
+                connection.execute(sql("select_server_settings"))
+        except NoWritesError:
+            return ["Postgres takes no writes now."]
+        except UnusableDatabaseError as error:
+            return [str(error)]
         except psycopg.Error:
             return ["Postgres does not answer."]
-        return ["Postgres takes no writes now."] if row["read_only"] else []
+        return []
 
     def _connect(self, purpose: str) -> Connection:
         return connect_postgres(

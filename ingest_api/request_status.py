@@ -25,7 +25,7 @@ from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError, ErrorCode
 from shared.entry import decode_meta
 from shared.kinds import COUNTED
-from shared.postgres.connections import Pool
+from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 from shared.redis import scripts
 from shared.redis.names import lane_keys

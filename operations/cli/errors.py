@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from operations.connectors import ConnectorError
 from operations.dead_letters import RetryError
 from shared.credentials.sync import LoadingError, NotMigratedError
-from shared.postgres.errors import UnusableDatabaseError, is_missing_schema, is_transient
+from shared.postgres.errors import NoWritesError, UnusableDatabaseError, is_missing_schema, is_transient
 from shared.postgres.migrations import MigrationError
 from shared.process.endpoints import EnginesError
 from shared.process.settings import SettingError
@@ -29,6 +29,7 @@ _SENTENCES: Final = (
     LoadingError,
     MigrationError,
     NotMigratedError,
+    NoWritesError,
     RetryError,
     SettingError,
     UnusableDatabaseError,

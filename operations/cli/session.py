@@ -25,15 +25,13 @@ from shared.redis.connections import connect_redis
 RUN_AGAIN = "The change may be half done: run the same command again."
 
 
-def open_database(url: str | None = None) -> Connection:
-    """Return a connection to Postgres, which the caller closes; without `url`, to that of the settings."""
-    try:
-        return connect_postgres(
-            url or str(process_settings().database_url), application="ingestctl", needs_primary=False
-        )
-    except psycopg.ProgrammingError:
-        # psycopg's message may quote the address with its password.
-        raise CommandError("The setting DATABASE_URL is not an address that Postgres' client can read.") from None
+def open_database(url: str | None = None, *, needs_primary: bool = False) -> Connection:
+    """Return a connection to Postgres, which the caller closes; without `url`, to that of the settings.
+
+    `needs_primary`: refuse a standby; commands that only read may use one.
+    """
+    address = url or str(process_settings().database_url)
+    return connect_postgres(address, application="ingestctl", needs_primary=needs_primary)
 
 
 def open_redis(url: str) -> Redis:

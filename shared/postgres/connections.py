@@ -17,18 +17,25 @@ import contextlib
 import select
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors
-from psycopg.abc import Params, PQGen, QueryNoTemplate
+from psycopg.abc import Buffer, Params, PQGen, QueryNoTemplate
+from psycopg.adapt import Loader
 from psycopg.pq.abc import PGconn
 from psycopg.rows import dict_row
 from psycopg.waiting import Ready, Wait
-from psycopg_pool import AsyncConnectionPool
 
-from shared.postgres.errors import AnswerTimeoutError, NoWritesError, UnusableDatabaseError, ends_session
+from shared.postgres.errors import (
+    AnswerTimeoutError,
+    NoWritesError,
+    UnusableDatabaseError,
+    ends_session,
+    raise_if_never,
+)
 from shared.postgres.queries import sql
 from shared.postgres.transactions import LIMITS, Parameters, opening, search_path_of
 
@@ -39,9 +46,10 @@ ANSWER_TIMEOUT_SECONDS: Final = 35.0
 #: The same for statements that take milliseconds, if a client or a supervisor waits for them.
 SHORT_TIMEOUT_SECONDS: Final = 5.0
 #: Interval in seconds at which a wait checks its timeout, and after which it checks for a stall.
-_POLL_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.1
 _STALL_CHECK_SECONDS: Final = 3.0
-_OPTIONS: Final[dict[str, Any]] = {
+#: Of each connection.
+OPTIONS: Final[dict[str, Any]] = {
     # Transactions are begun by our own statements.
     "autocommit": True,
     # A pooler may give the next transaction a session that does not have the statement.
@@ -56,8 +64,6 @@ _OPTIONS: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-_POOL_CONNECTIONS: Final = 8
-_POOL_TIMEOUT_SECONDS: Final = 2.0
 Returned = TypeVar("Returned")
 
 
@@ -67,7 +73,7 @@ class Connection(psycopg.Connection[dict[str, Any]]):
     answer_timeout: float | None = None
     #: Whether a server that takes no writes is refused for reading too: what it holds may be behind.
     needs_primary = True
-    #: What the address asks for.
+    #: What the address or the role asks for.
     parameters: Parameters = ()
     _is_in_transaction = False
     #: Opens another connection to the same server, to find out whether this one is stalled.
@@ -128,8 +134,10 @@ class Connection(psycopg.Connection[dict[str, Any]]):
         except BaseException as error:
             with contextlib.suppress(psycopg.Error):  # a lost connection has rolled back by itself
                 self.rollback()
-            if isinstance(error, psycopg.Error) and ends_session(error):
-                self.close()
+            if isinstance(error, psycopg.Error):
+                if ends_session(error):
+                    self.close()
+                raise_if_never(error)
             raise
         finally:
             self._is_in_transaction = False
@@ -138,12 +146,19 @@ class Connection(psycopg.Connection[dict[str, Any]]):
         if self.needs_primary and begun.fetchall()[0]["read_only"]:
             raise NoWritesError
 
+    def meet_server(self) -> None:
+        """Check the encoding, and read which `search_path` our transactions must have. Raises UnusableDatabaseError."""
+        meet(self)
+        # It relies on nothing, so it needs no transaction.
+        default = super().execute(sql("select_search_path")).fetchall()
+        self.parameters = search_path_of(self.info.options, default[0]["search_path"])
+
     def is_lost(self) -> bool:
         """Return True if the session has ended, also if it did so while it was idle."""
         # Nothing is owed to an idle session, so what can be read is the server's farewell, or the end.
         return self.closed or bool(select.select([self.pgconn.socket], [], [], 0)[0])
 
-    def wait(self, gen: PQGen[Returned], interval: float = _POLL_SECONDS, timeout: float | None = None) -> Returned:
+    def wait(self, gen: PQGen[Returned], interval: float = POLL_SECONDS, timeout: float | None = None) -> Returned:
         """Wait for the server; psycopg calls this for every answer."""
         if timeout is not None or self.answer_timeout is None:
             return super().wait(gen, interval, timeout)
@@ -171,43 +186,6 @@ class Connection(psycopg.Connection[dict[str, Any]]):
             return returned
 
 
-class _AsyncConnection(psycopg.AsyncConnection[dict[str, Any]]):
-    """The same for the event loop, always with the short timeout."""
-
-    parameters: Parameters = ()
-
-    async def fetch(self, query: bytes, values: Params) -> list[dict[str, Any]]:
-        """Return the rows of one statement, executed in a transaction of its own, in one flight."""
-        try:
-            async with self.pipeline():
-                await self.execute(sql("begin"))
-                begun = await self.execute(opening(self.parameters + LIMITS))
-                found = await self.execute(query, values)
-                await self.execute(b"COMMIT")
-            if (await begun.fetchall())[0]["read_only"]:
-                raise NoWritesError
-            return await found.fetchall() if found.description else []
-        except psycopg.Error as error:
-            if ends_session(error):
-                await self.close()
-            raise
-
-    async def wait(
-        self,
-        gen: PQGen[Returned],
-        interval: float = _POLL_SECONDS,
-        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own signature
-    ) -> Returned:
-        """Wait for the server; psycopg calls this for every answer."""
-        if timeout is not None:
-            return await super().wait(gen, interval, timeout)
-        try:
-            return await super().wait(gen, interval, SHORT_TIMEOUT_SECONDS)
-        except errors._WaitTimeout as error:  # noqa: SLF001 - see above
-            await self.close()
-            raise AnswerTimeoutError from error
-
-
 def connect_postgres(
     url: str, *, application: str, answer_timeout: float | None = None, needs_primary: bool = True
 ) -> Connection:
@@ -216,64 +194,38 @@ def connect_postgres(
     `answer_timeout`: maximum time to wait for an answer, in seconds; None for commands that an operator can interrupt.
     `needs_primary`: refuse a server that takes no writes for reading too.
     """
-    connection = Connection.connect(url, application_name=application, **_OPTIONS)
-    _require_utf8(connection)
-    connection.parameters = search_path_of(connection.info.options)
+    try:
+        connection = Connection.connect(url, application_name=application, **OPTIONS)
+    except psycopg.ProgrammingError:
+        # psycopg's message may quote the address with its password.
+        raise UnusableDatabaseError(
+            "The setting DATABASE_URL is not an address that Postgres' client can read."
+        ) from None
     connection.answer_timeout = answer_timeout
     connection.needs_primary = needs_primary
+    try:
+        connection.meet_server()
+    except psycopg.Error:
+        connection.close()
+        raise
     connection.another = partial(
         connect_postgres, url, application=f"{application}, stall check", answer_timeout=SHORT_TIMEOUT_SECONDS
     )
     return connection
 
 
-class Pool(AsyncConnectionPool[_AsyncConnection]):
-    """Connections for the event loop."""
+class _IsoLoader(Loader):
+    """Reads a time as our transactions write it; psycopg goes by the session, which has its own style again."""
 
-    async def fetch(self, query: bytes, values: Params) -> list[dict[str, Any]]:
-        """Execute a statement that may be repeated, and return its rows. Raises psycopg.Error.
-
-        If a session turns out to be of no use, the others are probably no better: they are dropped, and the statement
-        is executed on a new one.
-        """
-        try:
-            return await self._fetch(query, values)
-        except psycopg.Error as error:
-            if not ends_session(error) or isinstance(error, AnswerTimeoutError):
-                raise
-            await self.drain()
-            return await self._fetch(query, values)
-
-    async def _fetch(self, query: bytes, values: Params) -> list[dict[str, Any]]:
-        async with self.connection() as connection:
-            return await connection.fetch(query, values)
+    def load(self, data: Buffer) -> datetime:
+        return datetime.fromisoformat(bytes(data).decode())
 
 
-def postgres_pool(url: str, *, application: str) -> Pool:
-    """Return a pool. It connects when first used; a call that finds no connection in 2 s raises."""
-    return Pool(
-        url,
-        connection_class=_AsyncConnection,
-        min_size=0,
-        max_size=_POOL_CONNECTIONS,
-        timeout=_POOL_TIMEOUT_SECONDS,
-        # After this the next call tries again; without it, the pool's own backoff would grow to minutes.
-        reconnect_timeout=_POOL_TIMEOUT_SECONDS,
-        open=False,
-        configure=_configure,
-        kwargs={**_OPTIONS, "application_name": application},
-    )
-
-
-async def _configure(connection: _AsyncConnection) -> None:
-    _require_utf8(connection)
-    connection.parameters = search_path_of(connection.info.options)
-
-
-def _require_utf8(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+def meet(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Prepare a new connection. Raises UnusableDatabaseError."""
+    connection.adapters.register_loader("timestamptz", _IsoLoader)
     encoding = connection.info.parameter_status("server_encoding")
     if encoding not in (None, "UTF8"):
-        connection.pgconn.finish()
         raise UnusableDatabaseError(
             f"The database {connection.info.dbname} is encoded in {encoding}, which can't hold what connectors send: "
             "create one with ENCODING 'UTF8' TEMPLATE template0."

@@ -54,6 +54,14 @@ def ends_session(error: psycopg.Error) -> bool:
     return error.sqlstate.startswith(_SESSION_CLASSES)
 
 
+def raise_if_never(error: psycopg.Error) -> None:
+    """Raise UnusableDatabaseError if the error says that there can be no transactions."""
+    if "statement pooling mode" in str(error):
+        raise UnusableDatabaseError(
+            "PgBouncer is in statement mode, which allows no transactions: set `pool_mode = transaction`."
+        ) from error
+
+
 def is_missing_schema(error: psycopg.Error) -> bool:
     """Return True if the database has not been migrated."""
     return isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn)

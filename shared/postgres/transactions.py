@@ -37,8 +37,11 @@ def opening(more: Parameters) -> bytes:
     return SQL(sql("set_session").decode()).format(more=SQL(", ").join(rows)).as_bytes()
 
 
-def search_path_of(options: str) -> Parameters:
-    """Return the `search_path` in an address' `options`, which a pooler may drop, to set it in each transaction."""
+def search_path_of(options: str, default: str) -> Parameters:
+    """Return the `search_path` to set in each transaction: that of an address' `options`, or the role's default.
+
+    A pooler may drop the options; and what another of its clients sets in a session stays there.
+    """
     words = [re.sub(r"\\(.)", r"\1", word) for word in _WORD.findall(options)]
     assignments = [
         following if word == "-c" else word[2:]
@@ -46,4 +49,4 @@ def search_path_of(options: str) -> Parameters:
         if word.startswith(("-c", "--"))
     ]
     found = [value for name, equals, value in (one.partition("=") for one in assignments) if name == "search_path"]
-    return tuple(("search_path", value) for value in found[-1:])
+    return (("search_path", [default, *found][-1]),)

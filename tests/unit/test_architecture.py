@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.redis": {"shared"},
     "shared.postgres": {"shared", "shared.kinds"},
     "shared.credentials": {"shared", "shared.redis", "shared.postgres"},
-    "shared.process": {"shared", "shared.redis"},
+    "shared.process": {"shared", "shared.redis", "shared.postgres"},
 }
 
 

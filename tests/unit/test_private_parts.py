@@ -44,6 +44,7 @@ PRIVATE: dict[str, dict[Owner, str]] = {
     "workers/__main__.py": {SimpleWorker: "_install_signal_handlers _stop_requested"},
     "workers/tasks.py": {Job: "_failure_callback_name _stopped_callback_name _success_callback_name"},
     "shared/postgres/connections.py": {psycopg.errors: "_WaitTimeout"},
+    "shared/postgres/pool.py": {psycopg.errors: "_WaitTimeout"},
 }
 #: The libraries of these, and the parser of heads.
 PINNED = ("httptools", "psycopg", "redis", "rq", "starlette", "uvicorn")

@@ -6,10 +6,6 @@ INSERT INTO lanes (lane)
 SELECT generate_series(0, %(lanes)s - 1)
 WHERE NOT EXISTS (SELECT FROM lanes);
 
--- name: select_read_only
--- Whether the server takes no writes: a standby, or one that was set so.
-SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS read_only;
-
 -- name: count_lanes
 -- How many lanes there are.
 SELECT count(*)::int AS lanes FROM lanes;

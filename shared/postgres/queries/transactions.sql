@@ -16,6 +16,8 @@ FROM (VALUES
     ('client_encoding', 'UTF8'), ('standard_conforming_strings', 'on'), ('DateStyle', 'ISO'), ('TimeZone', 'UTC'),
     ('IntervalStyle', 'postgres'), ('bytea_output', 'hex'), ('extra_float_digits', '1'), ('array_nulls', 'on'),
     ('transform_null_equals', 'off'),
+    -- An error must be told as what it is, not end the session.
+    ('exit_on_error', 'off'),
     -- Rows that a policy hides are an error, not missing in silence.
     ('row_security', 'off'),
     -- Our statements are short and look rows up by their keys.
@@ -25,3 +27,12 @@ FROM (VALUES
     ('transaction_timeout', '0'), {more}
 ) AS wanted (name, value)
 WHERE current_setting(name, true) IS NOT NULL;
+
+-- name: select_search_path
+-- Returns the search_path with which sessions of this role begin, whatever a pooler's other clients have set since.
+SELECT reset_val AS search_path FROM pg_settings WHERE name = 'search_path';
+
+-- name: select_server_settings
+-- Returns the settings that decide whether the server keeps what it committed.
+SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync,
+       current_setting('full_page_writes') AS full_page_writes;
