@@ -93,7 +93,7 @@ class Settings:
         "Redis or Valkey server. Unset: the one of `make run` in `DATA_DIR`.",
     )
     accept_data_loss: bool = _setting(
-        _flag(), False, "Start even if Redis would lose accepted submissions; every process logs a warning."
+        _flag(), False, "Start even if Redis or Postgres would lose accepted submissions; every process logs a warning."
     )
     host: str = _setting(str, "127.0.0.1", "Address that the API listens on.")
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")

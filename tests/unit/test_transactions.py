@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import Any
+
 import psycopg
 import pytest
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from shared.postgres.errors import AnswerTimeoutError, NoWritesError, UnusableDatabaseError, ends_session, is_transient
-from shared.postgres.suitability import data_loss
+from shared.postgres.suitability import data_loss, require_suitable
 from shared.postgres.transactions import LIMITS, opening, search_path_of
 
 
@@ -64,6 +67,28 @@ def test_only_errors_of_the_session_end_it(error: psycopg.Error, *, ends: bool) 
 
 def test_a_database_that_never_can_be_used_is_no_fault_of_the_data() -> None:
     assert is_transient(UnusableDatabaseError())
+
+
+class _Server:
+    """Answers with its settings."""
+
+    def __init__(self, **settings: object) -> None:
+        self._settings = {"version": 180_006, "fsync": "on", "full_page_writes": "on", **settings}
+
+    def execute(self, _query: bytes) -> _Server:
+        return self
+
+    def fetchall(self) -> list[dict[str, object]]:
+        return [self._settings]
+
+
+@pytest.mark.parametrize("settings", [{"version": 140_011}, {"fsync": "off"}, {"full_page_writes": "off"}])
+def test_an_unsuitable_server_is_refused_unless_only_its_loss_is_accepted(settings: dict[str, object]) -> None:
+    server: Any = _Server(**settings)
+    with pytest.raises(UnusableDatabaseError):
+        require_suitable(server, accept_data_loss=False)
+    with pytest.raises(UnusableDatabaseError) if "version" in settings else nullcontext():
+        require_suitable(server, accept_data_loss=True)
 
 
 def test_each_setting_that_loses_commits_is_named() -> None:

@@ -1,4 +1,5 @@
-"""Migrate the database to this code's schema: numbered SQL files, each applied once, in order, in its own transaction.
+"""Migrate the database to this code's schema: numbered SQL files, each applied once, in order, all missing ones in
+one transaction.
 
 Two processes may migrate at the same time: an advisory lock makes the second one wait and find nothing to do. A file
 that was edited after it was applied is refused by its checksum: write a new one instead. Lock timeouts are short, so
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -62,38 +62,31 @@ def migrate(connection: Connection, *, lanes: int) -> list[str]:
 
     `lanes`: the number of lanes of a new installation; it has no effect on an existing one. Raises MigrationError.
     """
-    with _one_at_a_time(connection):
+    with connection.transaction(limits=_LIMITS):
+        # Held until the transaction's end, and not by a session, which may be a pooler's.
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
+        connection.execute("SET LOCAL lock_timeout = '5s'")
         connection.execute(_CREATE_REGISTER)
-    applied = [migration.name for migration in available() if _apply(connection, migration)]
-    connection.execute(sql("insert_lanes"), {"lanes": lanes})
+        applied = [_apply(connection, migration) for migration in _missing(connection)]
+        connection.execute(sql("insert_lanes"), {"lanes": lanes})
     # A new installation starts with partitions. Those that can't be made now are made by the hourly job.
     partitions.make_ahead(connection, Tally())
     return applied
 
 
-def _is_missing(connection: Connection, migration: Migration) -> bool:
-    rows = connection.execute("SELECT sha256 FROM schema_migrations WHERE name = %s", (migration.name,)).fetchall()
-    if rows and rows[0]["sha256"] != migration.sha256:
-        raise MigrationError(f"The migration {migration.name} was edited after it was applied; write a new one.")
-    return not rows
+def _missing(connection: Connection) -> Iterator[Migration]:
+    rows = connection.execute("SELECT name, sha256 FROM schema_migrations").fetchall()
+    known = {row["name"]: row["sha256"] for row in rows}
+    for migration in available():
+        if migration.name not in known:
+            yield migration
+        elif known[migration.name] != migration.sha256:
+            raise MigrationError(f"The migration {migration.name} was edited after it was applied; write a new one.")
 
 
-def _apply(connection: Connection, migration: Migration) -> bool:
-    """Apply a migration unless it is applied; return whether it was missing."""
-    with _one_at_a_time(connection):
-        if not _is_missing(connection, migration):
-            return False
-        connection.execute("SET LOCAL lock_timeout = '5s'")
-        connection.execute(migration.statements)
-        connection.execute(
-            "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)", (migration.name, migration.sha256)
-        )
-    return True
-
-
-@contextmanager
-def _one_at_a_time(connection: Connection) -> Iterator[None]:
-    """Open a transaction in which no other process migrates. Its end gives the lock back."""
-    with connection.transaction(limits=_LIMITS):
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
-        yield
+def _apply(connection: Connection, migration: Migration) -> str:
+    connection.execute(migration.statements)
+    connection.execute(
+        "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)", (migration.name, migration.sha256)
+    )
+    return migration.name
