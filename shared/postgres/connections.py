@@ -118,7 +118,7 @@ class Connection(psycopg.Connection[dict[str, Any]]):
     def transaction(  # type: ignore[override] # nothing here needs psycopg's object, and none is nested
         self, *, limits: Parameters = LIMITS
     ) -> Iterator[None]:
-        """Open a transaction whose results are read within it; with fewer round trips if `one_flight` can't be used."""
+        """Open a transaction whose results are read within it."""
         with self._opened():
             begun = self.execute(b"; ".join((sql("begin"), opening(self.parameters + limits))))
             self._require_primary(begun.set_result(-1))

@@ -46,7 +46,8 @@ def standby(running_engines: Engines, database_url: str, tmp_path: Path) -> Iter
     assert database_url
     with claim(tmp_path / "standby") as folder:
         found = Standby(folder, guard=NEEDS_GUARD, say=lambda _line: None)
-        backup = [find_postgres_bin() / "pg_basebackup", "-d", running_engines.database_url, "-D", found.data]
+        backup = [str(find_postgres_bin() / "pg_basebackup"), "-d", str(running_engines.database_url)]
+        backup += ["-D", str(found.data)]
         subprocess.run([*backup, "--checkpoint=fast", "--write-recovery-conf"], check=True)
         start_together(found)
         try:

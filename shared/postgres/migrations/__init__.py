@@ -1,9 +1,9 @@
-"""Migrate the database to this code's schema: numbered SQL files, each applied once, in order, all missing ones in
-one transaction.
+"""Migrate the database to this code's schema: numbered SQL files, each applied once, in order.
 
-Two processes may migrate at the same time: an advisory lock makes the second one wait and find nothing to do. A file
-that was edited after it was applied is refused by its checksum: write a new one instead. Lock timeouts are short, so
-that a migration that can't get a lock fails instead of holding up every other statement behind it.
+All that are missing are applied in one transaction. Two processes may migrate at the same time: an advisory lock makes
+the second one wait and find nothing to do. A file that was edited after it was applied is refused by its checksum:
+write a new one instead. Lock timeouts are short, so that a migration that can't get a lock fails instead of holding up
+every other statement behind it.
 """
 
 from __future__ import annotations
