@@ -21,7 +21,7 @@ from ingest_api.listener import ListenError, listen
 from ingest_api.metrics import SHARED_FOLDER
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
-from shared.process.startup import exit_unless_durable, log_start, start_process
+from shared.process.startup import exit_if_postgres_is_unusable, exit_unless_durable, log_start, start_process
 from shared.redis.connections import UNAVAILABLE, connect_redis
 from shared.redis.durability import check_durability
 
@@ -62,6 +62,7 @@ def main() -> None:
         *UNAVAILABLE
     ):  # while Redis is away, submissions are answered 503; it is checked again later
         exit_unless_durable(check_durability(connect_redis(settings.redis_url)), settings)
+    exit_if_postgres_is_unusable(settings)
     with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:
         if settings.web_concurrency > 1:
             os.environ[SHARED_FOLDER] = folder

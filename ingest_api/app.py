@@ -28,7 +28,7 @@ from ingest_api.routing import Routing
 from ingest_api.submissions import SubmissionEndpoint, Submissions
 from ingest_api.waker import Waker
 from shared.kinds import KINDS
-from shared.postgres.connections import postgres_pool
+from shared.postgres.pool import postgres_pool
 from shared.process.log import stop_gathering_lines
 from shared.process.settings import Settings
 from shared.redis.connections import connect_redis, connect_redis_async

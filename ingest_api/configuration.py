@@ -11,7 +11,6 @@ import hashlib
 from typing import Any, Final
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.authentication import Authenticator, read_credential
@@ -19,6 +18,7 @@ from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.http.body import BodyReader
 from ingest_api.validation import read_configuration
+from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 
 _NO_CONFIGURATION: Final = "{}"
@@ -30,7 +30,7 @@ class Configurations:
     def __init__(
         self,
         authenticator: Authenticator,
-        database: AsyncConnectionPool[Any],
+        database: Pool,
         bodies: BodyReader,
         *,
         datapool_address: str,
@@ -67,9 +67,7 @@ class Configurations:
 
     async def _execute(self, query: str, **values: Any) -> list[dict[str, Any]]:
         try:
-            async with self._database.connection() as connection:
-                cursor = await connection.execute(sql(query), values)
-                return await cursor.fetchall() if cursor.description else []
+            return await self._database.fetch(sql(query), values)
         except psycopg.Error:
             raise ApiError(ErrorCode.DATABASE_UNAVAILABLE) from None
 

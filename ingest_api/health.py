@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 from redis import Redis
 from redis.exceptions import RedisError
 from starlette.types import Receive, Scope, Send
@@ -21,7 +21,9 @@ from starlette.types import Receive, Scope, Send
 from ingest_api.conditions import OK, UNTOLD, CachedCheck, Condition, Conditions, failed_if, run_check
 from ingest_api.context import RequestContext
 from ingest_api.readiness import Readiness, unwritable
-from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres, is_out_of_connections
+from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
+from shared.postgres.errors import NoWritesError, UnusableDatabaseError, is_out_of_connections
+from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 from shared.redis.activity import last_sweep, living_workers
 from shared.redis.durability import why_unwritable
@@ -71,7 +73,7 @@ def readyz(readiness: Readiness) -> Health:
     return Health(CachedCheck(readiness.conditions, unwritable(_SILENT_REDIS), _READY_SECONDS))
 
 
-def pipeline(redis: Redis, pool: AsyncConnectionPool[Any], database_url: str) -> Health:
+def pipeline(redis: Redis, pool: Pool, database_url: str) -> Health:
     """Return the endpoint that tells whether accepted submissions are being applied."""
     work = partial(run_check, partial(_work_conditions, redis, Scripts(redis)))
     postgres = partial(_postgres_conditions, pool, partial(_ask_without_pool, database_url))
@@ -107,17 +109,14 @@ def _lanes_condition(stalled: list[int] | None) -> Condition:
     return failed_if(lanes and f"Submissions wait in lanes that apply none: {lanes}.")
 
 
-async def _postgres_conditions(pool: AsyncConnectionPool[Any], ask_without_pool: Callable[[], Condition]) -> Conditions:
+async def _postgres_conditions(pool: Pool, ask_without_pool: Callable[[], Condition]) -> Conditions:
     try:
-        async with pool.connection(timeout=_POOL_SECONDS) as connection:
-            cursor = await connection.execute(sql("select_read_only"))
-            condition = _writable(await cursor.fetchone())
-            if condition is not OK:
-                await connection.close()  # a new one may lead to a new primary
+        await pool.fetch(sql("select_server_settings"), {}, seconds=_POOL_SECONDS)
+        condition = OK
     except PoolTimeout:
         condition = await run_check(ask_without_pool)
-    except psycopg.Error:
-        condition = _NO_ANSWER
+    except psycopg.Error as error:
+        condition = _condition_of(error)
     return {"postgres_writable": condition}
 
 
@@ -127,12 +126,17 @@ def _ask_without_pool(database_url: str) -> Condition:
         with connect_postgres(
             database_url, application="ingest api health", answer_timeout=SHORT_TIMEOUT_SECONDS
         ) as connection:
-            return _writable(connection.execute(sql("select_read_only")).fetchone())
+            connection.execute(sql("select_server_settings"))
+            return OK
     except psycopg.Error as error:
-        if is_out_of_connections(error):
-            return Condition("unknown", "Postgres has no connection left for this process.")
-        return _NO_ANSWER
+        return _condition_of(error)
 
 
-def _writable(row: Any) -> Condition:
-    return failed_if("Postgres takes no writes now." if row["read_only"] else None)
+def _condition_of(error: psycopg.Error) -> Condition:
+    if isinstance(error, NoWritesError):
+        return failed_if("Postgres takes no writes now.")
+    if isinstance(error, UnusableDatabaseError):
+        return failed_if(str(error))
+    if is_out_of_connections(error):
+        return Condition("unknown", "Postgres has no connection left for this process.")
+    return _NO_ANSWER

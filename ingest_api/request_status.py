@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from starlette.types import Receive, Scope, Send
@@ -26,6 +25,7 @@ from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.waiting_places import Place, WaitingPlaces
 from shared.entry import decode_meta
 from shared.kinds import COUNTED
+from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 from shared.redis import scripts
 from shared.redis.names import GROUP, lane_keys
@@ -53,7 +53,7 @@ class Outcome:
 class RequestStatus:
     """The endpoint."""
 
-    def __init__(self, authenticator: Authenticator, redis: Redis, database: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, authenticator: Authenticator, redis: Redis, database: Pool) -> None:
         self._authenticator = authenticator
         self._redis = redis
         self._find_entry = redis.register_script(scripts.source("find_entry"))
@@ -113,13 +113,14 @@ class RequestStatus:
 
     async def _read_recorded(self, connector_id: int, position: Position) -> Outcome | None:
         try:
-            async with self._database.connection() as connection:
-                values = {"connector_id": connector_id, "version": position.version}
-                cursor = await connection.execute(sql("select_outcome"), values)
-                row = await cursor.fetchone()
+            values = {"connector_id": connector_id, "version": position.version}
+            rows = await self._database.fetch(sql("select_outcome"), values)
         except psycopg.Error:
             raise ApiError(ErrorCode.DATABASE_UNAVAILABLE) from None
-        return row and Outcome(row["state"], row["kind"], row["received"], row["ended_at"], row["reason"])
+        if not rows:
+            return None
+        row = rows[0]
+        return Outcome(row["state"], row["kind"], row["received"], row["ended_at"], row["reason"])
 
 
 def _seconds_to_wait(scope: Scope) -> float:

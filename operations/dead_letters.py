@@ -93,9 +93,8 @@ def missing(connection: Connection, selection: Selection) -> list[Position]:
 def read(connection: Connection, position: Position) -> dict[str, Any] | None:
     """Return one letter, whole, as `select_dead_letter` has it; None if there is none."""
     # Binary: a body as text would be twice its size.
-    with connection.cursor(binary=True) as cursor:
-        cursor.execute(sql("select_dead_letter"), {"lane": position.lane, "version": position.version})
-        return cursor.fetchone()
+    values = {"lane": position.lane, "version": position.version}
+    return connection.execute(sql("select_dead_letter"), values, binary=True).fetchone()
 
 
 def drop(connection: Connection, selection: Selection) -> Iterator[Progress]:

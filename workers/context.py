@@ -36,6 +36,9 @@ class LastingConnection:
 
     def __call__(self) -> Connection:
         """Return a connection that was usable when last used. Raises psycopg.OperationalError."""
-        if self._connection is None or self._connection.closed or self._connection.broken:
+        if self._connection and self._connection.is_lost():
+            self._connection.close()
+            self._connection = None
+        if self._connection is None:
             self._connection = self._connect()
         return self._connection

@@ -36,8 +36,8 @@ def letters_to_retry(connection: Connection, lane: int, bounds: tuple[int, int, 
     entries, rows, size = bounds
     values = {"lane": lane, "entries": entries, "rows": rows, "bytes": size}
     # Binary: a body as text would be twice its size.
-    with connection.cursor(binary=True) as cursor:
-        return [_entry(lane, row) for row in cursor.execute(sql("select_letters_to_retry"), values)]
+    found = connection.execute(sql("select_letters_to_retry"), values, binary=True)
+    return [_entry(lane, row) for row in found]
 
 
 def _entry(lane: int, row: dict[str, Any]) -> Entry:

@@ -14,7 +14,7 @@ import structlog
 from psycopg import errors
 
 from shared.entry import Entry
-from shared.postgres.connections import is_transient
+from shared.postgres.errors import is_transient
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.wakeups import forget_failed_drains
 from workers.context import DrainContext

@@ -12,14 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import psycopg
-from psycopg.abc import PQGen
-from psycopg.pq.abc import PGconn
-from psycopg.waiting import Ready, Wait
-
 from shared.entry import Entry, encode_meta
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
+from shared.postgres.transactions import LIMITS
 from shared.request_id import position_of_version
 from workers import binary_arrays
 from workers.columns import Columns, PartColumns, columns_of
@@ -35,7 +31,8 @@ _TRANSACTION_SECONDS: Final = 60
 _ROWS_IN_THAT_TIME: Final = 200_000
 #: Time to wait for a result beyond the transaction's own maximum, in seconds.
 _ANSWER_SECONDS: Final = 5
-_FIRST_WITH_TRANSACTION_TIMEOUT: Final = 170_000
+#: Comparing a part with a table must look rows up one by one, never read the whole table.
+_LOOK_UP_ONE_BY_ONE: Final = (("enable_hashjoin", "off"), ("enable_mergejoin", "off"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +50,6 @@ class Watermarks:
 def prepare(connection: Connection) -> Connection:
     """Set a connection up for writing slices, and return it."""
     binary_arrays.register(connection.adapters)
-    # Comparing a part with a table must look rows up one by one, never read the whole table.
-    connection.execute("SET enable_hashjoin = off")
-    connection.execute("SET enable_mergejoin = off")
-    _limit_transactions(connection, _TRANSACTION_SECONDS)
     return connection
 
 
@@ -76,54 +69,17 @@ def find_applied(connection: Connection, lane: int, entries: Sequence[Entry]) ->
 
 
 @contextlib.contextmanager
-def _time_for(connection: Connection, result: Slice) -> Iterator[None]:
-    """Set the maximum time of a transaction with so many rows, on both sides: we wait once for the whole of it."""
+def _in_one_flight(connection: Connection, result: Slice, meanwhile: Callable[[], None]) -> Iterator[None]:
+    """Open the transaction with a maximum time for so many rows, on both sides: we wait once for the whole of it."""
     rows = sum(receipt.received for receipt in result.receipts.values())
     seconds = _TRANSACTION_SECONDS * max(1, rows // _ROWS_IN_THAT_TIME)
     patience = connection.answer_timeout
-    if seconds > _TRANSACTION_SECONDS:
-        # Before the transaction: its timeout is fixed when it begins.
-        _limit_transactions(connection, seconds)
     connection.answer_timeout = patience and seconds + _ANSWER_SECONDS
     try:
-        yield
+        with connection.one_flight((*LIMITS, ("transaction_timeout", f"{seconds}s"), *_LOOK_UP_ONE_BY_ONE), meanwhile):
+            yield
     finally:
         connection.answer_timeout = patience
-        if seconds > _TRANSACTION_SECONDS:
-            with contextlib.suppress(psycopg.Error):
-                _limit_transactions(connection, _TRANSACTION_SECONDS)
-
-
-def _limit_transactions(connection: Connection, seconds: int) -> None:
-    if connection.info.server_version >= _FIRST_WITH_TRANSACTION_TIMEOUT:
-        connection.execute(sql("limit_transactions"), {"milliseconds": str(seconds * 1000)})
-
-
-@contextlib.contextmanager
-def _in_one_flight(connection: Connection, meanwhile: Callable[[], None]) -> Iterator[None]:
-    """Send a transaction's statements and its COMMIT at once; call `meanwhile` while Postgres works.
-
-    Postgres can then finish without us. If COMMIT were sent after the results, a worker that hangs in between would
-    leave the lane's row locked: within a pipeline, Postgres does not count the session as idle and never ends it.
-    """
-    try:
-        with connection.pipeline():
-            connection.execute("BEGIN")
-            yield
-            connection.execute("COMMIT")
-            connection.wait(_sent(connection.pgconn))
-            meanwhile()
-    except BaseException:
-        with contextlib.suppress(psycopg.Error):  # a lost connection has rolled back by itself
-            connection.rollback()
-        raise
-
-
-def _sent(pgconn: PGconn) -> PQGen[None]:
-    """Wait until the kernel has all of it: psycopg tries once, and keeps the rest until its next call."""
-    while pgconn.flush():
-        if (yield Wait.RW) & Ready.R:
-            pgconn.consume_input()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +113,7 @@ def write_slice(
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
     late_items, upserts = [], []
-    with _time_for(connection, result), _in_one_flight(connection, meanwhile):
+    with _in_one_flight(connection, result, meanwhile):
         connection.execute(sql("claim_lane"), watermarks.values(result.lane))
         if are_letters:
             connection.execute(sql("claim_dead_letters"), _receipt_keys(result))

@@ -6,10 +6,10 @@ import base64
 from collections.abc import Generator, Iterator
 from typing import Any, Final
 
+from operations.cli import session
 from operations.cli.output import print_line, print_members, print_table, readable_bytes, visible
 from shared.kinds import COUNTED
 from shared.postgres.connections import Connection
-from shared.postgres.queries import sql
 from shared.request_id import position_of_version
 from shared.rfc3339 import rfc3339
 
@@ -21,9 +21,8 @@ _GROUP_TITLES: Final = ("fingerprint", "letters", "size", "connectors", "last di
 def stream_letters(connection: Connection, values: dict[str, Any], *, group: bool) -> Generator[dict[str, Any]]:
     """Yield letters, or groups of letters by their cause, as they arrive."""
     query = "select_dead_letter_groups" if group else "select_dead_letters"
-    connection.execute(sql("allow_long_reading"))
-    with connection.cursor() as cursor:
-        yield from cursor.stream(sql(query), values)
+    with session.stream_rows(connection, query, values) as rows:
+        yield from rows
 
 
 def print_letters(rows: Iterator[dict[str, Any]], limit: int, *, group: bool) -> None:

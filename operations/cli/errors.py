@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from operations.connectors import ConnectorError
 from operations.dead_letters import RetryError
 from shared.credentials.sync import LoadingError, NotMigratedError
-from shared.postgres.connections import is_missing_schema, is_transient
+from shared.postgres.errors import NoWritesError, UnusableDatabaseError, is_missing_schema, is_transient
 from shared.postgres.migrations import MigrationError
 from shared.process.endpoints import EnginesError
 from shared.process.settings import SettingError
@@ -29,21 +29,25 @@ _SENTENCES: Final = (
     LoadingError,
     MigrationError,
     NotMigratedError,
+    NoWritesError,
     RetryError,
     SettingError,
+    UnusableDatabaseError,
 )
 EXPECTED: Final = (*_SENTENCES, psycopg.Error, RedisError)
 
 
 def sentence(error: Exception) -> str:
     """Return the sentence to show for one of EXPECTED."""
+    if isinstance(error, _SENTENCES):
+        return str(error)
     if isinstance(error, psycopg.Error):
         if is_missing_schema(error):
             return str(NotMigratedError())
         return _engine_sentence("Postgres", error, not_now=is_transient(error))
     if isinstance(error, RedisError):
         return _engine_sentence("Redis", error, not_now=isinstance(error, UNAVAILABLE))
-    return str(error)
+    raise TypeError(type(error).__name__)
 
 
 def _engine_sentence(engine: str, error: Exception, *, not_now: bool) -> str:

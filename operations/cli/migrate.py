@@ -14,6 +14,9 @@ from operations.cli.output import counted, print_line, print_note
 from shared.postgres import migrations
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
+from shared.postgres.suitability import require_suitable
+from shared.process.settings import Settings
+from shared.process.startup import process_settings
 from shared.request_id import MAX_LANES
 
 EXAMPLES: Final = """Examples:
@@ -46,7 +49,9 @@ def migrate(
 
     It changes nothing if nothing is missing, and may run twice, or in two places at once.
     """
-    with _connect(wait) as connection:
+    settings = process_settings()
+    with _connect(settings, wait) as connection:
+        require_suitable(connection, accept_data_loss=settings.accept_data_loss)
         applied = migrations.migrate(connection, lanes=lanes or _DEFAULT_LANES)
         existing = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
     for name in applied:
@@ -59,12 +64,12 @@ def migrate(
         )
 
 
-def _connect(seconds: int) -> Connection:
+def _connect(settings: Settings, seconds: int) -> Connection:
     deadline = time.monotonic() + seconds
     noted = False
     while True:
         try:
-            return session.open_database()
+            return session.open_database(str(settings.database_url), needs_primary=True)
         except psycopg.OperationalError as error:
             if time.monotonic() >= deadline:
                 raise

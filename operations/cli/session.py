@@ -15,21 +15,23 @@ from redis.exceptions import RedisError
 
 from operations.cli.errors import CommandError, sentence
 from operations.connectors import Connectors
-from shared.postgres.connections import Connection, connect_postgres, is_missing_schema
+from shared.postgres.connections import Connection, connect_postgres
+from shared.postgres.errors import is_missing_schema
 from shared.postgres.queries import sql
+from shared.postgres.transactions import NO_LIMITS
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
 
 RUN_AGAIN = "The change may be half done: run the same command again."
 
 
-def open_database(url: str | None = None) -> Connection:
-    """Return a connection to Postgres, which the caller closes; without `url`, to that of the settings."""
-    try:
-        return connect_postgres(url or str(process_settings().database_url), application="ingestctl")
-    except psycopg.ProgrammingError:
-        # psycopg's message may quote the address with its password.
-        raise CommandError("The setting DATABASE_URL is not an address that Postgres' client can read.") from None
+def open_database(url: str | None = None, *, needs_primary: bool = False) -> Connection:
+    """Return a connection to Postgres, which the caller closes; without `url`, to that of the settings.
+
+    `needs_primary`: refuse a standby; commands that only read may use one.
+    """
+    address = url or str(process_settings().database_url)
+    return connect_postgres(address, application="ingestctl", needs_primary=needs_primary)
 
 
 def open_redis(url: str) -> Redis:
@@ -46,8 +48,7 @@ def stream_rows(connection: Connection, query: str, values: Mapping[str, Any]) -
 
     The stream is closed when the block ends, whatever ends it: an open one holds the connection's lock and its query.
     """
-    connection.execute(sql("allow_long_reading"))
-    with connection.cursor() as cursor:
+    with connection.transaction(limits=NO_LIMITS), connection.cursor() as cursor:
         rows: Any = cursor.stream(sql(query), values)
         with contextlib.closing(rows):
             yield rows

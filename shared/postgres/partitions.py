@@ -28,8 +28,10 @@ import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
 from shared import kinds
-from shared.postgres.connections import Connection, is_transient
+from shared.postgres.connections import Connection
+from shared.postgres.errors import is_transient
 from shared.postgres.queries import sql
+from shared.postgres.transactions import LIMITS
 
 #: Days for which each table's rows are kept, by the table's name.
 KeepDays = Mapping[str, int]
@@ -43,6 +45,8 @@ BATCHES: Final = 10
 
 #: Any constant: identifies this work among the database's advisory locks.
 _ADVISORY_LOCK: Final = 7_204_113_560
+#: For transactions that take strong locks: writers queue behind one while it waits for its lock.
+_SHORT: Final = (*LIMITS, ("lock_timeout", "1s"), ("statement_timeout", "2s"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: 1970-01-05 was a Monday.
 _FIRST_MONDAY: Final = 4
@@ -211,8 +215,7 @@ def _postponed_if_busy(connection: Connection, tally: Tally, work: str) -> Itera
 @contextmanager
 def _exclusive_transaction(connection: Connection) -> Iterator[None]:
     """Open a short transaction, one at a time over all processes that maintain partitions."""
-    with connection.transaction():
-        connection.execute(sql("set_short_timeouts"))
+    with connection.transaction(limits=_SHORT):
         connection.execute(sql("lock_partition_work"), {"key": _ADVISORY_LOCK})
         yield
 

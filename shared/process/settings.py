@@ -102,7 +102,7 @@ class Settings:
         str, "", "File of the authorities that may sign that certificate. Unset: those of the system."
     )
     accept_data_loss: bool = _setting(
-        _flag(), False, "Start even if Redis would lose accepted submissions; every process logs a warning."
+        _flag(), False, "Start even if Redis or Postgres would lose accepted submissions; every process logs a warning."
     )
     host: str = _setting(str, "127.0.0.1", "Address that the API listens on.")
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")

@@ -1,7 +1,8 @@
-"""How a process starts: settings, log, a Redis that keeps what it accepts.
+"""How a process starts: settings, log, engines that keep what they accept.
 
-The start waits for an engine that is unavailable, since platforms start processes in any order. It ends with a sentence
-if Redis is configured so that accepted submissions would be lost, unless a setting accepts that.
+The start waits for a Redis that is unavailable, since platforms start processes in any order; Postgres is waited for at
+work. It ends with a sentence if an engine is configured so that accepted submissions would be lost, unless a setting
+accepts that, and if the database never can be used.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ import sys
 import time
 from typing import Final
 
+import psycopg
 import structlog
 from redis import Redis
 
+from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
+from shared.postgres.errors import UnusableDatabaseError
+from shared.postgres.suitability import require_suitable
 from shared.process.endpoints import EnginesError, with_engines
 from shared.process.log import configure_logging
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
@@ -58,7 +63,7 @@ def changed_settings(settings: Settings) -> dict[str, str]:
 
 
 def durable_redis(settings: Settings) -> Redis:
-    """Wait for Redis, check it, log the start and return a client. Exit if Redis would lose what it accepts."""
+    """Wait for Redis, check both engines, log the start and return a client. Exit if one would lose what it accepts."""
     redis = connect_redis(settings.redis_url)
     while True:
         try:
@@ -68,8 +73,22 @@ def durable_redis(settings: Settings) -> Redis:
             log.warning("waiting_for_redis", error=str(error))
             time.sleep(_RETRY_SECONDS)
     exit_unless_durable(durability, settings)
+    exit_if_postgres_is_unusable(settings)
     log_start(settings)
     return redis
+
+
+def exit_if_postgres_is_unusable(settings: Settings) -> None:
+    """Exit if this database never can be used; one that can't be used now is waited for later, at work."""
+    try:
+        with connect_postgres(
+            settings.database_url, application="ingest start", answer_timeout=SHORT_TIMEOUT_SECONDS
+        ) as connection:
+            require_suitable(connection, accept_data_loss=settings.accept_data_loss)
+    except UnusableDatabaseError as error:
+        sys.exit(str(error))
+    except psycopg.Error as error:
+        log.warning("postgres_unavailable", error=str(error))
 
 
 def exit_unless_durable(durability: Durability, settings: Settings) -> None:

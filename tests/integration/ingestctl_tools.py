@@ -44,7 +44,7 @@ class Ingestctl:
 
     def says(self, *words: str, **changed: str) -> str:
         code, out, err = self.run(*words, **changed)
-        assert (code, err) == (0, "")
+        assert (code, err) == (0, ""), err
         return out
 
     def json(self, *words: str, **changed: str) -> Any:

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.redis": {"shared"},
     "shared.postgres": {"shared", "shared.kinds"},
     "shared.credentials": {"shared", "shared.redis", "shared.postgres"},
-    "shared.process": {"shared", "shared.redis"},
+    "shared.process": {"shared", "shared.redis", "shared.postgres"},
 }
 
 
@@ -124,6 +124,24 @@ def test_sql_statements_are_in_sql_files() -> None:
 
     # The register of migrations precedes every file; operations/local asks a bare server whether it is up.
     assert files(statement) <= {"shared/postgres/migrations/__init__.py", "operations/local/postgres.py"}
+
+
+def test_nothing_of_postgres_outlives_a_transaction() -> None:
+    """A pooler may give the next transaction another session."""
+    session = re.compile(
+        r"pg_(?:try_)?advisory_(?:un)?lock\b|\bLISTEN\b|WITH HOLD|\bTEMP(?:ORARY)? TABLE\b"
+        r"|[\"']SET (?!LOCAL\b)\w+ (?:=|TO) |prepare=True"
+    )
+    statements = [path for path in ROOT.glob("shared/postgres/**/*.sql") if session.search(path.read_text("utf-8"))]
+
+    assert statements == []
+    assert files(session) == set()
+
+
+def test_only_the_shared_connections_open_cursors_and_connections() -> None:
+    # One streams rows, within a transaction; the other asks a bare server whether it is up.
+    assert files(re.compile(r"\.cursor\(")) == {"operations/cli/session.py"}
+    assert files(re.compile(r"psycopg\.(?:Async)?[cC]onnect(?:ion\.connect)?\(")) <= {"operations/local/postgres.py"}
 
 
 @pytest.mark.parametrize("folder", ["system", "support", "soak"])

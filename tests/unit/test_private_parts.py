@@ -46,6 +46,7 @@ PRIVATE: dict[str, dict[Owner, str]] = {
     "workers/schedule.py": {RQScheduler: "_connection"},
     "workers/tasks.py": {Job: "_failure_callback_name _stopped_callback_name _success_callback_name"},
     "shared/postgres/connections.py": {psycopg.errors: "_WaitTimeout"},
+    "shared/postgres/pool.py": {psycopg.errors: "_WaitTimeout"},
 }
 #: The libraries of these, and the parser of heads.
 PINNED = ("httptools", "psycopg", "redis", "rq", "starlette", "uvicorn")

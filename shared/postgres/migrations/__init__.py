@@ -1,8 +1,9 @@
-"""Migrate the database to this code's schema: numbered SQL files, each applied once, in order, in its own transaction.
+"""Migrate the database to this code's schema: numbered SQL files, each applied once, in order.
 
-Two processes may migrate at the same time: an advisory lock makes the second one wait and find nothing to do. A file
-that was edited after it was applied is refused by its checksum: write a new one instead. Lock timeouts are short, so
-that a migration that can't get a lock fails instead of holding up every other statement behind it.
+All that are missing are applied in one transaction. Two processes may migrate at the same time: an advisory lock makes
+the second one wait and find nothing to do. A file that was edited after it was applied is refused by its checksum:
+write a new one instead. Lock timeouts are short, so that a migration that can't get a lock fails instead of holding up
+every other statement behind it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from shared.postgres import partitions
 from shared.postgres.connections import Connection
 from shared.postgres.partitions import Tally
 from shared.postgres.queries import sql
+from shared.postgres.transactions import LIMITS
 
 #: Any constant: identifies these migrations among the database's advisory locks.
 _ADVISORY_LOCK: Final = 7_204_113_559
+_LIMITS: Final = (*LIMITS, ("statement_timeout", "15min"), ("lock_timeout", "15min"))
 
 _CREATE_REGISTER: Final = b"""
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -59,25 +62,16 @@ def migrate(connection: Connection, *, lanes: int) -> list[str]:
 
     `lanes`: the number of lanes of a new installation; it has no effect on an existing one. Raises MigrationError.
     """
-    connection.execute("SET statement_timeout = '15min'")
-    connection.execute("SET lock_timeout = '15min'")
-    connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
-    try:
+    with connection.transaction(limits=_LIMITS):
+        # Held until the transaction's end, and not by a session, which may be a pooler's.
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
+        connection.execute("SET LOCAL lock_timeout = '5s'")
         connection.execute(_CREATE_REGISTER)
         applied = [_apply(connection, migration) for migration in _missing(connection)]
         connection.execute(sql("insert_lanes"), {"lanes": lanes})
-        # A new installation starts with partitions. Those that can't be made now are made by the hourly job.
-        partitions.make_ahead(connection, Tally())
-        return applied
-    finally:
-        connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
-
-
-def pending(connection: Connection) -> list[str]:
-    """Return the names of the migrations that the database lacks."""
-    if connection.execute("SELECT to_regclass('schema_migrations') IS NULL AS missing").fetchall()[0]["missing"]:
-        return [migration.name for migration in available()]
-    return [migration.name for migration in _missing(connection)]
+    # A new installation starts with partitions. Those that can't be made now are made by the hourly job.
+    partitions.make_ahead(connection, Tally())
+    return applied
 
 
 def _missing(connection: Connection) -> Iterator[Migration]:
@@ -91,10 +85,8 @@ def _missing(connection: Connection) -> Iterator[Migration]:
 
 
 def _apply(connection: Connection, migration: Migration) -> str:
-    with connection.transaction():
-        connection.execute("SET LOCAL lock_timeout = '5s'")
-        connection.execute(migration.statements)
-        connection.execute(
-            "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)", (migration.name, migration.sha256)
-        )
+    connection.execute(migration.statements)
+    connection.execute(
+        "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)", (migration.name, migration.sha256)
+    )
     return migration.name

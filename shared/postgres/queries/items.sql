@@ -41,7 +41,3 @@ FROM items
 WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND (%(id)s::text IS NULL OR id = %(id)s)
 ORDER BY id
 LIMIT %(limit)s;
-
--- name: allow_long_reading
--- For a session that prints rows as it reads them: its reader may take its time.
-SET statement_timeout = 0;

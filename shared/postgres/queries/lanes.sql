@@ -6,17 +6,11 @@ INSERT INTO lanes (lane)
 SELECT generate_series(0, %(lanes)s - 1)
 WHERE NOT EXISTS (SELECT FROM lanes);
 
--- name: select_read_only
--- Whether the server takes no writes: a standby, or one that was set so.
-SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS read_only;
-
 -- name: count_lanes
 -- How many lanes there are.
 SELECT count(*)::int AS lanes FROM lanes;
 
--- name: limit_transactions
--- Sets the maximum time of each further transaction of the session.
-SELECT set_config('transaction_timeout', %(milliseconds)s, false);
+
 
 -- name: select_watermarks
 -- How far a lane has come: the highest versions applied, and dead-lettered.

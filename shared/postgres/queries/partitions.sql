@@ -5,10 +5,6 @@
 -- Returns the time of Postgres' clock.
 SELECT now() AS now;
 
--- name: set_short_timeouts
--- For a transaction that takes strong locks: writers queue behind it while it waits for one.
-SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '2s', true);
-
 -- name: lock_partition_work
 -- Makes processes that maintain partitions at the same time take turns, step by step.
 SELECT pg_advisory_xact_lock(%(key)s);

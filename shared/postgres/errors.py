@@ -1,0 +1,75 @@
+"""Errors of Postgres, sorted by what follows from them.
+
+- `is_transient(error)`: the same call may succeed later. Only what Postgres says about the values is permanent. All
+  else (an unreachable, stopping, read-only or full server, a deadlock, a missing schema or permission) is transient: it
+  passes by itself or once an operator has fixed it.
+- `ends_session(error)`: the connection is to be given up, since its session is of no use any more.
+- UnusableDatabaseError: this database never can be used, whatever is waited for.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import PoolTimeout
+
+#: SQLSTATE classes that are about the data: cardinality, values, constraints, program limits.
+_DATA_CLASSES: Final = ("21", "22", "23", "54")
+#: SQLSTATE prefixes of a session that is lost, or in another state than we left it: connection exceptions, read-only
+#: and other invalid transaction states, a server that stops.
+_SESSION_CLASSES: Final = ("08", "25", "57P")
+#: What Postgres and PgBouncer answer if they have no connection left.
+_OUT_OF_CONNECTIONS: Final = re.compile(r"too many (clients|connections)|connection slots|no more connections")
+
+
+class AnswerTimeoutError(psycopg.OperationalError):
+    """No answer came in time; whether the statement took effect is unknown."""
+
+    def __init__(self) -> None:
+        super().__init__("Postgres has not answered for too long; the connection was closed.")
+
+
+class NoWritesError(errors.ReadOnlySqlTransaction):
+    """The server takes no writes now: a standby, which may be behind, or one that was set read-only."""
+
+    def __init__(self) -> None:
+        super().__init__("Postgres takes no writes now: it is a standby, or default_transaction_read_only is on.")
+
+
+class UnusableDatabaseError(psycopg.NotSupportedError):
+    """The database can't hold what connectors send, or would lose it; the message is a sentence."""
+
+
+def is_transient(error: psycopg.Error) -> bool:
+    """Return True if the failure is due to the server's state and not to the statement's data."""
+    if error.sqlstate is None:
+        return not isinstance(error, psycopg.DataError)  # the client's own: a value that can't be sent
+    return error.sqlstate[:2] not in _DATA_CLASSES
+
+
+def ends_session(error: psycopg.Error) -> bool:
+    """Return True if the connection on which this happened is to be closed, and another one opened."""
+    if error.sqlstate is None:  # psycopg's own: the connection is lost
+        return isinstance(error, psycopg.OperationalError) and not isinstance(error, PoolTimeout)
+    return error.sqlstate.startswith(_SESSION_CLASSES)
+
+
+def is_out_of_connections(error: psycopg.Error) -> bool:
+    """Return True if the server runs and gives no more connections. A refused connection tells that in words only."""
+    return isinstance(error, errors.TooManyConnections) or _OUT_OF_CONNECTIONS.search(str(error)) is not None
+
+
+def raise_if_never(error: psycopg.Error) -> None:
+    """Raise UnusableDatabaseError if the error says that there can be no transactions."""
+    if "statement pooling mode" in str(error):
+        raise UnusableDatabaseError(
+            "PgBouncer is in statement mode, which allows no transactions: set `pool_mode = transaction`."
+        ) from error
+
+
+def is_missing_schema(error: psycopg.Error) -> bool:
+    """Return True if the database has not been migrated."""
+    return isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn)
