@@ -10,6 +10,7 @@ import pytest
 from psycopg import errors
 from redis import Redis
 
+from shared.credentials.sync import load_lanes
 from shared.entry import Meta, backlog_cost
 from shared.redis.wakeups import wake_queue
 from tests.integration.dead_letter_tools import (
@@ -179,10 +180,9 @@ def test_a_redis_that_lost_its_memory_has_lost_no_retry(lane: Lane, database_url
     mend_items(lane)
     mark(lane)
     lane.redis.flushall()
-    sweeper = sweeper_of(lane, database_url)
 
-    sweeper.sweep()  # reloads the lanes
-    sweeper.sweep()
+    load_lanes(lane.connection, lane.redis, range(lane.lanes))
+    sweeper_of(lane, database_url).sweep()
     lane.drain_once()
 
     assert (lane.counters(), letters(lane)) == ({"bad": 1}, [])

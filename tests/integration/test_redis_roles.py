@@ -52,7 +52,7 @@ def test_a_demoted_server_is_not_read_from(valkey: Valkey, operator: Redis) -> N
 def test_a_script_that_only_reads_is_refused_by_a_replica(valkey: Valkey, operator: Redis, script: str) -> None:
     with connect_redis(valkey.url) as client:
         scripts = Scripts(client)
-        keys, arguments = ["stream", "lease", "backlog", "ready"], ["1-1", 10]
+        keys, arguments = ["stream", "lease", "backlog", "ready", "large"], ["1-1", 10]
         scripts(script, keys, arguments)
         demote(operator)
         with pytest.raises(ReadOnlyError):
