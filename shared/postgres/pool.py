@@ -66,7 +66,7 @@ class Pool(AsyncConnectionPool[_AsyncConnection]):
     async def fetch(self, query: bytes, values: Params, *, seconds: float | None = None) -> list[dict[str, Any]]:
         """Execute a statement that may be repeated, and return its rows. Raises psycopg.Error.
 
-        `seconds`: maximum time to wait for a connection; the pool's own if None. If a session turns out to be of no use,
+        `seconds`: time to wait for a connection; the pool's own if None. If a session turns out to be of no use,
         the others are probably no better: they are dropped, and the statement is executed on a new one.
         """
         try:
