@@ -14,7 +14,8 @@ from starlette.types import ASGIApp
 
 from ingest_api.app import create_app
 from ingest_api.http.protocol import HttpProtocol
-from ingest_api.metrics import SHARED_FOLDER
+from ingest_api.metrics import LOG_LINES_LOST, SHARED_FOLDER
+from shared.process.log import count_lost_lines
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
 from shared.process.startup import exit_unless_durable, log_start, start_process
@@ -30,6 +31,7 @@ _GC_THRESHOLD: Final = 10_000
 def application() -> ASGIApp:
     """Return the application of one serving process; uvicorn calls this in each."""
     settings = start_process("api")
+    count_lost_lines(LOG_LINES_LOST.inc)
     log_start(settings)
     if settings.web_concurrency > 1:
         # If uvicorn's parent is killed, its children would go on serving and hold the port.

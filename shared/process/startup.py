@@ -17,6 +17,7 @@ from redis import Redis
 
 from shared.process.endpoints import EnginesError, with_engines
 from shared.process.log import configure_logging
+from shared.process.output import take_over_output
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
 from shared.redis.connections import UNAVAILABLE, connect_redis
 from shared.redis.durability import Durability, blocking_problem, check_durability
@@ -36,6 +37,7 @@ def process_settings() -> Settings:
 
 def start_process(name: str) -> Settings:
     """Return the settings of this process, and set up its log under `name`."""
+    take_over_output()
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
     return settings
