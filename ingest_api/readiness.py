@@ -16,11 +16,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from ingest_api.errors import ApiError, ErrorCode
-from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
+from shared.causes import NotNowError, cause_of
+from shared.credentials.sync import copied_lanes, count_lanes, load_lanes, unready_lanes
+from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.postgres.queries import sql
 from shared.redis.durability import blocking_problem, check_durability
-from shared.redis.names import LANES
 
 log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ _RETRY_SECONDS: Final = 0.5
 _CHECK_SECONDS: Final = 1.0
 
 
-class NotDurableError(Exception):
+class NotDurableError(NotNowError):
     """Redis would lose accepted submissions; the message says why."""
 
 
@@ -46,6 +47,7 @@ class Readiness:
         self._checking = asyncio.Lock()
         self._next_check = 0.0
         self._missing: list[str] = []
+        self._outage = Outage("not_ready")
 
     def lanes(self) -> int:
         """Return the number of lanes. Raises ApiError(not_ready) while it is unknown."""
@@ -65,13 +67,15 @@ class Readiness:
             try:
                 self._lanes = await asyncio.to_thread(self._load)
             except Exception as error:  # noqa: BLE001 - if the task ended, every answer would be 503 forever
-                log.warning("not_ready", error=repr(error))
+                self._outage.report(error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._load_requested.set()
+            else:
+                self._outage.over()
 
     def _load(self) -> int:
         self._require_durable()
-        known = self._lanes or int(self._redis.get(LANES) or 0)
+        known = self._lanes or copied_lanes(self._redis)
         if known and not unready_lanes(self._redis, known):
             return known
         with self._connect("loading") as connection:
@@ -101,8 +105,8 @@ class Readiness:
         try:
             faults = check_durability(self._redis).problems
             unready = unready_lanes(self._redis, self._lanes) if self._lanes else None
-        except RedisError:
-            return ["Redis does not answer."]
+        except RedisError as error:
+            return [cause_of(error)]
         missing = [] if self._accept_data_loss else list(faults)
         if unready is None or unready:
             missing.append("The credentials are not loaded into Redis.")
@@ -113,8 +117,8 @@ class Readiness:
         try:
             with self._connect("readiness") as connection:
                 row = connection.execute(sql("select_read_only")).fetchall()[0]
-        except psycopg.Error:
-            return ["Postgres does not answer."]
+        except psycopg.Error as error:
+            return [cause_of(error)]
         return ["Postgres takes no writes now."] if row["read_only"] else []
 
     def _connect(self, purpose: str) -> Connection:

@@ -14,14 +14,15 @@ import signal
 import time
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
-import structlog
 from redis import Redis
-from redis.exceptions import RedisError
 from rq import SimpleWorker
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from shared.causes import is_expected
+from shared.outage import Outage
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.process.settings import Settings
 from shared.process.startup import durable_redis, start_process
@@ -33,8 +34,6 @@ from workers.context import DrainContext, LastingConnection
 from workers.oom_drain import drain_full_redis
 from workers.retention import keep_days
 from workers.write import prepare
-
-log = structlog.get_logger()
 
 #: RQ forgets a worker without a heartbeat for a minute more than this, and waits for Redis a little less, in seconds.
 _WORKER_TTL_SECONDS: Final = 20
@@ -67,6 +66,11 @@ class Worker(SimpleWorker):
         """Handle the first signal: the drain passes its lane on at the next slice. RQ exits once the job has ended."""
         self.stop.set()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call] # RQ's own lacks types
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Log why a job failed; the drain has already told what an engine explains."""
+        if not is_expected(exc_info[1]):
+            super().handle_exception(job, *exc_info)
 
     def _install_signal_handlers(self) -> None:
         """Install RQ's handlers; a signal that arrived before must not be forgotten."""
@@ -110,22 +114,27 @@ def main() -> None:
     stop = ShutdownFlag()
     context = build_context(settings, redis, stop)
     tasks.use(context, keep_days(settings))
+    outage = Outage("redis_lost")
     while not stop.is_set:
-        work(settings, stop)
+        try:
+            work(settings, stop)
+            drain_full_redis(context)
+        except Exception as error:  # noqa: BLE001 - the outage tells what it is
+            outage.report(error)
+        else:
+            outage.over()
+
+
+def work(settings: Settings, stop: ShutdownFlag) -> None:
+    """Run RQ's worker until it is told to stop, or ends by itself. Raises RedisError and other errors of RQ."""
+    try:
+        with connect_redis(settings.redis_url) as redis:
+            build_worker(redis, stop).work(logging_level="WARNING")
+    finally:
         for number in (signal.SIGTERM, signal.SIGINT):  # RQ's handlers belong to a worker that has ended
             signal.signal(number, stop.set)
         if not stop.is_set:
             time.sleep(_AGAIN_SECONDS)
-            drain_full_redis(context)
-
-
-def work(settings: Settings, stop: ShutdownFlag) -> None:
-    """Run RQ's worker until it is told to stop, or ends by itself."""
-    try:
-        with connect_redis(settings.redis_url) as redis:
-            build_worker(redis, stop).work(logging_level="WARNING")
-    except RedisError as error:
-        log.warning("redis_lost", error=str(error))
 
 
 if __name__ == "__main__":

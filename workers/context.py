@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from redis import Redis
 from rq import Queue
 
+from shared.outage import Outage
 from shared.postgres.connections import Connection
 from shared.redis.scripts import Scripts
 
@@ -23,6 +26,8 @@ class DrainContext:
     connection: Callable[[], Connection]
     #: Returns True once the worker was told to stop.
     stopping: Callable[[], bool]
+    #: Failures of each lane in this process.
+    outages: defaultdict[int, Outage] = field(default_factory=lambda: defaultdict(partial(Outage, "lane_paused")))
 
 
 class LastingConnection:

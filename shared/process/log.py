@@ -7,6 +7,7 @@ a third of the time: without structlog's chain of processors. `output.py` writes
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -17,11 +18,13 @@ import orjson
 import structlog
 from structlog.typing import EventDict
 
+from shared.outage import Repeats
 from shared.process.output import Lines, take_over_output
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+_NUMBERS: Final = re.compile(r"[0-9a-f]{8,}|\d+")
 _TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
@@ -110,11 +113,23 @@ def _to_json(event: dict[str, Any], **_: object) -> bytes:
 
 
 class _ToStructlog(logging.Handler):
-    """Gives the lines of libraries, which log with the standard module, the same form."""
+    """Gives the lines of libraries, which log with the standard module, the same form.
+
+    Those that repeat are logged ever more rarely: RQ and psycopg's pool write one for each attempt to connect.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._repeats = Repeats()
 
     def emit(self, record: logging.LogRecord) -> None:
-        logger = structlog.get_logger()
-        logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        message = record.getMessage()
+        # Names of workers and jobs, ports and times differ each time.
+        lasting = self._repeats.due(
+            f"{record.name} {_NUMBERS.sub('', message)} {record.exc_info and record.exc_info[1]}"
+        )
+        if lasting is not None:
+            structlog.get_logger().log(record.levelno, message, logger=record.name, exc_info=record.exc_info, **lasting)
 
 
 def _adopt_standard_logging(threshold: int) -> None:

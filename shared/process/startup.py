@@ -15,11 +15,12 @@ from typing import Final
 import structlog
 from redis import Redis
 
+from shared.outage import Outage
 from shared.process.endpoints import EnginesError, with_engines
 from shared.process.log import configure_logging
 from shared.process.output import take_over_output
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
-from shared.redis.connections import UNAVAILABLE, connect_redis
+from shared.redis.connections import connect_redis
 from shared.redis.durability import Durability, blocking_problem, check_durability
 
 log = structlog.get_logger()
@@ -57,16 +58,25 @@ def changed_settings(settings: Settings) -> dict[str, str]:
     }
 
 
+def redis_client(settings: Settings) -> Redis:
+    """Return a client. Exit with a sentence if REDIS_URL is not an address."""
+    try:
+        return connect_redis(settings.redis_url)
+    except ValueError:  # its message may quote the address
+        sys.exit("The setting REDIS_URL is not an address that Redis' client can read.")
+
+
 def durable_redis(settings: Settings) -> Redis:
     """Wait for Redis, check it, log the start and return a client. Exit if Redis would lose what it accepts."""
-    redis = connect_redis(settings.redis_url)
+    redis, outage = redis_client(settings), Outage("waiting_for_redis")
     while True:
         try:
             durability = check_durability(redis)
             break
-        except UNAVAILABLE as error:
-            log.warning("waiting_for_redis", error=str(error))
+        except Exception as error:  # noqa: BLE001 - the outage tells what it is
+            outage.report(error)
             time.sleep(_RETRY_SECONDS)
+    outage.over()
     exit_unless_durable(durability, settings)
     log_start(settings)
     return redis

@@ -53,7 +53,7 @@ def test_submissions_during_an_outage_are_applied_after_it(
     for process in (api, worker):
         for secret in (SECRET, connector.credential.split("_")[2], _PRIVATE):
             assert secret not in process.printed, f"{process.name} printed a secret"
-    assert unready == ["Postgres does not answer."]
+    assert unready == ["Postgres can't be used now: nothing listens at its address."]
     assert workerless.count("receipts", connector) == 51
     assert workerless.count("dead_letters", connector) == 0
 

@@ -160,4 +160,4 @@ def _is_ready(url: str) -> bool:
 
 def _lost(url: str) -> float:
     metrics = get(f"{url}/metrics").json()["metrics"]
-    return next(sample["value"] for sample in metrics if sample["name"] == "ingest_log_lines_lost_total")
+    return float(sum(one["value"] for one in metrics if one["name"] == "ingest_log_lines_lost_total"))
