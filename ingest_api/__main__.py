@@ -11,6 +11,7 @@ import tempfile
 from typing import Final
 
 import uvicorn
+from redis.exceptions import RedisError
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
@@ -18,11 +19,17 @@ from uvicorn.supervisors import Multiprocess
 from ingest_api.app import create_app
 from ingest_api.http.protocol import HttpProtocol
 from ingest_api.listener import ListenError, listen
-from ingest_api.metrics import SHARED_FOLDER
+from ingest_api.metrics import LOG_LINES_LOST, SHARED_FOLDER
+from shared.process.log import count_lost_lines
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
-from shared.process.startup import exit_if_postgres_is_unusable, exit_unless_durable, log_start, start_process
-from shared.redis.connections import UNAVAILABLE, connect_redis
+from shared.process.startup import (
+    exit_if_postgres_is_unusable,
+    exit_unless_durable,
+    log_start,
+    redis_client,
+    start_process,
+)
 from shared.redis.durability import check_durability
 
 #: Lifetime of an idle connection in seconds; longer than that of load balancers, so that they close first.
@@ -37,6 +44,7 @@ _SWITCH_SECONDS: Final = 0.0005
 def application() -> ASGIApp:
     """Return the application of one serving process; uvicorn calls this in each."""
     settings = start_process("api")
+    count_lost_lines(LOG_LINES_LOST.inc)
     log_start(settings)
     if settings.web_concurrency > 1:
         # If uvicorn's parent is killed, its children would go on serving and hold the port.
@@ -58,10 +66,9 @@ def main() -> None:
     """Serve until a signal ends the process."""
     settings = start_process("api")
     raise_connection_limit()
-    with contextlib.suppress(
-        *UNAVAILABLE
-    ):  # while Redis is away, submissions are answered 503; it is checked again later
-        exit_unless_durable(check_durability(connect_redis(settings.redis_url)), settings)
+    redis = redis_client(settings)
+    with contextlib.suppress(RedisError, OSError, UnicodeError):  # then submissions get 503; it is checked again later
+        exit_unless_durable(check_durability(redis), settings)
     exit_if_postgres_is_unusable(settings)
     with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:
         if settings.web_concurrency > 1:

@@ -29,7 +29,7 @@ from ingest_api.submissions import SubmissionEndpoint, Submissions
 from ingest_api.waker import Waker
 from shared.kinds import KINDS
 from shared.postgres.pool import postgres_pool
-from shared.process.log import stop_gathering_lines
+from shared.process.log import finish_log
 from shared.process.settings import Settings
 from shared.redis.connections import connect_redis, connect_redis_async
 
@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> ASGIApp:
         loading.cancel()
         for client in (postgres.close, append_redis.aclose, status_redis.aclose):
             await client()
-        stop_gathering_lines()
+        finish_log()
 
     return ErrorMiddleware(Routing(routes, lifespan))
 

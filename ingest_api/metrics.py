@@ -44,6 +44,9 @@ APPEND_FAILURES: Final = Counter(
 WAKE_UP_FAILURES: Final = Counter(
     "ingest_wake_up_failures", "Wake-ups that Redis rejected and that were left to the sweeper.", registry=_own
 )
+LOG_LINES_LOST: Final = Counter(
+    "ingest_log_lines_lost", "Lines of the log that could not be written to stdout or stderr.", registry=_own
+)
 INFLIGHT_BYTES: Final = Gauge(
     "ingest_inflight_bytes", "Bytes of bodies held in memory.", registry=_own, multiprocess_mode="livesum"
 )

@@ -16,18 +16,20 @@ from redis.exceptions import RedisError
 
 from ingest_api.conditions import OK, UNTOLD, Conditions, failed_if, run_check
 from ingest_api.errors import ApiError, ErrorCode
-from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
+from shared.causes import NotNowError
+from shared.credentials.sync import copied_lanes, count_lanes, load_lanes, unready_lanes
+from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.redis.connections import reopen
 from shared.redis.durability import blocking_problem, check_durability, why_unwritable
-from shared.redis.names import LANES, WRITE_PROBE
+from shared.redis.names import WRITE_PROBE
 
 log = structlog.get_logger()
 
 _RETRY_SECONDS: Final = 0.5
 
 
-class NotDurableError(Exception):
+class NotDurableError(NotNowError):
     """Redis would lose accepted submissions; the message says why."""
 
 
@@ -47,6 +49,7 @@ class Readiness:
         self._lanes: int | None = None
         self._load_requested = asyncio.Event()
         self._load_requested.set()
+        self._outage = Outage("not_ready")
 
     def lanes(self) -> int:
         """Return the number of lanes. Raises ApiError(not_ready) while it is unknown."""
@@ -66,14 +69,16 @@ class Readiness:
             try:
                 self._lanes = await asyncio.to_thread(self._load)
             except Exception as error:  # noqa: BLE001 - if the task ended, every answer would be 503 forever
-                log.warning("not_ready", error=repr(error))
+                self._outage.report(error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._load_requested.set()
+            else:
+                self._outage.over()
 
     def _load(self) -> int:
         reopen(self._redis)  # the connection that found the credentials missing may lead to another server
         self._require_durable()
-        known = self._lanes or int(self._redis.get(LANES) or 0)
+        known = self._lanes or copied_lanes(self._redis)
         if known and not unready_lanes(self._redis, known):
             return known
         with self._connect("loading") as connection:

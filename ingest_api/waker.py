@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
 from redis import Redis
-from redis.exceptions import RedisError
 
 from ingest_api.metrics import WAKE_UP_FAILURES
+from shared.outage import Outage
 from shared.redis.wakeups import enqueue_drain, wake_queue
-
-log = structlog.get_logger()
 
 
 class Waker:
@@ -23,6 +20,7 @@ class Waker:
 
     def __init__(self, redis: Redis) -> None:
         self._queue = wake_queue(redis)
+        self._outage = Outage("wake_up_failed")
         # The event loop keeps only weak references to tasks.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -35,6 +33,8 @@ class Waker:
     async def _enqueue(self, lane: int, job_id: str) -> None:
         try:
             await asyncio.to_thread(enqueue_drain, self._queue, lane, job_id)
-        except RedisError as error:
+        except Exception as error:  # noqa: BLE001 - the sweeper wakes the lane, and the outage tells what it is
             WAKE_UP_FAILURES.inc()
-            log.warning("wake_up_failed", lane=lane, error=repr(error))
+            self._outage.report(error, lane=lane)
+        else:
+            self._outage.over()

@@ -67,7 +67,8 @@ class Entry:
     def _of_fields(cls, entry_id: str, values: dict[bytes, bytes]) -> Entry:
         connector_id, count = int(values[b"c"]), int(values[b"n"])
         meta = decode_meta(values[b"m"])
-        if not (0 < connector_id < 1 << 63 and 0 <= count < 1 << 31 and meta.kind in KINDS):
+        fits = 0 < connector_id < 1 << 63 and 0 <= count < 1 << 31
+        if not fits or meta.kind not in KINDS or "\0" in meta.stream + meta.id_field:
             raise ValueError("no process of ours has written this")
         return cls(entry_id, connector_id, meta, count, values[b"b"], b"o" in values)
 

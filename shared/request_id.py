@@ -21,6 +21,8 @@ _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHA
 
 _MILLISECOND_BITS: Final = 42
 _SEQUENCE_BITS: Final = 18
+#: Largest milliseconds of an entry id, in the year 2109; the append script enforces it.
+MAX_MILLISECONDS: Final = (1 << _MILLISECOND_BITS) - 1
 #: Maximum number of lanes; lane 1023 marks the ids of answers that accepted nothing.
 MAX_LANES: Final = 1023
 #: Largest sequence of an entry id within a millisecond; the append script enforces it.

@@ -16,15 +16,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 from rq import SimpleWorker
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from shared.causes import is_expected
+from shared.outage import Outage
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.process.settings import Settings
 from shared.process.startup import durable_redis, start_process
@@ -80,6 +83,11 @@ class Worker(SimpleWorker):
         """Tell RQ, and the monitor, that the loop turns, and within which time it will again."""
         self.turn(timeout or _LOOP_SECONDS)
         super().heartbeat(timeout, pipeline)
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Log why a job failed; the drain has already told what an engine explains."""
+        if not is_expected(exc_info[1]):
+            super().handle_exception(job, *exc_info)
 
     def _install_signal_handlers(self) -> None:
         """Install RQ's handlers; a signal that arrived before must not be forgotten."""
@@ -143,23 +151,29 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
     stop = ShutdownFlag()
     context = build_context(settings, redis, stop, turn)
     tasks.use(context, keep_days(settings))
+    outage = Outage("redis_lost")
     while not stop.is_set:
         turn(_LOOP_SECONDS)
-        work(settings, stop, turn)
+        try:
+            work(settings, stop, turn)
+            if not stop.is_set:
+                drain_full_redis(context)
+        except Exception as error:  # noqa: BLE001 - the outage tells what it is
+            outage.report(error)
+        else:
+            outage.over()
+
+
+def work(settings: Settings, stop: ShutdownFlag, turn: Callable[[float], None]) -> None:
+    """Run RQ's worker until it is told to stop, or ends by itself. Raises RedisError and other errors of RQ."""
+    try:
+        with connect_redis(settings.redis_url) as redis:
+            build_worker(redis, stop, turn).work(logging_level="WARNING")
+    finally:
         for number in (signal.SIGTERM, signal.SIGINT):  # RQ's handlers belong to a worker that has ended
             signal.signal(number, stop.set)
         if not stop.is_set:
             time.sleep(_AGAIN_SECONDS)
-            drain_full_redis(context)
-
-
-def work(settings: Settings, stop: ShutdownFlag, turn: Callable[[float], None]) -> None:
-    """Run RQ's worker until it is told to stop, or ends by itself."""
-    try:
-        with connect_redis(settings.redis_url) as redis:
-            build_worker(redis, stop, turn).work(logging_level="WARNING")
-    except RedisError as error:
-        log.warning("redis_lost", error=str(error))
 
 
 if __name__ == "__main__":

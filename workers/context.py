@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from redis import Redis
 from rq import Queue
 
+from shared.outage import Outage
 from shared.postgres.connections import Connection
 from shared.redis.scripts import Scripts
 
@@ -25,6 +28,8 @@ class DrainContext:
     stopping: Callable[[], bool]
     #: Notes that the main loop turns, and how many seconds its next step may take.
     turn: Callable[[float], None] = lambda _: None
+    #: Failures of each lane in this process.
+    outages: defaultdict[int, Outage] = field(default_factory=lambda: defaultdict(partial(Outage, "lane_paused")))
 
 
 class LastingConnection:

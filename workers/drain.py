@@ -26,7 +26,7 @@ from psycopg import errors
 from redis.exceptions import RedisError
 
 from shared.redis.names import lane_keys
-from shared.redis.wakeups import LEASE_MS, enqueue_drain, new_job_id
+from shared.redis.wakeups import LEASE_MS, LONGEST_LEASE_MS, enqueue_drain, new_job_id
 from workers.context import DrainContext
 from workers.lane_reader import LaneReader, Work
 from workers.lease import Lease
@@ -40,7 +40,6 @@ log = structlog.get_logger()
 _LINGER_SECONDS: Final = 2.0
 #: Pause of a lane after a failure that is not the data's, in milliseconds; doubles up to the longest.
 _PAUSE_MS: Final = 250
-_LONGEST_PAUSE_MS: Final = 5_000
 _FAILURES_REMEMBERED_SECONDS: Final = 600
 #: Pause if another drain is writing to the lane, in milliseconds; then the sweeper wakes the lane again.
 _BUSY_MS: Final = 1_000
@@ -57,6 +56,7 @@ class Drain:
         self._turn = Turn(context, lane)
         self._reader = LaneReader(context, lane, self._turn)
         self._applier = SliceApplier(context, lane)
+        self._outage = context.outages[lane]
         self._last_work = time.monotonic()
 
     def run(self) -> None:
@@ -74,9 +74,9 @@ class Drain:
         except errors.LockNotAvailable:
             log.info("lane_busy", lane=self._lane)
             self._lease.hand_over("paused", _BUSY_MS)
-        except Exception:
+        except Exception as error:
             with contextlib.suppress(RedisError):
-                self._pause()
+                self._pause(error)
             raise
 
     def _work(self) -> bool:
@@ -92,6 +92,7 @@ class Drain:
     def _apply(self, work: Work) -> None:
         with self._lease.kept():
             self._applier.apply(work, meanwhile=self._reader.read_ahead)
+        self._outage.over()
         self._last_work = time.monotonic()
 
     def _retry(self) -> None:
@@ -112,9 +113,9 @@ class Drain:
         if self._lease.hand_over(f"queued:{job_id}", LEASE_MS):
             enqueue_drain(self._context.queue, self._lane, job_id)
 
-    def _pause(self) -> None:
+    def _pause(self, error: Exception) -> None:
         failures = int(self._context.redis.incr(self._keys.failures))
         self._context.redis.expire(self._keys.failures, _FAILURES_REMEMBERED_SECONDS)
-        pause = min(_PAUSE_MS << min(failures - 1, 10), _LONGEST_PAUSE_MS)
+        pause = min(_PAUSE_MS << min(failures - 1, 10), LONGEST_LEASE_MS)
         self._lease.hand_over("paused", pause)
-        log.warning("lane_paused", lane=self._lane, failures=failures, milliseconds=pause)
+        self._outage.report(error, lane=self._lane, failures=failures, milliseconds=pause)

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from shared.credentials.sync import forget_ready, load_lanes
 from shared.entry import Entry
 from shared.redis.names import CONSUMER, GROUP, lane_keys
+from shared.request_id import MAX_MILLISECONDS, MAX_SEQUENCE
 from workers.columns import PartColumns, columns_of
 from workers.context import DrainContext
 from workers.decoding import UnreadableEntryError
@@ -122,8 +123,11 @@ class LaneReader:
         load_lanes(self._context.connection(), self._context.redis, [self._lane])
 
     def _entries(self, after: str) -> list[Any]:
-        arguments = [GROUP, CONSUMER, after, *self.bounds(), self._last_read]
-        return list(self._context.scripts("read_slice", [self._stream], arguments))
+        arguments = [GROUP, CONSUMER, after, *self.bounds(), self._last_read, MAX_MILLISECONDS, MAX_SEQUENCE]
+        entries, deleted = self._context.scripts("read_slice", [self._stream], arguments)
+        if deleted:
+            log.error("forged_entries_deleted", lane=self._lane, entry_ids=[entry_id.decode() for entry_id in deleted])
+        return list(entries)
 
     def _wait_for_entry(self) -> bool:
         """Block briefly for a new entry. True if one arrived; it is pending then, behind any other pending entry."""

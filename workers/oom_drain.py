@@ -13,9 +13,10 @@ from typing import Final
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
 
-from shared.redis.names import LANES, lane_keys
+from shared.credentials.sync import copied_lanes
+from shared.outage import Outage, Repeats
+from shared.redis.names import lane_keys
 from shared.redis.wakeups import JOB_TIMEOUT_SECONDS, new_job_id
 from workers.context import DrainContext
 from workers.drain import Drain
@@ -23,24 +24,24 @@ from workers.drain import Drain
 log = structlog.get_logger()
 
 _ROUND_SECONDS: Final = 0.5
+_relief: Final = Outage("relief_failed")
+_repeats: Final = Repeats()
 
 
 def drain_full_redis(context: DrainContext) -> None:
-    """Drain all lanes, round by round, while Redis is full."""
-    try:
-        while _is_full(context.redis) and not context.stopping():
-            lanes = int(context.redis.get(LANES) or 0)
+    """Drain all lanes, round by round, while Redis is full. Raises RedisError."""
+    while _is_full(context.redis) and not context.stopping():
+        lanes = copied_lanes(context.redis)
+        if _repeats.due("redis_full") is not None:
             log.warning("redis_full", lanes=lanes)
-            for lane in range(lanes):
-                _drain(context, lane)
-            time.sleep(_ROUND_SECONDS)
-    except RedisError as error:
-        log.warning("redis_lost", error=str(error))
+        for lane in range(lanes):
+            _drain(context, lane)
+        time.sleep(_ROUND_SECONDS)
 
 
 def _is_full(redis: Redis) -> bool:
     memory = redis.info("memory")
-    return 0 < int(memory["maxmemory"]) <= int(memory["used_memory"])
+    return 0 < int(memory.get("maxmemory", 0)) <= int(memory.get("used_memory", 0))
 
 
 def _drain(context: DrainContext, lane: int) -> None:
@@ -51,4 +52,4 @@ def _drain(context: DrainContext, lane: int) -> None:
         Drain(context, lane, new_job_id(lane)).run()
     except Exception as error:  # noqa: BLE001 - as in RQ's worker, a drain that fails ends nothing but itself
         # Postgres is away, or the turn is over and the next one's job can't be queued.
-        log.warning("relief_failed", lane=lane, error=repr(error))
+        _relief.report(error, lane=lane)

@@ -15,6 +15,7 @@ import structlog
 from redis import Redis
 
 from shared import kinds
+from shared.causes import cause_of, detail_of
 from shared.postgres import partitions
 from shared.postgres.connections import Connection
 from shared.postgres.partitions import KeepDays, Tally
@@ -46,7 +47,9 @@ def age_out(context: DrainContext, keep: KeepDays, *, rest: bool = False, now: d
             partitions.drop_old(connection, tally, keep, now=moment)
         partitions.delete_old(connection, tally, keep, now=moment)
     except psycopg.Error as error:
-        log.error("aging_failed", error=str(error), **dataclasses.asdict(tally))  # noqa: TRY400 - RQ logs the traceback
+        log.error(  # noqa: TRY400 - RQ's worker logs the traceback, if no engine explains the error
+            "aging_failed", cause=cause_of(error), detail=detail_of(error), **dataclasses.asdict(tally)
+        )
         raise
     say = log.warning if tally.postponed else log.info
     say("aged_out", **dataclasses.asdict(tally))

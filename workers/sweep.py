@@ -12,25 +12,35 @@ import secrets
 import signal
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
-import psycopg
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import ResponseError
 from rq import Queue
 
-from shared.credentials.sync import LoadingError, NotMigratedError, count_lanes
+from shared.credentials.sync import count_lanes
 from shared.entry import backlog_cost
+from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.process.settings import Settings
 from shared.process.startup import durable_redis, start_process
 from shared.redis.activity import report_sweep
+from shared.redis.connections import UNAVAILABLE
 from shared.redis.names import SWEEPER, lane_keys
 from shared.redis.scripts import Scripts
-from shared.redis.wakeups import LEASE_MS, enqueue_drain, forget_failed_drains, new_job_id, queued_lanes, wake_queue
+from shared.redis.wakeups import (
+    LEASE_MS,
+    LONGEST_LEASE_MS,
+    enqueue_drain,
+    forget_failed_drains,
+    new_job_id,
+    queued_lanes,
+    wake_queue,
+)
 from workers.context import LastingConnection
 from workers.credential_watch import CredentialWatch
 from workers.liveness import LoopMonitor
@@ -89,11 +99,16 @@ class Sweeper:
         self._recounted = 0
         #: Whether this sweeper is the one that acts.
         self.acts = False
+        #: Bytes in the lanes' backlogs.
         self._backlogs: dict[int, int] = {}
         self._stalled = StalledLanes(stalled_after_seconds)
+        self._outages = defaultdict[str, Outage](partial(Outage, "sweep_failed"))
 
     def sweep(self) -> None:
-        """Wake every lane that needs it, unless another sweeper acts. Raises psycopg.Error or RedisError."""
+        """Wake every lane that needs it, unless another sweeper acts.
+
+        A step that fails does not keep the others from their work. Raises an error if none of them can be done.
+        """
         self.acts = self._takes_the_lease()
         if not self.acts:
             return
@@ -101,35 +116,50 @@ class Sweeper:
             with self._connect() as connection:
                 self._lanes = count_lanes(connection, self._redis)
         queued = queued_lanes(self._queue)
-        self._backlogs = {lane: self._look(lane, queued=lane in queued) for lane in range(self._lanes)}
-        self._recount()
-        self._schedule.keep()
+        for lane in range(self._lanes):
+            self._attempt(f"lane {lane}", partial(self._look, lane, queued=lane in queued))
+        self._attempt("recount", self._recount)
+        self._attempt("schedule", self._schedule.keep)
         # RQ notices minutes later that a worker was killed, when another one has long drained its lane.
-        forget_failed_drains(self._queue, self._is_mended)
+        self._attempt("forget failed jobs", partial(forget_failed_drains, self._queue, self._is_mended))
         report_sweep(self._redis, self._stalled.stalled(time.monotonic()))
+
+    def _attempt(self, step: str, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except UNAVAILABLE:  # the next step would wait for Redis too
+            raise
+        except Exception as error:  # noqa: BLE001 - the outage tells what it is
+            self._outages[step].report(error, step=step)
+        else:
+            self._outages[step].over()
 
     def _takes_the_lease(self) -> bool:
         if self._redis.set(SWEEPER, self._name, nx=True, px=_STANDBY_MS):
             return True
-        if self._redis.get(SWEEPER) != self._name.encode():
-            return False
-        return bool(self._redis.pexpire(SWEEPER, _STANDBY_MS))
+        try:
+            acts = self._redis.get(SWEEPER) == self._name.encode()
+        except ResponseError:  # not a string, so no sweeper's
+            acts = False
+        # Another sweeper's key is not made to last longer; without an end, it would last forever.
+        return bool(self._redis.pexpire(SWEEPER, _STANDBY_MS, lt=not acts)) and acts
 
-    def _look(self, lane: int, *, queued: bool) -> int:
-        """Wake a lane that needs it. Return the bytes in its backlog."""
+    def _look(self, lane: int, *, queued: bool) -> None:
+        """Wake a lane that needs it."""
         keys = lane_keys(lane)
         job_id = new_job_id(lane)
+        retries = lane in self._retries.lanes
         elsewhere = sum(self._backlogs.values()) - self._backlogs.get(lane, 0)
         _, claimed, entries, backlog_bytes, settled = self._scripts(
             "sweep_lane",
             [keys.stream, keys.lease, keys.backlog, keys.ready, keys.retry],
-            [job_id, LEASE_MS, int(queued), elsewhere, int(lane in self._retries.lanes), _RETRY_MARKER_MS],
+            [job_id, LEASE_MS, int(queued), elsewhere, int(retries), _RETRY_MARKER_MS, LONGEST_LEASE_MS],
         )
+        self._backlogs[lane] = backlog_bytes
         if claimed:
             enqueue_drain(self._queue, lane, job_id)
             log.info("lane_woken", lane=lane, entries=entries)
         self._stalled.look(lane, entries=entries, settled=settled, now=time.monotonic())
-        return int(backlog_bytes)
 
     def _is_mended(self, lane: int) -> bool:
         """Return True if a lane was drained since its last failure, or has nothing left to drain."""
@@ -168,12 +198,15 @@ class WatchedSweep:
 
 
 def keep_sweeping(sweep: Callable[[], None], stop: threading.Event, seconds: float = _PERIOD_SECONDS) -> None:
-    """Sweep every few seconds until told to stop. An engine that is away is logged and tried again."""
+    """Sweep every few seconds until told to stop, whatever happens meanwhile."""
+    outage = Outage("sweep_failed")
     while not stop.wait(seconds):
         try:
             sweep()
-        except (RedisError, psycopg.Error, NotMigratedError, LoadingError) as error:
-            log.warning("sweep_failed", error=repr(error))
+        except Exception as error:  # noqa: BLE001 - nothing else wakes lanes; the outage tells what it is
+            outage.report(error)
+        else:
+            outage.over()
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from operations.local.supervisor import StopTurn, Supervisor
 from operations.local.terminal import Terminal
 from operations.local.valkey import Valkey
 from shared.process.endpoints import Endpoints
+from shared.process.output import take_over_output
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import SettingError, Settings, read_settings
 
@@ -61,6 +62,7 @@ class Commands:
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], commands: Commands | None = None) -> int:
     """Run until stopped by a signal; return the exit status."""
+    take_over_output()
     if END_WITH_PARENT in arguments:
         die_with_parent(signal.SIGTERM, os.getppid())
     try:

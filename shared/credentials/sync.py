@@ -24,13 +24,15 @@ from typing import Any, Final
 
 import structlog
 from redis import Redis
+from redis.exceptions import ResponseError
 
+from shared.causes import NotNowError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.connections import server_of
 from shared.redis.names import CORRECTIONS, GROUP, LANES, LaneKeys, lane_keys
 from shared.redis.scripts import Scripts
-from shared.request_id import position_of_version
+from shared.request_id import MAX_LANES, position_of_version
 
 log = structlog.get_logger()
 
@@ -41,14 +43,14 @@ _CREDENTIALS_PER_CALL: Final = 500
 _ATTEMPTS: Final = 5
 
 
-class NotMigratedError(Exception):
+class NotMigratedError(NotNowError):
     """The database has no lanes: run `ingestctl migrate`."""
 
     def __init__(self) -> None:
         super().__init__("The database is not migrated: run `ingestctl migrate`.")
 
 
-class LoadingError(Exception):
+class LoadingError(NotNowError):
     """Other loaders took over every attempt; one of them, or the next attempt, will load the lane."""
 
 
@@ -63,6 +65,19 @@ def count_lanes(connection: Connection, redis: Redis) -> int:
         raise NotMigratedError
     redis.set(LANES, lanes)
     return lanes
+
+
+def copied_lanes(redis: Redis) -> int:
+    """Return the number of lanes as copied to Redis, 0 if there is no copy that makes sense."""
+    try:
+        lanes = int(redis.get(LANES) or 0)
+    except ValueError:
+        return 0
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return 0
+    return lanes if 0 < lanes <= MAX_LANES else 0
 
 
 def unready_lanes(redis: Redis, lanes: int) -> list[int]:

@@ -1,16 +1,16 @@
 """Logs: one line per event, JSON in production, readable on a terminal. Callers never pass a secret.
 
 Modules log with structlog. The line about each request is logged with `log_often`, which writes the same line in under
-a third of the time: without structlog's chain of processors, and with one system call per turn of the event loop.
+a third of the time: without structlog's chain of processors. `output.py` writes the lines.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import re
 import sys
-import threading
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,77 +18,50 @@ import orjson
 import structlog
 from structlog.typing import EventDict
 
+from shared.outage import Repeats
+from shared.process.output import Lines, take_over_output
 from shared.process.settings import LogFormat, LogLevel
 
+_NUMBERS: Final = re.compile(r"[0-9a-f]{8,}|\d+")
 _TRACEBACKS: Final = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
 
 
-class Lines:
-    """Lines on their way to stdout, in the order in which they were logged."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()  # reentrant: a signal handler may log while its thread holds the lock
-        self._gathered: list[bytes] = []
-        #: False as soon as the event loop may end before its next turn.
-        self.gathering = True
-
-    def write(self, line: bytes) -> None:
-        """Write a line, after those that were gathered."""
-        with self._lock:
-            self._gathered.append(line)
-            self._write_gathered()
-
-    def gather(self, line: bytes) -> None:
-        """Write a line at the end of this turn of the event loop, or at once if there is no loop."""
-        with self._lock:
-            self._gathered.append(line)
-            if not self.gathering:
-                self._write_gathered()
-            elif len(self._gathered) == 1:
-                try:
-                    asyncio.get_running_loop().call_soon(self.flush)
-                except RuntimeError:
-                    self._write_gathered()
-
-    def flush(self) -> None:
-        """Write the gathered lines."""
-        with self._lock:
-            self._write_gathered()
-
-    def _write_gathered(self) -> None:
-        lines, self._gathered = self._gathered, []
-        if lines:
-            sys.stdout.buffer.write(b"\n".join((*lines, b"")))
-            sys.stdout.buffer.flush()
-
-
-_LINES: Final = Lines()
-#: Fields of every line of this process; None if `log_often` has to use structlog.
-_always: dict[str, object] | None = None
+#: Where `log_often` writes, and the fields of every line; None if it has to use structlog.
+_often: tuple[Lines, dict[str, object]] | None = None
 
 
 def log_often(event: str, fields: dict[str, Any]) -> None:
     """Do what `structlog.get_logger().info` does, in under a third of the time: for events of each request."""
-    if _always is None:
+    if _often is None:
         structlog.get_logger().info(event, **fields)
         return
-    line = {**fields, "event": event, **_always, "level": "info", "timestamp": datetime.now(UTC)}
-    _LINES.gather(orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z))
+    lines, always = _often
+    line = {**fields, "event": event, **always, "level": "info", "timestamp": datetime.now(UTC)}
+    lines.add(orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z))
 
 
-def stop_gathering_lines() -> None:
+def finish_log() -> None:
     """Write each line at once from now on: the event loop is about to end, and on SIGTERM the process with it."""
-    _LINES.gathering = False
-    _LINES.flush()
+    for printed in take_over_output():
+        printed.lines.finish()
+
+
+def count_lost_lines(count: Callable[[int], object]) -> None:
+    """Have `count` called with the number of lines whenever some can't be written."""
+    for printed in take_over_output():
+        printed.lines.on_lost = count
 
 
 class _LineLogger:
     """The logger to which structlog hands its rendered lines."""
 
-    def msg(self, line: bytes) -> None:
-        _LINES.write(line)
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def msg(self, line: bytes | str) -> None:
+        self._lines.add(line.encode(errors="backslashreplace") if isinstance(line, str) else line)
 
     log = debug = info = warn = warning = msg
     fatal = failure = err = error = critical = exception = msg
@@ -96,7 +69,8 @@ class _LineLogger:
 
 def configure_logging(log_format: LogFormat, level: LogLevel, **always: object) -> None:
     """Set up this process's log, on stdout. `always`: fields of every line."""
-    global _always  # noqa: PLW0603 - structlog keeps its set-up in globals too
+    global _often  # noqa: PLW0603 - structlog keeps its set-up in globals too
+    lines = take_over_output()[0].lines
     threshold = logging.getLevelNamesMapping()[level.upper()]
     readable = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
     # Tracebacks omit the values of variables: among them are credentials, bodies and addresses with passwords.
@@ -113,10 +87,10 @@ def configure_logging(log_format: LogFormat, level: LogLevel, **always: object) 
             *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory() if readable else lambda *_: _LineLogger(),
+        logger_factory=lambda *_: _LineLogger(lines),
         cache_logger_on_first_use=True,
     )
-    _always = None if readable or threshold > logging.INFO else always
+    _often = None if readable or threshold > logging.INFO else (lines, always)
     _adopt_standard_logging(threshold)
 
 
@@ -137,11 +111,23 @@ def _to_json(event: dict[str, Any], **_: object) -> bytes:
 
 
 class _ToStructlog(logging.Handler):
-    """Gives the lines of libraries, which log with the standard module, the same form."""
+    """Gives the lines of libraries, which log with the standard module, the same form.
+
+    Those that repeat are logged ever more rarely: RQ and psycopg's pool write one for each attempt to connect.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._repeats = Repeats()
 
     def emit(self, record: logging.LogRecord) -> None:
-        logger = structlog.get_logger()
-        logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        message = record.getMessage()
+        # Names of workers and jobs, ports and times differ each time.
+        lasting = self._repeats.due(
+            f"{record.name} {_NUMBERS.sub('', message)} {record.exc_info and record.exc_info[1]}"
+        )
+        if lasting is not None:
+            structlog.get_logger().log(record.levelno, message, logger=record.name, exc_info=record.exc_info, **lasting)
 
 
 def _adopt_standard_logging(threshold: int) -> None:

@@ -17,13 +17,15 @@ import psycopg
 import structlog
 from redis import Redis
 
+from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
 from shared.postgres.errors import UnusableDatabaseError
 from shared.postgres.suitability import require_suitable
 from shared.process.endpoints import EnginesError, with_engines
 from shared.process.log import configure_logging
+from shared.process.output import take_over_output
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
-from shared.redis.connections import UNAVAILABLE, connect_redis
+from shared.redis.connections import connect_redis
 from shared.redis.durability import Durability, blocking_problem, check_durability
 
 log = structlog.get_logger()
@@ -41,6 +43,7 @@ def process_settings() -> Settings:
 
 def start_process(name: str) -> Settings:
     """Return the settings of this process, and set up its log under `name`."""
+    take_over_output()
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
     return settings
@@ -62,16 +65,25 @@ def changed_settings(settings: Settings) -> dict[str, str]:
     }
 
 
+def redis_client(settings: Settings) -> Redis:
+    """Return a client. Exit with a sentence if REDIS_URL is not an address."""
+    try:
+        return connect_redis(settings.redis_url)
+    except ValueError:  # its message may quote the address
+        sys.exit("The setting REDIS_URL is not an address that Redis' client can read.")
+
+
 def durable_redis(settings: Settings) -> Redis:
     """Wait for Redis, check both engines, log the start and return a client. Exit if one would lose what it accepts."""
-    redis = connect_redis(settings.redis_url)
+    redis, outage = redis_client(settings), Outage("waiting_for_redis")
     while True:
         try:
             durability = check_durability(redis)
             break
-        except UNAVAILABLE as error:
-            log.warning("waiting_for_redis", error=str(error))
+        except Exception as error:  # noqa: BLE001 - the outage tells what it is
+            outage.report(error)
             time.sleep(_RETRY_SECONDS)
+    outage.over()
     exit_unless_durable(durability, settings)
     exit_if_postgres_is_unusable(settings)
     log_start(settings)

@@ -13,9 +13,9 @@ from typing import Final
 
 from redis import Redis
 from rq import Queue
-from rq.exceptions import NoSuchJobError
 from rq.serializers import JSONSerializer
 
+from shared.redis.connections import UNAVAILABLE
 from shared.redis.names import WAKE_QUEUE
 
 DRAIN_TASK: Final = "workers.tasks.drain_lane"
@@ -32,6 +32,8 @@ _JOB_ID: Final = re.compile(r"drain-(\d+)-[0-9a-f]+")
 #: Life of a lane's lease in milliseconds, while it waits for its job and between a drain's renewals. After a kill it
 #: expires and the sweeper, which looks twice a second, wakes the lane: within five seconds, on a busy machine too.
 LEASE_MS: Final = 2_000
+#: Maximum life of a lease in milliseconds: that of a lane that is paused after failures. The sweeper shortens others.
+LONGEST_LEASE_MS: Final = 5_000
 
 
 def new_job_id(lane: int) -> str:
@@ -65,7 +67,9 @@ def forget_failed_drains(queue: Queue, has_recovered: Callable[[int], bool]) -> 
         if lane is not None and has_recovered(lane):
             try:
                 registry.remove(job_id, delete_job=True)
-            except NoSuchJobError:  # the job has expired, its place in the registry has not
+            except UNAVAILABLE:
+                raise
+            except Exception:  # noqa: BLE001 - it has expired, another process forgets it too, or it can't be read
                 registry.remove(job_id)
 
 

@@ -19,13 +19,15 @@ from shared.redis.connections import server_of
 from shared.redis.names import LaneKeys, lane_keys, lane_of
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS, new_job_id, wake_queue
-from shared.request_id import MAX_SEQUENCE
+from shared.request_id import MAX_MILLISECONDS, MAX_SEQUENCE
 from workers.context import DrainContext
 from workers.drain import Drain
 from workers.write import prepare
 
 NO_LIMIT = 1 << 40
 ITEMS = Meta("items")
+#: The largest id that a drain takes, for the script that reads a slice.
+MAX_ID = (MAX_MILLISECONDS, MAX_SEQUENCE)
 
 
 def batch(*items: dict[str, Any], stream: str = "agents") -> bytes:

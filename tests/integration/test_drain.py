@@ -14,7 +14,7 @@ from shared.entry import Entry
 from shared.postgres.connections import Connection, connect_postgres
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import enqueue_drain, new_job_id, wake_queue
-from tests.integration.lane_tools import Lane, batch
+from tests.integration.lane_tools import MAX_ID, Lane, batch
 from workers import lane_reader, slice_applier, turn
 from workers.fold import Slice
 from workers.lease import Lease
@@ -34,6 +34,12 @@ class KilledError(BaseException):
 
 def dies(*_: Any, **__: Any) -> None:
     raise KilledError
+
+
+def read_new(lane: Lane, in_hand: Any) -> Any:
+    """Read what no drain has read, as a drain does that has read up to `in_hand`."""
+    arguments = ["drain", "lane", ">", 10, 10, 1000, in_hand, *MAX_ID]
+    return Scripts(lane.redis)("read_slice", [lane.keys.stream], arguments)[0]
 
 
 def test_a_lane_is_drained_to_the_last_state_and_left_empty(lane: Lane) -> None:
@@ -68,10 +74,12 @@ def test_a_worker_killed_in_any_phase_loses_nothing(lane: Lane, monkeypatch: pyt
 
 def test_a_repeated_delivery_of_an_older_state_changes_nothing(lane: Lane) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
-    read = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000, ""])
+    read = read_new(lane, "")
     lane.append({"id": "a", "fields": {"n": 2}})
     lane.connection.execute("SELECT 1")
-    newer = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000, read[-1][0]])
+    newer = Scripts(lane.redis)(
+        "read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000, read[-1][0], *MAX_ID]
+    )[0]
 
     for entries in (newer, read, newer):
         decoded = [Entry.decode(entry_id, fields) for entry_id, fields in entries]
@@ -104,7 +112,9 @@ def test_nothing_new_is_read_while_an_entry_of_another_reader_is_pending(lane: L
     lane.redis.xreadgroup("drain", "lane", {lane.keys.stream: ">"}, count=1)
     lane.append({"id": "b"})
 
-    found = Scripts(lane.redis)("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000, in_hand])
+    found = Scripts(lane.redis)(
+        "read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 1000, in_hand, *MAX_ID]
+    )[0]
 
     assert found == []
 
@@ -229,7 +239,7 @@ def test_a_slice_stops_at_its_bytes_whatever_the_sizes_of_entries(lane: Lane) ->
     slices: list[list[Any]] = [[[b""]]]
     for _ in range(3):
         in_hand = slices[-1][-1][0]
-        slices.append(read("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 100, in_hand]))
+        slices.append(read("read_slice", [lane.keys.stream], ["drain", "lane", ">", 10, 10, 100, in_hand, *MAX_ID])[0])
 
     assert [len(found) for found in slices[1:]] == [1, 3, 0]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
 import structlog
 
 from ingest_api.middleware import ErrorMiddleware
-from shared.process.log import Lines, configure_logging, log_often, stop_gathering_lines
+from shared.process.log import configure_logging, finish_log, log_often
 
 SECRET = "ik_0123456789ab_" + "s" * 40
 
@@ -20,8 +21,9 @@ SECRET = "ik_0123456789ab_" + "s" * 40
 def _restored_logging(monkeypatch: pytest.MonkeyPatch) -> Any:
     # A module's logger keeps the set-up that was in force when it was first used.
     monkeypatch.setattr("ingest_api.middleware.log", structlog.get_logger())
-    monkeypatch.setattr("shared.process.log._always", None)
-    monkeypatch.setattr("shared.process.log._LINES", Lines())
+    monkeypatch.setattr("shared.process.log._often", None)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
     yield
     structlog.reset_defaults()
 
@@ -29,6 +31,11 @@ def _restored_logging(monkeypatch: pytest.MonkeyPatch) -> Any:
 async def crash(scope: Any, _receive: Any, _send: Any) -> None:
     authorization = dict(scope["headers"])[b"authorization"]
     raise RuntimeError(f"crashed with {len(authorization)} bytes")
+
+
+def printed(capfd: pytest.CaptureFixture[str]) -> str:
+    finish_log()
+    return capfd.readouterr().out
 
 
 def request(path: str = "/crash") -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -55,13 +62,13 @@ def test_a_crash_is_logged_without_the_secret_under_the_id_of_its_answer(
     sent, _ = request()
 
     answer = json.loads(sent[1]["body"])
-    printed = capfd.readouterr().out
+    text = printed(capfd)
     assert (sent[0]["status"], answer["error"]["code"]) == (500, "internal_error")
-    assert answer["requestId"] in printed
-    assert "crashed with" in printed
-    assert "test_log.py" in printed, "the traceback is logged"
-    assert SECRET not in printed
-    assert "ssss" not in printed
+    assert answer["requestId"] in text
+    assert "crashed with" in text
+    assert "test_log.py" in text, "the traceback is logged"
+    assert SECRET not in text
+    assert "ssss" not in text
 
 
 def test_in_production_each_line_is_a_json_document(capfd: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +76,7 @@ def test_in_production_each_line_is_a_json_document(capfd: pytest.CaptureFixture
 
     request('/a"b')
 
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    lines = [json.loads(line) for line in printed(capfd).splitlines()]
     assert [line["event"] for line in lines] == ["request_crashed", "request"]
     assert all(line["process"] == "api" and line["timestamp"].endswith("Z") for line in lines)
 
@@ -81,7 +88,7 @@ def test_log_often_writes_the_same_line_as_structlog(capfd: pytest.CaptureFixtur
     log_often("request", dict(fields))
     structlog.get_logger().info("request", **fields)
 
-    often, usual = (json.loads(line) for line in capfd.readouterr().out.splitlines())
+    often, usual = (json.loads(line) for line in printed(capfd).splitlines())
     assert list(often) == list(usual)
     assert re.sub(r"\d", "0", often.pop("timestamp")) == re.sub(r"\d", "0", usual.pop("timestamp"))
     assert often == usual
@@ -93,31 +100,4 @@ def test_log_often_follows_the_settings(form: Any, level: Any, lines: int, capfd
 
     log_often("request", {"status": 202})
 
-    assert capfd.readouterr().out.count("request") == lines
-
-
-def test_lines_are_gathered_during_one_turn_of_the_loop_and_keep_their_order(capfd: pytest.CaptureFixture[str]) -> None:
-    configure_logging("json", "info")
-    written: list[str] = []
-
-    def events() -> list[str]:
-        written.extend(json.loads(line)["event"] for line in capfd.readouterr().out.splitlines())
-        return written
-
-    async def scenario() -> None:
-        log_often("first", {})
-        log_often("second", {})
-        assert events() == []
-        await asyncio.sleep(0)
-        assert events() == ["first", "second"]
-
-        log_often("before the crash", {})
-        structlog.get_logger().error("crash")
-        assert events()[2:] == ["before the crash", "crash"]
-
-        log_often("last", {})
-        stop_gathering_lines()
-        log_often("after", {})
-        assert events()[4:] == ["last", "after"]
-
-    asyncio.run(scenario())
+    assert printed(capfd).count("request") == lines

@@ -34,11 +34,13 @@
 --   {'full', connector, burst, remaining, reset, ''}             the backlog is full; no token taken
 --   {'connector_full', connector, burst, remaining, reset, ''}   the connector's part is full; no token taken
 --   {'unauthorized'}                                             unknown key id, or another secret
---   {'not_ready'}                                                credentials are not loaded into this server
+--   {'not_ready'}                                                credentials are not loaded into this server, or the
+--                                                                stream is not usable (see append)
 
 local stream, lease, backlog, ready, large = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local backlog_limit, connector_limit, max_sequence = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local entry_overhead, credential_count = tonumber(ARGV[8]), tonumber(ARGV[10])
+local MAX_MILLISECONDS = 4398046511103 -- of an entry id: 42 bits, as in shared/request_id.py
 local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 5, 10, 2
 -- Bytes from which a body is large: a script that reads its entry would copy it.
 local LARGE = 65536
@@ -69,9 +71,9 @@ local function read_credential(key, bucket, digest)
   if stored[1] ~= digest then return false end
   local rate, burst = tonumber(stored[3]), tonumber(stored[4])
   local credential = {bucket = bucket, connector = stored[2], rate = rate, burst = burst, tokens = burst}
-  local state = redis.call('GET', bucket)
-  if state then
-    local tokens, at = string.match(state, '^(%S+) (%S+)$')
+  local state = redis.pcall('GET', bucket) -- an error if it is no string, which is replaced, as all that is no bucket
+  local tokens, at = string.match(type(state) == 'string' and state or '', '^([%d.e+-]+) (%d+)$')
+  if tonumber(tokens) then
     at = tonumber(at)
     credential.tokens = math.min(burst, tonumber(tokens) + math.max(0, now - at) * rate / 1000000)
     -- If the clock stepped back after the bucket was written, nothing is refilled.
@@ -88,16 +90,31 @@ local function write_bucket(credential)
   redis.call('SET', credential.bucket, state, 'PX', string.format('%.0f', full_in))
 end
 
+-- Adds an entry; returns its id, milliseconds and sequence. After an entry that was added by hand, with an id too large
+-- for a request id, the next millisecond may do. If not, it returns nothing, and the sweeper creates the stream again.
+local function add(connector, meta, count, body)
+  for _ = 1, 2 do
+    local id = redis.pcall('XADD', stream, '*', 'c', connector, 'm', meta, 'n', count, 'b', body)
+    local milliseconds, sequence = string.match(type(id) == 'string' and id or '', '^(%d+)-(%d+)$')
+    if not milliseconds then break end
+    milliseconds, sequence = tonumber(milliseconds), tonumber(sequence)
+    if milliseconds <= MAX_MILLISECONDS and sequence <= max_sequence then return id, milliseconds, sequence end
+    redis.call('XDEL', stream, id)
+    redis.pcall('XSETID', stream, string.format('%.0f-0', milliseconds + 1))
+  end
+  redis.call('HSET', backlog, 'unusable', '1')
+end
+
 local function append(connector, cost, meta, count, body)
-  local id = redis.call('XADD', stream, '*', 'c', connector, 'm', meta, 'n', count, 'b', body)
+  local id, milliseconds, sequence = add(connector, meta, count, body)
+  if not id then return nil end
   -- A stream that was deleted by hand starts at lower ids; then an entry is only more costly to look at.
   if #body >= LARGE then redis.pcall('XADD', large, id, 'c', connector, 'm', meta, 'n', count) end
   bytes = bytes + cost
   parts[connector] = part_of(connector) + cost
   -- While the clock is behind the last id, only the sequence of new ids grows. Go on in the next millisecond before
   -- the sequence outgrows its bits in a request id.
-  local milliseconds, sequence = string.match(id, '^(%d+)-(%d+)$')
-  if tonumber(sequence) >= max_sequence then
+  if sequence >= max_sequence then
     redis.call('XSETID', stream, string.format('%.0f-0', milliseconds + 1))
   end
   return id
@@ -131,6 +148,7 @@ local function decide(credential, mode, idempotency, meta, count, body, fingerpr
     return answer('reused', '')
   end
   local id = append(connector, cost, meta, count, body)
+  if not id then return {'not_ready'} end
   if fingerprint then redis.call('SET', idempotency, fingerprint .. ' ' .. id, 'PX', ARGV[7]) end
   return answer('ok', id)
 end

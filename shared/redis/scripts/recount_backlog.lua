@@ -8,7 +8,12 @@
 -- Returns by how many bytes the counters were off; nothing if the lane is too large to look at now.
 
 if redis.call('XLEN', KEYS[1]) > tonumber(ARGV[2]) then return false end
-local counted = tonumber(redis.call('HGET', KEYS[2], 'bytes')) or 0
+local known, counted = redis.call('HGETALL', KEYS[2]), 0
+for i = 1, #known, 2 do
+  -- What is no number was written by hand; as -1 it is corrected.
+  known[i + 1] = tonumber(known[i + 1]) or -1
+  if known[i] == 'bytes' then counted = known[i + 1] end
+end
 
 local bytes, parts, from = 0, {}, '-'
 while true do
@@ -17,18 +22,17 @@ while true do
   from = '(' .. entry[1]
   local fields = {}
   for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
-  local cost = #fields.b + tonumber(ARGV[1])
+  local cost, connector = #(fields.b or '') + tonumber(ARGV[1]), fields.c or '0' -- added by hand: without fields
   bytes = bytes + cost
   if bytes > tonumber(ARGV[3]) then return false end
-  parts[fields.c] = (parts[fields.c] or 0) + cost
+  parts[connector] = (parts[connector] or 0) + cost
 end
 
 local off = math.abs(counted - bytes)
-local known = redis.call('HGETALL', KEYS[2])
 for i = 1, #known, 2 do
   local connector = string.match(known[i], '^c:(.+)$')
   if connector then
-    off = math.max(off, math.abs(tonumber(known[i + 1]) - (parts[connector] or 0)))
+    off = math.max(off, math.abs(known[i + 1] - (parts[connector] or 0)))
     if not parts[connector] then redis.call('HDEL', KEYS[2], known[i]) end
   end
 end

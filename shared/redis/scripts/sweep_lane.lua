@@ -8,17 +8,36 @@
 -- ARGV[3] '1' if a job of this lane is queued
 -- ARGV[4] bytes in the backlogs of all other lanes, for the append script's bound
 -- ARGV[5] '1' if dead letters of this lane are to be retried   ARGV[6] life of the retry marker, milliseconds
+-- ARGV[7] longest life of a lease, milliseconds
+--
+-- Repairs what no script of ours has written: keys of another type are deleted, a lease that lasts longer is shortened,
+-- and an empty stream whose ids have grown too large (see append.lua) is deleted, so that the lane is loaded again.
 --
 -- Returns {ready, claimed, entries, bytes, settled}; ready and claimed are 0 or 1; settled is the number of entries that
 -- ever left the lane.
 
 if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0, 0, 0} end
-redis.call('HSET', KEYS[3], 'elsewhere', ARGV[4])
+local function of_type(key, reply)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  redis.call('DEL', key)
+  return false
+end
+
+local entries = of_type(KEYS[1], redis.pcall('XLEN', KEYS[1]))
+if not of_type(KEYS[3], redis.pcall('HSET', KEYS[3], 'elsewhere', ARGV[4])) then
+  redis.call('HSET', KEYS[3], 'elsewhere', ARGV[4])
+end
+if entries == 0 and redis.call('HDEL', KEYS[3], 'unusable') == 1 then
+  redis.call('DEL', KEYS[1])
+  entries = false
+end
+if not entries then return {0, 0, 0, 0, 0} end
 if ARGV[5] == '1' then redis.call('SET', KEYS[5], '1', 'PX', ARGV[6]) end
 
-local entries, claimed = redis.call('XLEN', KEYS[1]), 0
+local claimed = 0
 if entries > 0 or ARGV[5] == '1' then
-  local holder = redis.call('GET', KEYS[2])
+  local holder = of_type(KEYS[2], redis.pcall('GET', KEYS[2]))
+  if holder then redis.call('PEXPIRE', KEYS[2], ARGV[7], 'LT') end
   if ARGV[3] == '1' and (not holder or string.sub(holder, 1, 7) == 'queued:') then
     redis.call('SET', KEYS[2], holder or 'queued:', 'PX', ARGV[2])
   elseif not holder then
