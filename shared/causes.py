@@ -13,8 +13,6 @@ import psycopg
 from psycopg import errors
 from redis import exceptions
 
-from shared.postgres.errors import NoWritesError, UnusableDatabaseError
-
 #: What errors of Redis' client say, and what that means; the first that matches counts.
 _REDIS: Final = (
     (
@@ -82,8 +80,12 @@ _EXPECTED_OF_REDIS: Final = (
 )
 
 
-class NotNowError(Exception):
-    """Something that this process needs is missing at the moment; the message is the sentence to show."""
+class SentenceError(Exception):
+    """An error whose message is the sentence to show."""
+
+
+class NotNowError(SentenceError):
+    """Something that this process needs is missing at the moment."""
 
 
 def is_expected(error: BaseException) -> bool:
@@ -100,7 +102,7 @@ def is_expected(error: BaseException) -> bool:
 
 def cause_of(error: BaseException) -> str:
     """Return a sentence that says why an engine can't be used; it names no address, user or password."""
-    if isinstance(error, NotNowError | NoWritesError | UnusableDatabaseError):
+    if isinstance(error, SentenceError):
         return str(error)
     if isinstance(error, psycopg.Error):
         if isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn):

@@ -16,6 +16,8 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
+from shared.causes import NotNowError, SentenceError
+
 #: SQLSTATE classes that are about the data: cardinality, values, constraints, program limits.
 _DATA_CLASSES: Final = ("21", "22", "23", "54")
 #: SQLSTATE prefixes of a session that is lost, or in another state than we left it: connection exceptions, read-only
@@ -32,14 +34,14 @@ class AnswerTimeoutError(psycopg.OperationalError):
         super().__init__("Postgres has not answered for too long; the connection was closed.")
 
 
-class NoWritesError(errors.ReadOnlySqlTransaction):
+class NoWritesError(errors.ReadOnlySqlTransaction, NotNowError):
     """The server takes no writes now: a standby, which may be behind, or one that was set read-only."""
 
     def __init__(self) -> None:
         super().__init__("Postgres takes no writes now: it is a standby, or default_transaction_read_only is on.")
 
 
-class UnusableDatabaseError(psycopg.NotSupportedError):
+class UnusableDatabaseError(psycopg.NotSupportedError, SentenceError):
     """The database can't hold what connectors send, or would lose it; the message is a sentence."""
 
 
