@@ -6,16 +6,20 @@ import contextlib
 import gc
 import os
 import resource
+import sys
 import tempfile
 from typing import Final
 
 import uvicorn
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from ingest_api.app import create_app
 from ingest_api.http.protocol import HttpProtocol
 from ingest_api.metrics import LOG_LINES_LOST, SHARED_FOLDER
+from shared.process.listening import ListenError, bind
 from shared.process.log import count_lost_lines
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
@@ -69,12 +73,14 @@ def raise_connection_limit() -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Serve with uvicorn, in this process or in several."""
-    uvicorn.run(
+    """Serve with uvicorn, in this process or in several. Exit with a sentence if the port can't be listened on."""
+    try:
+        sockets = bind(settings.host, settings.port)
+    except ListenError as error:
+        sys.exit(str(error))
+    config = uvicorn.Config(
         "ingest_api.__main__:application",
         factory=True,
-        host=settings.host,
-        port=settings.port,
         workers=settings.web_concurrency,
         loop="uvloop",
         http=HttpProtocol,
@@ -88,6 +94,13 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
         backlog=2048,
     )
+    if settings.web_concurrency > 1:
+        Multiprocess(config, sockets).run()
+        return
+    server = uvicorn.Server(config)
+    server.run(sockets)
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":

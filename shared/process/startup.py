@@ -41,6 +41,8 @@ def start_process(name: str) -> Settings:
     take_over_output()
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
+    if "ssl_cert_reqs=none" in settings.redis_url:
+        log.warning("redis_tls_unverified")
     return settings
 
 
