@@ -21,6 +21,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseE
 
 from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, pack_run, read_result
 from ingest_api.metrics import APPEND_FAILURES
+from shared.outage import Outage
 from shared.redis import scripts
 from shared.redis.wakeups import new_job_id
 
@@ -57,6 +58,7 @@ class Appender:
         self._wake = wake
         self._waiting: list[_PendingCall] = []
         self._sender: asyncio.Task[None] | None = None
+        self._outage = Outage("append_failed")
 
     def call(self, call: AppendCall) -> asyncio.Future[AppendResult]:
         """Return a future of the script's result; it raises StoreUnavailableError if none came."""
@@ -98,7 +100,7 @@ class Appender:
             for run in runs:
                 run.reply = run.reply or error
         for run in runs:
-            run.finish(self._wake)
+            run.finish(self._wake, self._outage)
         if any(isinstance(run.reply, ReadOnlyError) for run in runs):
             # A primary that became a replica keeps its connections; a new one may lead to the new primary.
             with contextlib.suppress(RedisError, OSError):
@@ -149,13 +151,14 @@ class _LaneRun:
     def pack(self, limits: BacklogLimits) -> list[bytes]:
         return pack_run(self.lane, self.job_id, [pending.call for pending in self.calls], limits)
 
-    def finish(self, wake: Callable[[int, str], None]) -> None:
+    def finish(self, wake: Callable[[int, str], None], outage: Outage) -> None:
         """Give each call its result or error."""
         if isinstance(self.reply, Exception):
-            log.warning("append_failed", error=repr(self.reply), calls=len(self.calls), lane=self.lane)
+            outage.report(self.reply, calls=len(self.calls), lane=self.lane)
             for pending in self.calls:
                 pending.fail(self.reply)
             return
+        outage.over()
         woken, *answers = self.reply
         if woken:
             wake(self.lane, self.job_id)
