@@ -18,7 +18,7 @@ FROM python:3.13-slim
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin ingest
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=8000
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HOST=:: PORT=8000
 USER ingest
 EXPOSE 8000
 # One image for every process; the default is the API (others: `python -m workers`, `ingestctl migrate`, …).

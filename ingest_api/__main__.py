@@ -18,8 +18,8 @@ from uvicorn.supervisors import Multiprocess
 
 from ingest_api.app import create_app
 from ingest_api.http.protocol import HttpProtocol
-from ingest_api.listener import ListenError, listen
 from ingest_api.metrics import LOG_LINES_LOST, SHARED_FOLDER
+from shared.process.listening import ListenError, bind
 from shared.process.log import count_lost_lines
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
@@ -84,7 +84,11 @@ def raise_connection_limit() -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Serve with uvicorn, in this process or in several. Exits with a sentence if the address is taken."""
+    """Serve with uvicorn, in this process or in several. Exit with a sentence if the port can't be listened on."""
+    try:
+        sockets = bind(settings.host, settings.port)
+    except ListenError as error:
+        sys.exit(str(error))
     config = uvicorn.Config(
         "ingest_api.__main__:application",
         factory=True,
@@ -100,10 +104,7 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    try:
-        sockets = listen(settings.host, settings.port)
-    except ListenError as error:
-        sys.exit(str(error))
+
     if settings.web_concurrency > 1:
         Multiprocess(config, sockets).run()
         return

@@ -22,6 +22,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, pack_run, pack_wait, read_result
 from ingest_api.metrics import APPEND_FAILURES
+from shared.outage import Outage
 from shared.redis import scripts
 from shared.redis.wakeups import new_job_id
 
@@ -66,6 +67,7 @@ class Appender:
         self._wake = wake
         self._waiting: list[_PendingCall] = []
         self._sender: asyncio.Task[None] | None = None
+        self._outage = Outage("append_failed")
 
     def call(self, call: AppendCall) -> asyncio.Future[AppendResult]:
         """Return a future of the script's result; it raises StoreUnavailableError if none came."""
@@ -107,7 +109,7 @@ class Appender:
             for run in runs:
                 run.reply = run.reply or error
         for run in runs:
-            run.finish(self._wake)
+            run.finish(self._wake, self._outage)
 
     async def _run(self, runs: Sequence[_LaneRun]) -> None:
         """Run the script for each lane; load it and run it again for those that the server answered with NOSCRIPT."""
@@ -168,13 +170,14 @@ class _LaneRun:
         """Return True if a call has something to append."""
         return any(pending.call.submission for pending in self.calls)
 
-    def finish(self, wake: Callable[[int, str], None]) -> None:
+    def finish(self, wake: Callable[[int, str], None], outage: Outage) -> None:
         """Give each call its result or error."""
         if isinstance(self.reply, Exception):
-            log.warning("append_failed", error=repr(self.reply), calls=len(self.calls), lane=self.lane)
+            outage.report(self.reply, calls=len(self.calls), lane=self.lane)
             for pending in self.calls:
                 pending.fail(self.reply)
             return
+        outage.over()
         woken, *answers = self.reply
         if woken:
             wake(self.lane, self.job_id)

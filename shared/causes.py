@@ -77,6 +77,7 @@ _EXPECTED_OF_REDIS: Final = (
     exceptions.OutOfMemoryError,
     exceptions.ReadOnlyError,
     exceptions.NoPermissionError,
+    exceptions.InvalidResponse,
 )
 
 

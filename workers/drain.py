@@ -75,8 +75,9 @@ class Drain:
             log.info("lane_busy", lane=self._lane)
             self._lease.hand_over("paused", _BUSY_MS)
         except Exception as error:
+            self._outage.report(error, lane=self._lane)
             with contextlib.suppress(RedisError):
-                self._pause(error)
+                self._pause()
             raise
 
     def _work(self) -> bool:
@@ -113,9 +114,8 @@ class Drain:
         if self._lease.hand_over(f"queued:{job_id}", LEASE_MS):
             enqueue_drain(self._context.queue, self._lane, job_id)
 
-    def _pause(self, error: Exception) -> None:
+    def _pause(self) -> None:
         failures = int(self._context.redis.incr(self._keys.failures))
         self._context.redis.expire(self._keys.failures, _FAILURES_REMEMBERED_SECONDS)
         pause = min(_PAUSE_MS << min(failures - 1, 10), LONGEST_LEASE_MS)
         self._lease.hand_over("paused", pause)
-        self._outage.report(error, lane=self._lane, failures=failures, milliseconds=pause)

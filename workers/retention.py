@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import psycopg
 import structlog
 from redis import Redis
+from redis.exceptions import RedisError
 
 from shared import kinds
 from shared.causes import cause_of, detail_of
@@ -46,7 +47,7 @@ def age_out(context: DrainContext, keep: KeepDays, *, rest: bool = False, now: d
             partitions.make_ahead(connection, tally, now=moment)
             partitions.drop_old(connection, tally, keep, now=moment)
         partitions.delete_old(connection, tally, keep, now=moment)
-    except psycopg.Error as error:
+    except (psycopg.Error, RedisError) as error:
         log.error(  # noqa: TRY400 - RQ's worker logs the traceback, if no engine explains the error
             "aging_failed", cause=cause_of(error), detail=detail_of(error), **dataclasses.asdict(tally)
         )

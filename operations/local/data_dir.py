@@ -6,7 +6,8 @@
     valkey/ postgres/ an engine's data, its lock and its socket
     log/              the engines' own logs
 
-The folder is created with mode 0700. Only the lock shows whether a run is alive: a pid in a file may have been reused.
+The folder is created with mode 0700. Links of another user in it are refused: root would write through them. Only the
+lock shows whether a run is alive: a pid in a file may have been reused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,11 @@ def claim(path: Path) -> Iterator[Path]:
     try:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True)
+        if planted := next(_planted_links(folder), None):
+            raise LocalError(
+                f"Another user has put the link {planted} into the data folder, and writing through it would change "
+                "other files: remove it, or set DATA_DIR to a folder of your own."
+            )
         lock = _wait_for_lock(folder / LOCK_FILE)
     except OSError as error:
         raise LocalError(
@@ -47,6 +54,16 @@ def claim(path: Path) -> Iterator[Path]:
     finally:
         (folder / ENDPOINTS_FILE).unlink(missing_ok=True)
         os.close(lock)
+
+
+def _planted_links(folder: Path) -> Iterator[Path]:
+    """Yield links, symbolic or to a file, of users other than this one and root, where engines and runs write."""
+    own = (0, os.geteuid())
+    for path in (folder, *folder.glob("*"), *folder.glob("*/*"), *folder.glob("valkey/*/**/*")):
+        status = path.lstat()
+        is_link = stat.S_ISLNK(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink > 1)
+        if is_link and status.st_uid not in own:
+            yield path
 
 
 def announce(folder: Path, endpoints: Endpoints) -> None:

@@ -39,7 +39,7 @@ class EngineLog:
     def open(self) -> BinaryIO:
         """Open it for the engine to append to."""
         self.trim()
-        return os.fdopen(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+        return os.fdopen(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600), "ab")
 
     def trim(self) -> None:
         """Apply the maximum size. The file is truncated, not moved: the engine keeps it open and appends at its end."""

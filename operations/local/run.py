@@ -15,7 +15,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from operations.local.supervisor import StopTurn, Supervisor
 from operations.local.terminal import Terminal
 from operations.local.valkey import Valkey
 from shared.process.endpoints import Endpoints
+from shared.process.listening import ListenError, bind, reachable
 from shared.process.output import take_over_output
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import SettingError, Settings, read_settings
@@ -79,16 +79,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], commands: Command
 def check_port(host: str, port: int) -> None:
     """Raise LocalError if the API can't listen there."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            # bind() alone succeeds beside a listener that shares the port.
-            probe.listen(1)
-    except OSError as error:
-        raise LocalError(
-            f"Port {port} on {host} can't be listened on ({error.strerror}): stop what uses it, or set PORT to another."
-        ) from error
+        for probe in bind(host, port):
+            probe.close()
+    except ListenError as error:
+        raise LocalError(str(error)) from error
 
 
 class Run:
@@ -252,11 +246,6 @@ class Run:
             await asyncio.sleep(_TRIM_SECONDS)
             for engine in self._engines:
                 engine.log.trim()
-
-
-def reachable(host: str) -> str:
-    """Return the address to connect to, for an address to listen on."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
 def base_url(host: str, port: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode
 
 from shared.limits import MB
 
@@ -32,6 +32,10 @@ class SecretUrl(str):
 
     def __repr__(self) -> str:
         return "SecretUrl('…')"
+
+
+def _host(value: str) -> str:
+    return value.removeprefix("[").removesuffix("]")
 
 
 def _path(value: str) -> Path:
@@ -83,6 +87,18 @@ def _setting(parse: Callable[[str], Any], default: Any, doc: str) -> Any:
     return dataclasses.field(default=default, metadata={"parse": parse, "doc": doc})
 
 
+def with_tls(url: SecretUrl, *, verify: bool, ca_file: str) -> SecretUrl:
+    """Return an address of Redis with options about TLS, which every client reads there; those that it has stay."""
+    options = {} if verify else {"ssl_cert_reqs": "none"}
+    if ca_file:
+        options["ssl_ca_certs"] = ca_file
+    address, _, query = url.partition("?")
+    added = {name: value for name, value in options.items() if name not in parse_qs(query)}
+    if not added or not address.startswith("rediss://"):
+        return url
+    return SecretUrl(f"{address}?{query}{'&' if query else ''}{urlencode(added)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The effective settings of one process."""
@@ -95,16 +111,27 @@ class Settings:
         SecretUrl(""),
         "Redis or Valkey server. Unset: the one of `make run` in `DATA_DIR`.",
     )
+    redis_tls_url: SecretUrl = _setting(
+        _url("redis", "rediss", "unix"),
+        SecretUrl(""),
+        "Used instead of `REDIS_URL`: some platforms set both, and only this one speaks TLS.",
+    )
     redis_tls_verify: bool = _setting(
-        _flag(), True, "Whether to check the certificate of a `rediss://` server; false takes a self-signed one."
+        _flag(),
+        True,
+        "Refuse certificates of Redis that are not trusted. `false` takes any; every process logs a warning.",
     )
     redis_tls_ca_file: str = _setting(
-        str, "", "File of the authorities that may sign that certificate. Unset: those of the system."
+        _parser(str, lambda path: Path(path).is_file(), "must be a file"),
+        "",
+        "File with the certificates that are trusted for Redis, in PEM form. Unset: those of the system.",
     )
     accept_data_loss: bool = _setting(
         _flag(), False, "Start even if Redis or Postgres would lose accepted submissions; every process logs a warning."
     )
-    host: str = _setting(str, "127.0.0.1", "Address that the API listens on.")
+    host: str = _setting(
+        _host, "127.0.0.1", "Address that the API listens on. `::` means all of them, `0.0.0.0` those of IPv4."
+    )
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")
     web_concurrency: int = _setting(_whole(1, 64), 1, "Number of API processes that share the port.")
     surfaces: frozenset[str] = _setting(
@@ -192,15 +219,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             values[field.name] = field.metadata["parse"](text)
         except ValueError as error:
             raise SettingError(f"The setting {name} {error}.") from None
-    return _with_tls(Settings(**values))
-
-
-def _with_tls(settings: Settings) -> Settings:
-    """Add the settings of TLS to the URL of Redis, from which every client is made. What the URL says itself stays."""
-    url = settings.redis_url
-    own = parse_qs(urlsplit(url).query)
-    options = {"ssl_ca_certs": settings.redis_tls_ca_file, "ssl_cert_reqs": "" if settings.redis_tls_verify else "none"}
-    added = urlencode({name: value for name, value in options.items() if value and name not in own})
-    if not added or not url.startswith("rediss://"):
-        return settings
-    return dataclasses.replace(settings, redis_url=SecretUrl(url + ("&" if "?" in url else "?") + added))
+    settings = Settings(**values)
+    redis_url = with_tls(
+        settings.redis_tls_url or settings.redis_url,
+        verify=settings.redis_tls_verify,
+        ca_file=settings.redis_tls_ca_file,
+    )
+    return dataclasses.replace(settings, redis_url=redis_url)

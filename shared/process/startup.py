@@ -46,14 +46,14 @@ def start_process(name: str) -> Settings:
     take_over_output()
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
+    if "ssl_cert_reqs=none" in settings.redis_url:
+        log.warning("redis_tls_unverified")
     return settings
 
 
 def log_start(settings: Settings) -> None:
     """Log that this process starts to work, and with which settings."""
     log.info("started", **changed_settings(settings))
-    if not settings.redis_tls_verify:
-        log.warning("redis_tls_not_verified", reason="REDIS_TLS_VERIFY=false: another server could pose as Redis.")
 
 
 def changed_settings(settings: Settings) -> dict[str, str]:

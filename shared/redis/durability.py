@@ -21,10 +21,13 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from shared.outage import Repeats
 from shared.redis.connections import UNAVAILABLE, server_of
 
 log = structlog.get_logger()
 
+#: An API process that waits for Postgres checks twice a second.
+_repeats: Final = Repeats()
 #: Each setting of the server that matters: name, required value, sentence about another value, what it decides.
 _REQUIRED: Final = (
     ("aof_enabled", "1", "Redis keeps no append-only file: set `appendonly yes`.", "keeps an append-only file"),
@@ -114,9 +117,11 @@ def _text(value: object) -> str:
 def blocking_problem(durability: Durability, *, accept_data_loss: bool) -> str | None:
     """Return the problem for which to refuse to work, if any. Warn of what was not checked or is accepted."""
     for sentence in durability.unchecked:
-        log.warning("durability_unchecked", reason=sentence)
+        if _repeats.due(sentence) is not None:
+            log.warning("durability_unchecked", reason=sentence)
     if durability.problems and not accept_data_loss:
         return durability.problems[0]
     for sentence in durability.problems:
-        log.warning("data_loss_accepted", reason=sentence)
+        if _repeats.due(sentence) is not None:
+            log.warning("data_loss_accepted", reason=sentence)
     return None

@@ -13,6 +13,7 @@ import pytest
 
 from operations.local import postgres, unprivileged
 from operations.local.child import RunAs
+from operations.local.data_dir import claim
 from operations.local.engines import engines
 from operations.local.errors import LocalError
 from shared.process.endpoints import is_locked
@@ -25,6 +26,27 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to beco
 def new_folder() -> Iterator[Path]:
     with new_data_folder() as path:
         yield path
+
+
+def test_a_link_that_another_user_has_put_into_the_data_folder_is_refused(tmp_path: Path) -> None:
+    other, victim = unprivileged.nobody(), tmp_path / "victim"
+    victim.mkdir()
+    for number, place in enumerate((".", "log", "postgres", "valkey", "lock", "log/valkey.log", "valkey/aof/x.aof")):
+        folder = tmp_path / f"data-{number}"
+        link = folder / place
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(victim)
+        for path in (folder, link):
+            os.chown(path, other.uid, other.gid, follow_symlinks=False)
+
+        with pytest.raises(LocalError, match=r"^Another user has put the link .*\.$"), claim(folder):
+            pass
+
+        os.chown(link, 0, 0, follow_symlinks=False)  # root's own link leads where root wants
+        if place in ("log", "postgres", "valkey"):
+            with claim(folder):
+                pass
+    assert list(victim.iterdir()) == []
 
 
 def test_postgres_runs_as_root_under_a_folder_others_cannot_enter(new_folder: Path) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import psycopg
 import pytest
+import structlog
 from redis import Redis
+from rq.exceptions import InvalidJobOperation
 
 from shared.postgres.connections import Connection
 from shared.redis.activity import last_sweep
-from shared.redis.wakeups import enqueue_drain, new_job_id, wake_queue
+from shared.redis.wakeups import enqueue_drain, forget_failed_drains, new_job_id, wake_queue
 from tests.integration.lane_tools import Lane
 from workers.credential_watch import CredentialWatch
-from workers.sweep import RetryWatch, Sweeper
+from workers.schedule import Schedule
+from workers.sweep import RetryWatch, Sweeper, keep_sweeping
 
 
 @pytest.fixture
@@ -73,6 +78,70 @@ def test_the_sweeper_forgets_the_failed_job_of_a_lane_that_has_nothing_left(lane
     Sweeper(lane.redis, database_url, queue).sweep()
 
     assert queue.failed_job_registry.get_job_ids(cleanup=False) == []
+
+
+def test_processes_that_forget_the_same_failed_jobs_at_once_do_not_mind(lane: Lane) -> None:
+    queue = wake_queue(lane.redis)
+    for _ in range(60):
+        job_id = new_job_id(lane.number)
+        enqueue_drain(queue, lane.number, job_id)
+        job = queue.fetch_job(job_id)
+        assert job
+        queue.failed_job_registry.add(job, ttl=600)
+
+    with ThreadPoolExecutor(4) as executor:
+        forgetting = [executor.submit(forget_failed_drains, queue, lambda _lane: True) for _ in range(4)]
+        for one in forgetting:
+            one.result()
+
+    assert queue.failed_job_registry.get_job_ids(cleanup=False) == []
+
+
+def test_a_failed_job_that_cannot_be_read_is_forgotten(lane: Lane) -> None:
+    queue = wake_queue(lane.redis)
+    planted = new_job_id(lane.number)
+    lane.redis.zadd("rq:failed:drain", {planted: 2**40})
+    lane.redis.set(f"rq:job:{planted}", "not a job")
+
+    forget_failed_drains(queue, lambda _lane: True)
+
+    assert queue.failed_job_registry.get_job_ids(cleanup=False) == []
+
+
+def test_a_step_that_fails_keeps_no_other_from_its_work(
+    lane: Lane, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane.append({"id": "a"})
+    lane.redis.delete(lane.keys.lease)
+    sweeper = Sweeper(lane.redis, database_url, wake_queue(lane.redis))
+
+    def fails(*_: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("workers.sweep.reconcile_lane", fails)
+    monkeypatch.setattr(Schedule, "keep", fails)
+    monkeypatch.setattr(Sweeper, "_recount", fails)
+    with structlog.testing.capture_logs() as lines:
+        sweeper.sweep()
+
+    assert len(wake_queue(lane.redis)) == 1
+    assert {line["step"] for line in lines if line["event"] == "sweep_failed"} == {"recount", "reconcile", "schedule"}
+
+
+@pytest.mark.parametrize("error", [InvalidJobOperation("gone"), psycopg.OperationalError(), KeyError(), OSError()])
+def test_no_error_ends_the_sweeper(error: Exception) -> None:
+    stop, sweeps = Event(), 0
+
+    def sweep() -> None:
+        nonlocal sweeps
+        sweeps += 1
+        if sweeps == 3:
+            stop.set()
+        raise error
+
+    keep_sweeping(sweep, stop, seconds=0)
+
+    assert sweeps == 3
 
 
 def test_only_one_sweeper_acts(lane: Lane, database_url: str) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 import threading
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -84,12 +82,8 @@ class TcpProxy:
                     self._clients.add(client)
                     self._start(self._relay, client)
 
-    def _wrap(self, client: socket.socket) -> socket.socket:
-        """Return the connection through which the client talks."""
-        return client
-
-    def _relay(self, accepted: socket.socket) -> None:
-        with contextlib.suppress(OSError), self._wrap(accepted) as client, socket.socket(socket.AF_UNIX) as server:
+    def _relay(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
             server.connect(self._server)
             peer = {client: server, server: client}
             while not self._closed.is_set():
@@ -135,19 +129,3 @@ class RedisProxy(TcpProxy):
     def move(self, redis_url: str) -> None:
         """Lead new connections to another Redis; those that are open stay where they are."""
         self._server = unquote(urlsplit(redis_url).path)
-
-
-class TlsRedisProxy(RedisProxy):
-    """The same with TLS, and a certificate that only its own key has signed."""
-
-    def __init__(self, redis_url: str, *, certificate: Path, key: Path) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate, key)
-        super().__init__(redis_url)
-        self.url = f"rediss://127.0.0.1:{self.port}/0"
-
-    def _wrap(self, client: socket.socket) -> socket.socket:
-        self._clients.discard(client)
-        wrapped = self._context.wrap_socket(client, server_side=True)
-        self._clients.add(wrapped)
-        return wrapped

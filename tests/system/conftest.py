@@ -8,11 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-pytest.register_assert_rewrite("tests.support")
-
-from tests.support.client import Connector  # noqa: E402 - rewritten before it is imported
-from tests.support.route_check import RouteCheck, route_check_on  # noqa: E402 - likewise
-from tests.support.stack import UNLIMITED, Api, Stack, running  # noqa: E402 - likewise
+from tests.support.client import Connector
+from tests.support.route_check import RouteCheck, route_check_on
+from tests.support.stack import UNLIMITED, Api, Stack, running
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from shared.process.settings import SecretUrl
     [
         ("127.0.0.1", "http://127.0.0.1:8000"),
         ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104 - nothing is bound
-        ("::", "http://[::1]:8000"),
+        ("::", "http://127.0.0.1:8000"),
         ("localhost", "http://localhost:8000"),
     ],
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
 
 from shared.process.settings import REGISTER, SettingError, read_settings
 from shared.process.startup import changed_settings
+from shared.redis.connections import connect_redis
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -33,6 +36,43 @@ def test_a_wrong_value_is_refused_with_a_sentence_that_names_the_setting(name: s
         read_settings({name: value})
 
 
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({}, "rediss://:p@h:6380/0"),
+        ({"REDIS_TLS_VERIFY": "false"}, "rediss://:p@h:6380/0?ssl_cert_reqs=none"),
+        ({"REDIS_TLS_CA_FILE": "/dev/null/x"}, None),
+        ({"REDIS_TLS_CA_FILE": __file__}, f"rediss://:p@h:6380/0?{urlencode({'ssl_ca_certs': __file__})}"),
+        (
+            {"REDIS_TLS_VERIFY": "false", "REDIS_URL": "rediss://h?ssl_cert_reqs=required&protocol=3"},
+            "rediss://h?ssl_cert_reqs=required&protocol=3",
+        ),
+        (
+            {"REDIS_TLS_VERIFY": "false", "REDIS_URL": "rediss://h?protocol=3"},
+            "rediss://h?protocol=3&ssl_cert_reqs=none",
+        ),
+        ({"REDIS_TLS_VERIFY": "false", "REDIS_URL": "redis://h"}, "redis://h"),
+        ({"REDIS_TLS_URL": "rediss://other"}, "rediss://other"),
+    ],
+)
+def test_settings_about_tls_become_options_of_the_address(environ: dict[str, str], address: str | None) -> None:
+    environ = {"REDIS_URL": "rediss://:p@h:6380/0", **environ}
+    if address is None:
+        with pytest.raises(SettingError, match="REDIS_TLS_CA_FILE must be a file"):
+            read_settings(environ)
+        return
+    settings = read_settings(environ)
+
+    assert settings.redis_url == address
+    assert "p@h" not in repr(settings)
+    assert connect_redis(settings.redis_url).connection_pool.connection_kwargs
+
+
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_brackets_around_a_host_are_taken_off(host: str) -> None:
+    assert read_settings({"HOST": host}).host == "::"
+
+
 def test_repr_hides_passwords() -> None:
     settings = read_settings({"DATABASE_URL": "postgresql://u:hunter2@h/d", "REDIS_URL": "redis://:hunter2@h"})
 
@@ -47,17 +87,3 @@ def test_only_changed_settings_are_logged_and_no_address() -> None:
     settings = read_settings({"REDIS_URL": "redis://:hunter2@h", "PORT": "81"})
 
     assert changed_settings(settings) == {"redis_url": "…", "port": "81"}
-
-
-@pytest.mark.parametrize(
-    ("environ", "url"),
-    [
-        ({"REDIS_URL": "rediss://h", "REDIS_TLS_VERIFY": "false"}, "rediss://h?ssl_cert_reqs=none"),
-        ({"REDIS_URL": "rediss://h/0?a=b", "REDIS_TLS_CA_FILE": "/ca"}, "rediss://h/0?a=b&ssl_ca_certs=%2Fca"),
-        ({"REDIS_URL": "rediss://h?ssl_cert_reqs=required", "REDIS_TLS_VERIFY": "false"}, ""),
-        ({"REDIS_URL": "redis://h", "REDIS_TLS_VERIFY": "false"}, ""),
-        ({"REDIS_URL": "rediss://h"}, ""),
-    ],
-)
-def test_settings_of_tls_are_added_to_the_url_of_redis(environ: dict[str, str], url: str) -> None:
-    assert read_settings(environ).redis_url == (url or environ["REDIS_URL"])
