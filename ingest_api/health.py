@@ -21,12 +21,12 @@ from starlette.types import Receive, Scope, Send
 from ingest_api.conditions import OK, UNTOLD, CachedCheck, Condition, Conditions, failed_if, run_check
 from ingest_api.context import RequestContext
 from ingest_api.readiness import Readiness, unwritable
+from shared.causes import cause_of
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
-from shared.postgres.errors import NoWritesError, UnusableDatabaseError, is_out_of_connections
+from shared.postgres.errors import is_out_of_connections
 from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 from shared.redis.activity import last_sweep, living_workers
-from shared.redis.durability import why_unwritable
 from shared.redis.scripts import Scripts
 
 #: Time for which a result is used, in seconds.
@@ -36,7 +36,6 @@ _PIPELINE_SECONDS: Final = 2.0
 _POOL_SECONDS: Final = 1.0
 _SILENT_REDIS: Final = "Redis has not answered for two seconds."
 _SILENT_POSTGRES: Final = "Postgres has not answered for two seconds."
-_NO_ANSWER: Final = Condition("failed", "Postgres does not answer.")
 
 
 class Healthz:
@@ -93,7 +92,7 @@ def _work_conditions(redis: Redis, scripts: Scripts) -> Conditions:
     try:
         stalled, workers = last_sweep(redis), living_workers(scripts)
     except RedisError as error:
-        return unusable(why_unwritable(error))
+        return unusable(cause_of(error))
     return {
         "redis_usable": OK,
         "sweeper_acts": failed_if("No sweeper has looked at the lanes lately." if stalled is None else None),
@@ -133,10 +132,6 @@ def _ask_without_pool(database_url: str) -> Condition:
 
 
 def _condition_of(error: psycopg.Error) -> Condition:
-    if isinstance(error, NoWritesError):
-        return failed_if("Postgres takes no writes now.")
-    if isinstance(error, UnusableDatabaseError):
-        return failed_if(str(error))
     if is_out_of_connections(error):
         return Condition("unknown", "Postgres has no connection left for this process.")
-    return _NO_ANSWER
+    return failed_if(cause_of(error))

@@ -16,12 +16,12 @@ from redis.exceptions import RedisError
 
 from ingest_api.conditions import OK, UNTOLD, Conditions, failed_if, run_check
 from ingest_api.errors import ApiError, ErrorCode
-from shared.causes import NotNowError
+from shared.causes import NotNowError, cause_of
 from shared.credentials.sync import copied_lanes, count_lanes, load_lanes, unready_lanes
 from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.redis.connections import reopen
-from shared.redis.durability import blocking_problem, check_durability, why_unwritable
+from shared.redis.durability import blocking_problem, check_durability
 from shared.redis.names import WRITE_PROBE
 
 log = structlog.get_logger()
@@ -105,7 +105,7 @@ class Readiness:
             self._redis.set(WRITE_PROBE, 1)
             loaded = self._lanes and not unready_lanes(self._redis, self._lanes)
         except RedisError as error:
-            return unwritable(why_unwritable(error))
+            return unwritable(cause_of(error))
         return {
             "redis_durable": failed_if(None if self._accept_data_loss else " ".join(faults)),
             "redis_writable": OK,

@@ -154,14 +154,14 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
     outage = Outage("redis_lost")
     while not stop.is_set:
         turn(_LOOP_SECONDS)
-        try:
-            work(settings, stop, turn)
-            if not stop.is_set:
-                drain_full_redis(context)
-        except Exception as error:  # noqa: BLE001 - the outage tells what it is
-            outage.report(error)
-        else:
-            outage.over()
+        # While Redis is full, RQ's worker ends with an error: the drain without it is what makes room.
+        for step in (partial(work, settings, stop, turn), partial(drain_full_redis, context)):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - the outage tells what it is
+                outage.report(error)
+            else:
+                outage.over()
 
 
 def work(settings: Settings, stop: ShutdownFlag, turn: Callable[[float], None]) -> None:

@@ -87,7 +87,7 @@ def unready_lanes(redis: Redis, lanes: int) -> list[int]:
     for lane in range(lanes):
         pipeline.get(lane_keys(lane).ready)
         pipeline.exists(lane_keys(lane).stream)
-    found = pipeline.execute()
+    found = pipeline.execute(raise_on_error=False)  # a key of another type, which no process of ours has written
     return [lane for lane in range(lanes) if found[2 * lane : 2 * lane + 2] != [server.encode(), 1]]
 
 
@@ -97,7 +97,8 @@ def outdated_lanes(connection: Connection, redis: Redis) -> list[int]:
     pipeline = redis.pipeline(transaction=False)
     for lane in held:
         pipeline.get(lane_keys(lane).revision)
-    changed = {lane for (lane, now), then in zip(held.items(), pipeline.execute(), strict=True) if then != now.encode()}
+    found = pipeline.execute(raise_on_error=False)
+    changed = {lane for (lane, now), then in zip(held.items(), found, strict=True) if then != now.encode()}
     return sorted(changed | set(unready_lanes(redis, len(held))))
 
 

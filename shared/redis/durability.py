@@ -12,12 +12,7 @@ from typing import Any, Final
 import structlog
 from redis import Redis
 from redis.exceptions import (
-    AuthenticationError,
     BusyLoadingError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
     ResponseError,
 )
 
@@ -44,17 +39,6 @@ _REQUIRED: Final = (
         "fsyncs each write before it answers",
     ),
 )
-#: Why Redis refuses writes, by the error or the first word of the answer; the first that fits.
-_REFUSALS: Final[dict[type[RedisError] | str, str]] = {
-    "NOREPLICAS": "Redis has fewer replicas than `min-replicas-to-write` demands.",
-    ReadOnlyError: "Redis is a replica, which takes no writes.",
-    OutOfMemoryError: "Redis is full.",
-    BusyLoadingError: "Redis is still reading its append-only file.",
-    AuthenticationError: "Redis refuses the password.",
-    NoPermissionError: "Redis does not permit what is needed.",
-    "MISCONF": "Redis can't write to its disk.",
-    ResponseError: "Redis refuses to write.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +75,6 @@ def check_durability(client: Redis) -> Durability:
         raise BusyLoadingError("Redis is still reading its append-only file.")
     memory = _ask(lambda: client.info("memory"))
     return assess_durability(persistence | memory | _ask(lambda: client.config_get("appendfsync")))
-
-
-def why_unwritable(error: RedisError) -> str:
-    """Return the sentence that says why Redis refused a write; without addresses."""
-    for kind, sentence in _REFUSALS.items():
-        if str(error).startswith(kind) if isinstance(kind, str) else isinstance(error, kind):
-            return sentence
-    return "Redis does not answer."
 
 
 def _ask(command: Callable[[], Any]) -> dict[str, str]:

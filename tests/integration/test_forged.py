@@ -16,6 +16,7 @@ from shared.redis.names import LANES, SWEEPER
 from shared.redis.wakeups import LONGEST_LEASE_MS, wake_queue
 from shared.request_id import MAX_MILLISECONDS, MAX_SEQUENCE
 from tests.integration.lane_tools import Lane, batch, presented
+from workers.credential_watch import CredentialWatch
 from workers.sweep import Sweeper
 
 
@@ -46,6 +47,7 @@ def goes_on(lane: Lane, sweeper: Sweeper) -> None:
     while (answer := lane.ask("append", batch({"id": item_id, "fields": {"n": 1}}))[1])[0] != "ok":
         assert answer == ["not_ready"]
         sweeper.sweep()
+        CredentialWatch(lane.redis, lambda: lane.connection, lambda: True).look()
         assert time.monotonic() < deadline
     while not lane.rows(f"SELECT FROM items WHERE id = '{item_id}'"):
         lane.drain_once()

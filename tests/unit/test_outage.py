@@ -38,7 +38,7 @@ SECRET = "hunter2"
         (exceptions.BusyLoadingError("Redis is loading the dataset in memory"), "still reading"),
         (exceptions.ReadOnlyError("You can't write against a read only replica."), "replica"),
         (exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "full"),
-        (exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."), "too few replicas"),
+        (exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."), "fewer replicas"),
         (exceptions.ResponseError("MISCONF Errors writing to the AOF file"), "its disk"),
         (exceptions.TimeoutError("Timeout reading from 10.0.0.9:6379"), "does not answer"),
         (exceptions.ConnectionError("max number of clients reached"), "no connections left"),

@@ -52,7 +52,7 @@ if not now then
   now = time[1] * 1000000 + time[2]
 end
 
-local loaded = redis.call('GET', ready) == ARGV[9] and redis.call('EXISTS', stream) == 1
+local loaded = redis.pcall('GET', ready) == ARGV[9] and redis.call('EXISTS', stream) == 1
 local sizes = redis.call('HMGET', backlog, 'bytes', 'elsewhere')
 local bytes, elsewhere = tonumber(sizes[1]) or 0, tonumber(sizes[2]) or 0
 local bytes_before = bytes
