@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from redis import Redis
+from redis.client import Pipeline
 from rq import SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -59,6 +60,8 @@ class Worker(SimpleWorker):
     """RQ's in-process worker, with a flag that tells its jobs to stop."""
 
     stop: ShutdownFlag
+    #: Why the last worker ended.
+    outage: Outage
     #: RQ doubles the time until it tries Redis again, up to a minute: an outage would last longer for us.
     max_connection_wait_time = 1.0
 
@@ -66,6 +69,12 @@ class Worker(SimpleWorker):
         """Handle the first signal: the drain passes its lane on at the next slice. RQ exits once the job has ended."""
         self.stop.set()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call] # RQ's own lacks types
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Tell Redis that this worker lives; if that works, an outage is over."""
+        super().heartbeat(timeout, pipeline)
+        if pipeline is None:
+            self.outage.over()
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Log why a job failed; the drain has already told what an engine explains."""
@@ -93,7 +102,7 @@ def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag) -> Drain
     )
 
 
-def build_worker(redis: Redis, stop: ShutdownFlag) -> Worker:
+def build_worker(redis: Redis, stop: ShutdownFlag, outage: Outage) -> Worker:
     """Return RQ's worker. It lengthens the timeout of its Redis client, so drains must have another one."""
     worker = Worker(
         [wake_queue(redis)],
@@ -103,7 +112,7 @@ def build_worker(redis: Redis, stop: ShutdownFlag) -> Worker:
         worker_ttl=_WORKER_TTL_SECONDS,
         disable_default_exception_handler=False,
     )
-    worker.stop = stop
+    worker.stop, worker.outage = stop, outage
     return worker
 
 
@@ -116,20 +125,18 @@ def main() -> None:
     tasks.use(context, keep_days(settings))
     outage = Outage("redis_lost")
     while not stop.is_set:
-        try:
-            work(settings, stop)
-            drain_full_redis(context)
-        except Exception as error:  # noqa: BLE001 - the outage tells what it is
-            outage.report(error)
-        else:
-            outage.over()
+        for act in (partial(work, settings, stop, outage), partial(drain_full_redis, context)):
+            try:
+                act()
+            except Exception as error:  # noqa: BLE001 - the outage tells what it is
+                outage.report(error)
 
 
-def work(settings: Settings, stop: ShutdownFlag) -> None:
+def work(settings: Settings, stop: ShutdownFlag, outage: Outage) -> None:
     """Run RQ's worker until it is told to stop, or ends by itself. Raises RedisError and other errors of RQ."""
     try:
         with connect_redis(settings.redis_url) as redis:
-            build_worker(redis, stop).work(logging_level="WARNING")
+            build_worker(redis, stop, outage).work(logging_level="WARNING")
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):  # RQ's handlers belong to a worker that has ended
             signal.signal(number, stop.set)
