@@ -71,6 +71,8 @@ class Worker(SimpleWorker):
 
     stop: ShutdownFlag
     turn: Callable[[float], None]
+    #: Why the last worker ended.
+    outage: Outage
     #: RQ doubles the time until it tries Redis again, up to a minute: an outage would last longer for us.
     max_connection_wait_time = 1.0
 
@@ -80,9 +82,11 @@ class Worker(SimpleWorker):
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call] # RQ's own lacks types
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Tell RQ, and the monitor, that the loop turns, and within which time it will again."""
+        """Tell RQ, and the monitor, that the loop turns, and within which time it will again; an outage is over."""
         self.turn(timeout or _LOOP_SECONDS)
         super().heartbeat(timeout, pipeline)
+        if pipeline is None:
+            self.outage.over()
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Log why a job failed; the drain has already told what an engine explains."""
@@ -111,7 +115,7 @@ def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag, turn: Ca
     )
 
 
-def build_worker(redis: Redis, stop: ShutdownFlag, turn: Callable[[float], None]) -> Worker:
+def build_worker(redis: Redis, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> Worker:
     """Return RQ's worker. It lengthens the timeout of its Redis client, so drains must have another one."""
     worker = Worker(
         [wake_queue(redis)],
@@ -121,8 +125,7 @@ def build_worker(redis: Redis, stop: ShutdownFlag, turn: Callable[[float], None]
         worker_ttl=_WORKER_TTL_SECONDS,
         disable_default_exception_handler=False,
     )
-    worker.stop = stop
-    worker.turn = turn
+    worker.stop, worker.outage, worker.turn = stop, outage, turn
     return worker
 
 
@@ -155,20 +158,18 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
     while not stop.is_set:
         turn(_LOOP_SECONDS)
         # While Redis is full, RQ's worker ends with an error: the drain without it is what makes room.
-        for step in (partial(work, settings, stop, turn), partial(drain_full_redis, context)):
+        for act in (partial(work, settings, stop, outage, turn), partial(drain_full_redis, context)):
             try:
-                step()
+                act()
             except Exception as error:  # noqa: BLE001 - the outage tells what it is
                 outage.report(error)
-            else:
-                outage.over()
 
 
-def work(settings: Settings, stop: ShutdownFlag, turn: Callable[[float], None]) -> None:
+def work(settings: Settings, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> None:
     """Run RQ's worker until it is told to stop, or ends by itself. Raises RedisError and other errors of RQ."""
     try:
         with connect_redis(settings.redis_url) as redis:
-            build_worker(redis, stop, turn).work(logging_level="WARNING")
+            build_worker(redis, stop, outage, turn).work(logging_level="WARNING")
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):  # RQ's handlers belong to a worker that has ended
             signal.signal(number, stop.set)

@@ -61,7 +61,7 @@ class Lines:
     def add(self, line: bytes) -> None:
         """Add a line, or lose it if too many wait; returns at once until `finish` is called."""
         with self._lock:
-            size = self._bytes + len(line)
+            size = self._bytes + len(line) + 1
             if size > _MAX_WAITING_BYTES:
                 self._lose(1)
                 return

@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 from rq.job import Retry
 
+from shared.outage import Outage
 from shared.postgres import partitions
 from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.partitions import TABLES, Tally, make_ahead
@@ -41,7 +42,7 @@ def _handlers_of_signals_as_before() -> Iterator[None]:
 
 def work(settings: Settings, redis: Redis) -> None:
     """All that waits in the queue, by a worker as `python -m workers` builds it; but it closes its connection."""
-    worker = build_worker(redis, ShutdownFlag(), lambda _: None)
+    worker = build_worker(redis, ShutdownFlag(), Outage("redis_lost"), lambda _: None)
     with ExitStack() as stack:
         tasks.use(
             DrainContext(
