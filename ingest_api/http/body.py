@@ -33,6 +33,8 @@ _MAX_GZIP_MEMBERS: Final = 10_000
 _INFLATE_AT_ONCE_BYTES: Final = 65_536
 #: Size in bytes from which a body is examined in a thread; a hostile one of this size takes milliseconds.
 _IN_THREAD_BYTES: Final = 131_072
+#: Times its size on the wire from which a body cost its client almost nothing; JSON shrinks to a tenth as a rule.
+_CHEAP_TIMES: Final = 50
 
 Result = TypeVar("Result")
 
@@ -78,6 +80,7 @@ class BodyReader:
             reservation.connector_id,
             most_bytes=MAX_BODY_BYTES if is_gzip else size,
             has_left=context.client_left,
+            was_cheap=lambda examined: len(examined[0]) > _CHEAP_TIMES * size,
         )
 
 

@@ -18,7 +18,8 @@ from ingest_api.errors import ApiError, ErrorCode
 _THREADS: Final = 3
 #: Size in bytes from which a body is large; a hostile one of this size takes some 20 ms.
 _LARGE_BYTES: Final = 1_048_576
-#: Times as long as a large body took its connector waits for its next turn: Redis and the workers have it to do, too.
+#: Times as long as a large body took, its connector waits for its next turn if sending it cost almost nothing. (One that
+#: is large on the wire, and good, slows its client down by itself.)
 _REST: Final = 3
 #: Maximum number of one connector's bodies that wait for a turn; small ones could otherwise wait by the thousand.
 MAX_WAITING: Final = 100
@@ -110,12 +111,19 @@ class BodyThreads:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="body")
 
     async def run(
-        self, work: Callable[[], Result], connector_id: int, *, most_bytes: int, has_left: Callable[[], bool]
+        self,
+        work: Callable[[], Result],
+        connector_id: int,
+        *,
+        most_bytes: int,
+        has_left: Callable[[], bool],
+        was_cheap: Callable[[Result], bool],
     ) -> Result:
         """Return `work()`, called in a thread when it is the connector's turn.
 
-        `most_bytes`: of the body, as far as is known. Raises ApiError(connector_overloaded) if too many bodies of the
-        connector wait, or if its client `has_left` meanwhile.
+        `most_bytes`: of the body, as far as is known. `was_cheap`: whether sending it cost almost nothing; a refused
+        one counts as such. Raises ApiError(connector_overloaded) if too many bodies of the connector wait, or if its
+        client `has_left` meanwhile.
         """
         loop = asyncio.get_running_loop()
         turn = asyncio.Event()
@@ -128,11 +136,13 @@ class BodyThreads:
                 # A client that has closed its sending side only is waiting for an answer: this is one.
                 if has_left():
                     raise ApiError(ErrorCode.CONNECTOR_OVERLOADED)
-            began = loop.time()
+            began, rests = loop.time(), True
             try:
-                return await loop.run_in_executor(self._threads, work)
+                result = await loop.run_in_executor(self._threads, work)
+                rests = was_cheap(result)
+                return result
             finally:
-                if ticket.is_large:
+                if ticket.is_large and rests:
                     self._queue.rest(ticket)
                     loop.call_later(_REST * (loop.time() - began), self._queue.wake, connector_id)
         finally:
