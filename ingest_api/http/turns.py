@@ -18,8 +18,8 @@ from ingest_api.errors import ApiError, ErrorCode
 _THREADS: Final = 3
 #: Size in bytes from which a body is large; a hostile one of this size takes some 20 ms.
 _LARGE_BYTES: Final = 1_048_576
-#: Times as long as a large body took, its connector waits for its next turn if sending it cost almost nothing. (One that
-#: is large on the wire, and good, slows its client down by itself.)
+#: Times as long as a large body took, its connector waits for its next turn if sending it cost almost nothing. One that
+#: is large on the wire slows its client down by itself.
 _REST: Final = 3
 #: Maximum number of one connector's bodies that wait for a turn; small ones could otherwise wait by the thousand.
 MAX_WAITING: Final = 100
