@@ -21,6 +21,8 @@ from tests.support.processes import PreloadedPython, free_port, wait_until
 from tests.support.stack import Stack
 
 Fault = Literal["not read", "reader gone", "disk full"]
+#: Deadline in seconds for the submissions to be applied: longer than one wait for Postgres, after which it is tried again.
+_APPLIED_SECONDS = 90.0
 _FULL = Path("/dev/full")
 
 
@@ -111,7 +113,14 @@ def test_every_process_works_and_ends_without_its_log(
             wait_until("the API is ready", lambda: _is_ready(url))
             for number in range(20):
                 Connector(connector.id, connector.credential, url).send(item("one", number=str(number)))
-            wait_until("all is applied", lambda: workerless.fields(connector, "one") == {"number": "19"})
+
+            def is_applied() -> bool:
+                assert all(process.runs for process in processes), [
+                    process.name for process in processes if not process.runs
+                ]
+                return workerless.fields(connector, "one") == {"number": "19"}
+
+            wait_until("all is applied", is_applied)
             if fault != "not read":
                 wait_until("the loss is counted", lambda: _lost(url) >= 20)
 
