@@ -21,9 +21,8 @@ from starlette.types import Receive, Scope, Send
 from ingest_api.conditions import OK, UNTOLD, CachedCheck, Condition, Conditions, failed_if, run_check
 from ingest_api.context import RequestContext
 from ingest_api.readiness import Readiness, unwritable
-from shared.causes import cause_of
+from shared.causes import cause_of, is_out_of_connections
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
-from shared.postgres.errors import is_out_of_connections
 from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 from shared.redis.activity import last_sweep, living_workers

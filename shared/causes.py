@@ -13,6 +13,10 @@ import psycopg
 from psycopg import errors
 from redis import exceptions
 
+NOT_MIGRATED: Final = "The database is not migrated: run `ingestctl migrate`."
+UNREADABLE_DATABASE_URL: Final = "The setting DATABASE_URL is not an address that Postgres' client can read."
+#: What Postgres and PgBouncer answer if they have no connection left.
+_OUT_OF_CONNECTIONS: Final = r"53300|too many (?:clients|connections)|connection slots|no more connections"
 #: What errors of Redis' client say, and what that means; the first that matches counts.
 _REDIS: Final = (
     (
@@ -50,7 +54,7 @@ _POSTGRES: Final = (
     (r"no pg_hba.conf entry", "its pg_hba.conf admits no such user, database or address"),
     (r"3D000|database \".*\" does not exist", "it has no database of the name in DATABASE_URL"),
     (r"(permission denied.*)", r"the role in DATABASE_URL lacks a right (\1)"),
-    (r"53300|too many clients|connection slots|too many connections", "it has no connections left"),
+    (_OUT_OF_CONNECTIONS, "it has no connections left"),
     (r"57P0[123]|(starting up|shutting down|not yet accepting connections)", "it is starting or stopping"),
     (r"25006|read-only", "it takes no writes now"),
     (r"53100", "its disk is full"),
@@ -95,7 +99,8 @@ def is_expected(error: BaseException) -> bool:
         if error.sqlstate is None:
             return not isinstance(error, psycopg.DataError)
         # Connections, rights and schema, resources, an operator, the system.
-        return error.sqlstate[:2] in ("08", "25", "28", "3D", "53", "55", "57", "58") or _is_set_up_wrong(error)
+        is_of_engine = error.sqlstate[:2] in ("08", "25", "28", "3D", "53", "55", "57", "58")
+        return is_of_engine or is_missing_schema(error) or isinstance(error, errors.InsufficientPrivilege)
     if isinstance(error, exceptions.ResponseError) and re.match(r"NOREPLICAS|MISCONF|DB index|[A-Z]+DOWN", str(error)):
         return True
     return isinstance(error, (*_EXPECTED_OF_REDIS, NotNowError, OSError))
@@ -106,10 +111,10 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, SentenceError):
         return str(error)
     if isinstance(error, psycopg.Error):
-        if isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn):
-            return "The database is not migrated: run `ingestctl migrate`."
+        if is_missing_schema(error):
+            return NOT_MIGRATED
         if _quotes_the_address(error):
-            return "The setting DATABASE_URL is not an address that Postgres' client can read."
+            return UNREADABLE_DATABASE_URL
         return f"Postgres can't be used now: {_meaning(error, _POSTGRES)}."
     if isinstance(error, exceptions.RedisError):
         return f"Redis can't be used now: {_meaning(error, _REDIS)}."
@@ -121,9 +126,14 @@ def detail_of(error: BaseException) -> str:
     return type(error).__name__ if _quotes_the_address(error) else _first_line(error)
 
 
-def _is_set_up_wrong(error: psycopg.Error) -> bool:
-    kinds = errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn | errors.InsufficientPrivilege
-    return isinstance(error, kinds)
+def is_missing_schema(error: psycopg.Error) -> bool:
+    """Return True if the database has not been migrated."""
+    return isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn)
+
+
+def is_out_of_connections(error: psycopg.Error) -> bool:
+    """Return True if the server runs and gives no more connections. A refused connection tells that in words only."""
+    return re.search(_OUT_OF_CONNECTIONS, f"{error.sqlstate} {error}") is not None
 
 
 def _quotes_the_address(error: BaseException) -> bool:

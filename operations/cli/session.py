@@ -15,8 +15,8 @@ from redis.exceptions import RedisError
 
 from operations.cli.errors import CommandError, sentence
 from operations.connectors import Connectors
+from shared.causes import is_missing_schema
 from shared.postgres.connections import Connection, connect_postgres
-from shared.postgres.errors import is_missing_schema
 from shared.postgres.queries import sql
 from shared.postgres.transactions import NO_LIMITS
 from shared.process.startup import process_settings

@@ -26,7 +26,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from shared.causes import NotNowError
+from shared.causes import NOT_MIGRATED, NotNowError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.connections import server_of
@@ -47,7 +47,7 @@ class NotMigratedError(NotNowError):
     """The database has no lanes: run `ingestctl migrate`."""
 
     def __init__(self) -> None:
-        super().__init__("The database is not migrated: run `ingestctl migrate`.")
+        super().__init__(NOT_MIGRATED)
 
 
 class LoadingError(NotNowError):

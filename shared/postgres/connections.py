@@ -29,6 +29,7 @@ from psycopg.pq.abc import PGconn
 from psycopg.rows import dict_row
 from psycopg.waiting import Ready, Wait
 
+from shared.causes import UNREADABLE_DATABASE_URL
 from shared.postgres.errors import (
     AnswerTimeoutError,
     NoWritesError,
@@ -199,9 +200,7 @@ def connect_postgres(
         connection = Connection.connect(url, application_name=application, **OPTIONS)
     except psycopg.ProgrammingError:
         # psycopg's message may quote the address with its password.
-        raise UnusableDatabaseError(
-            "The setting DATABASE_URL is not an address that Postgres' client can read."
-        ) from None
+        raise UnusableDatabaseError(UNREADABLE_DATABASE_URL) from None
     connection.answer_timeout = answer_timeout
     connection.needs_primary = needs_primary
     try:

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import psycopg
@@ -23,8 +22,6 @@ _DATA_CLASSES: Final = ("21", "22", "23", "54")
 #: SQLSTATE prefixes of a session that is lost, or in another state than we left it: connection exceptions, read-only
 #: and other invalid transaction states, a server that stops.
 _SESSION_CLASSES: Final = ("08", "25", "57P")
-#: What Postgres and PgBouncer answer if they have no connection left.
-_OUT_OF_CONNECTIONS: Final = re.compile(r"too many (clients|connections)|connection slots|no more connections")
 
 
 class AnswerTimeoutError(psycopg.OperationalError):
@@ -59,19 +56,9 @@ def ends_session(error: psycopg.Error) -> bool:
     return error.sqlstate.startswith(_SESSION_CLASSES)
 
 
-def is_out_of_connections(error: psycopg.Error) -> bool:
-    """Return True if the server runs and gives no more connections. A refused connection tells that in words only."""
-    return isinstance(error, errors.TooManyConnections) or _OUT_OF_CONNECTIONS.search(str(error)) is not None
-
-
 def raise_if_never(error: psycopg.Error) -> None:
     """Raise UnusableDatabaseError if the error says that there can be no transactions."""
     if "statement pooling mode" in str(error):
         raise UnusableDatabaseError(
             "PgBouncer is in statement mode, which allows no transactions: set `pool_mode = transaction`."
         ) from error
-
-
-def is_missing_schema(error: psycopg.Error) -> bool:
-    """Return True if the database has not been migrated."""
-    return isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn)

