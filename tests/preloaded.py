@@ -156,8 +156,12 @@ class _Parent:
     def _fork(self) -> list[Any] | None:
         call = self._listener.accept()[0]
         order: list[Any] = json.loads(call.makefile().readline())
+        # Here, so that the caller knows that they are open: a named pipe can be opened only while it has a reader.
+        outputs = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for path in order[3:]]
         if pid := os.fork():
             self._calls[pid] = call
+            for output in outputs:
+                os.close(output)
             with contextlib.suppress(OSError):
                 call.sendall(b"%d\n" % pid)
             return None
@@ -165,7 +169,7 @@ class _Parent:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for held in (call, self._listener, self._wake_up, self._ended, *self._calls.values()):
             held.close()
-        return order
+        return [*order[:3], *outputs]
 
 
 def _main(module: str, listener: int, tests: int) -> None:
@@ -181,8 +185,7 @@ def _main(module: str, listener: int, tests: int) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
-    for descriptor, path in ((1, stdout), (2, stderr)):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for descriptor, opened in ((1, stdout), (2, stderr)):
         os.dup2(opened, descriptor)
         os.close(opened)
     sys.argv = words

@@ -21,8 +21,6 @@ from tests.support.processes import PreloadedPython, free_port, wait_until
 from tests.support.stack import Stack
 
 Fault = Literal["not read", "reader gone", "disk full"]
-#: Deadline in seconds for the submissions to be applied: longer than a wait for Postgres, which is tried again then.
-_APPLIED_SECONDS = 90.0
 _FULL = Path("/dev/full")
 
 
