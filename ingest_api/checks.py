@@ -1,0 +1,53 @@
+"""What a body is checked for, as data: the same check runs in the API process or in a large-body process."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ingest_api.validation import read_configuration, validate
+from shared.entry import Meta, encode_meta
+from shared.kinds import KINDS
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What a check found out about a body."""
+
+    #: Items or entries in a submission.
+    count: int = 0
+    #: Digest of a submission with an idempotency key, hex.
+    fingerprint: str = ""
+    #: The configuration that a connector publishes.
+    configuration: str = ""
+
+
+class SubmissionCheck(msgspec.Struct, frozen=True, tag="submission"):
+    """Validates a submission."""
+
+    kind: str
+    meta: Meta
+    #: Whether the submission has an idempotency key.
+    with_fingerprint: bool
+
+    def __call__(self, body: bytes) -> Findings:
+        """Return count and fingerprint. Raises ApiError."""
+        count = validate(KINDS[self.kind], self.meta, body)
+        return Findings(count, _fingerprint(self.meta, body) if self.with_fingerprint else "")
+
+
+class ConfigurationCheck(msgspec.Struct, frozen=True, tag="configuration"):
+    """Validates a configuration."""
+
+    def __call__(self, body: bytes) -> Findings:
+        """Return the configuration. Raises ApiError."""
+        return Findings(configuration=read_configuration(body))
+
+
+Check = SubmissionCheck | ConfigurationCheck
+
+
+def _fingerprint(meta: Meta, body: bytes) -> str:
+    digest = hashlib.sha256(encode_meta(meta) + b"\0")
+    digest.update(body)  # apart, so that a large body is not copied
+    return digest.hexdigest()
