@@ -7,7 +7,6 @@ holds its interpreter until it has read all, so a thread of the API process woul
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import signal
@@ -17,18 +16,16 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ingest_api.checks import Check, Findings
+from ingest_api.checks import Body, Check, Findings
 from ingest_api.errors import ApiError
 from ingest_api.http.inflation import inflate
+from shared.process.allocator import give_back_memory_at_once
 
 #: Maximum time for a body in seconds; on an idle machine the worst takes two.
 MAX_SECONDS: Final = 60
 #: Raises the process's niceness: if cores are scarce, the event loop gets one first.
 _NICENESS: Final = 5
 _HEAD_LENGTH_BYTES: Final = 4
-#: glibc's parameter, and the size in bytes from which memory goes back to the system as soon as it is freed.
-_M_MMAP_THRESHOLD: Final = -3
-_LARGE_BYTES: Final = 262_144
 
 Head = TypeVar("Head")
 
@@ -42,7 +39,7 @@ class Job(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct):
-    """What came of a job: findings, a refusal or a crash. The inflated body follows if it was accepted."""
+    """What came of a job: findings, a refusal or a crash. The inflated body follows if it was accepted and is kept."""
 
     findings: Findings | None = None
     #: An ApiError, packed.
@@ -53,7 +50,7 @@ class Outcome(msgspec.Struct):
     size: int = 0
 
 
-def send(connection: socket.socket, head: Job | Outcome, body: bytes) -> None:
+def send(connection: socket.socket, head: Job | Outcome, body: Body) -> None:
     """Send a head and the bytes that follow it."""
     packed = msgspec.msgpack.encode(head)
     connection.sendall(len(packed).to_bytes(_HEAD_LENGTH_BYTES) + packed)
@@ -87,7 +84,7 @@ def examine(job: Job, body: bytes) -> tuple[Outcome, bytes]:
         return Outcome(refusal=refusal.packed()), b""
     except Exception:  # noqa: BLE001 - the API process logs it and answers
         return Outcome(crash=traceback.format_exc()), b""
-    inflated = body if job.is_gzip else b""
+    inflated = body if job.is_gzip and job.check.keeps_body else b""
     return Outcome(findings, size=len(inflated)), inflated
 
 
@@ -96,8 +93,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes at once: bodies at hand are still answered
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
-    with contextlib.suppress(AttributeError):  # not glibc
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    give_back_memory_at_once()
     gc.freeze()
     connection = socket.socket(fileno=os.dup(0))
     with contextlib.suppress(EOFError, OSError):

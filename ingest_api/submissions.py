@@ -54,7 +54,8 @@ class Submissions:
             if key is not None:
                 name = idempotency_name(key, connector_id=connector_id, lane=lane)
                 idempotency = Idempotency(name, found.fingerprint)
-            submission = Submission(encode_meta(meta), found.count, body, idempotency)
+            stored = body if check.keeps_body else b""
+            submission = Submission(encode_meta(meta), found.count, stored, idempotency)
             result = await self.authenticator.append(context, credential, lane, submission)
         context.request_id = request_id_of_entry(lane, result.entry_id)
         payload: dict[str, Any] = {"status": "accepted", "requestId": context.request_id}

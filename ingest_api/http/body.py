@@ -14,7 +14,7 @@ from typing import Final
 
 from starlette.types import Receive
 
-from ingest_api.checks import Check, Findings
+from ingest_api.checks import Body, Check, Findings
 from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.http.body_processes import BodyProcesses
@@ -51,40 +51,48 @@ class BodyReader:
 
     async def read(
         self, context: RequestContext, receive: Receive, reservation: Reservation, check: Check
-    ) -> tuple[bytes, Findings]:
-        """Return the whole body, decompressed, and what `check` found. It must be JSON, unless it is empty.
+    ) -> tuple[Body, Findings]:
+        """Return the body, decompressed if `check` keeps it, and what that found. It must be JSON, unless it is empty.
 
         Raises ApiError: unsupported_media_type, unsupported_encoding, body_too_large, body_timeout, incomplete_body,
         invalid_compression, overloaded, connector_overloaded, and what `check` raises.
         """
         reservation.claim(require_readable(context))
-        body = context.received_body()
-        if body is None:
+        received = context.received_body()
+        if received is None:
             body = await _receive_all(context, receive, reservation, self._idle_timeout)
         else:  # nearly always, and without a timer, which would cost more than the rest of this
+            body = received
             _count(body, context, reservation)
         size = context.received_bytes
         if size and context.header(b"content-type") is None:  # it came in chunks: its length was unknown
             raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
         is_gzip = _is_gzip(context)
         if size <= _IN_THREAD_BYTES:
-            small = inflate_small(body) if is_gzip else body
+            small = inflate_small(body) if is_gzip else bytes(body)
             if small is not None:
                 reservation.grow_to(size + len(small) if is_gzip else size)
                 return small, check(small)
         is_large = is_gzip or size > _LARGE_BYTES
-        work = (
-            partial(self._processes.examine, body, check, reservation, is_gzip=is_gzip)
-            if is_large
-            else lambda: (body, check(body))
-        )
+        examine = self._processes.examine if is_large else _examine_here
         return await self._threads.run(
-            work,
+            partial(examine, body, check, reservation, is_gzip=is_gzip),
             reservation.connector_id,
             is_large=is_large,
             has_left=context.client_left,
-            was_cheap=lambda examined: len(examined[0]) > _CHEAP_TIMES * size,
+            was_cheap=lambda examined: examined[1].size > _CHEAP_TIMES * size,
         )
+
+
+def _examine_here(
+    body: Body,
+    check: Check,
+    _reservation: Reservation,
+    *,
+    is_gzip: bool,  # noqa: ARG001 - never compressed
+) -> tuple[Body, Findings]:
+    whole = bytes(body)
+    return whole, check(whole)
 
 
 def require_readable(context: RequestContext) -> int:
@@ -120,10 +128,10 @@ def _is_gzip(context: RequestContext) -> bool:
 
 async def _receive_all(
     context: RequestContext, receive: Receive, reservation: Reservation, idle_timeout: float
-) -> bytes:
+) -> Body:
     clock = asyncio.get_running_loop().time
     pace = Pace(clock(), idle_seconds=idle_timeout, declared=int(context.header(b"content-length") or 0))
-    pieces: list[bytes] = []
+    received = bytearray()
     try:
         async with asyncio.timeout_at(pace.deadline(clock())) as timeout:
             more = True
@@ -132,7 +140,7 @@ async def _receive_all(
                 if message["type"] == "http.disconnect":
                     raise ApiError(ErrorCode.INCOMPLETE_BODY)
                 piece = message.get("body", b"")
-                pieces.append(piece)
+                received += piece  # at once: all pieces of 30 MB would take 15 ms
                 _count(piece, context, reservation)
                 more = message.get("more_body", False)
                 pace.add(len(piece), clock())
@@ -144,11 +152,10 @@ async def _receive_all(
             f"{MAX_BODY_SECONDS:g}, or one of over {PERIOD_BYTES // 1024} KB at less than "
             f"{MIN_BYTES_PER_SECOND / 1024:.0f} KB a second; send it without pauses.",
         ) from None
-    # Here: what is freed in one thread is not used again by another one.
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return received
 
 
-def _count(chunk: bytes, context: RequestContext, reservation: Reservation) -> None:
+def _count(chunk: Body, context: RequestContext, reservation: Reservation) -> None:
     context.received_bytes += len(chunk)
     if context.received_bytes > MAX_BODY_BYTES:
         raise body_too_large(context.received_bytes)

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from ingest_api.checks import Check, Findings
+from ingest_api.checks import Body, Check, Findings
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.http.memory import Reservation
 from ingest_api.large_bodies import MAX_SECONDS, Job, Outcome, receive, receive_head, send
@@ -36,7 +36,7 @@ class BodyProcesses:
         self._idle: list[_BodyProcess] = []
         self._busy: set[_BodyProcess] = set()
 
-    def examine(self, body: bytes, check: Check, reservation: Reservation, *, is_gzip: bool) -> tuple[bytes, Findings]:
+    def examine(self, body: Body, check: Check, reservation: Reservation, *, is_gzip: bool) -> tuple[Body, Findings]:
         """Return the body, inflated, and what `check` found.
 
         Raises ApiError: what inflation and the check raise; overloaded if the process was lost; overloaded and
@@ -112,13 +112,16 @@ class _BodyProcess:
                 self._connection.setsockopt(socket.SOL_SOCKET, option, timeout)
             # In a session of its own: Ctrl-C in a terminal is for the API process, which still needs its answers.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ingest_api.large_bodies"], stdin=theirs, cwd=_ROOT, start_new_session=True
+                [sys.executable, "-m", "ingest_api.large_bodies"],
+                stdin=theirs.fileno(),
+                cwd=_ROOT,
+                start_new_session=True,
             )
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    def examine(self, job: Job, body: bytes) -> Outcome:
+    def examine(self, job: Job, body: Body) -> Outcome:
         send(self._connection, job, body)
         return receive_head(self._connection, Outcome)
 

@@ -17,7 +17,7 @@ _MAX_GZIP_MEMBERS: Final = 10_000
 _INFLATE_AT_ONCE_BYTES: Final = 65_536
 
 
-def inflate_small(data: bytes) -> bytes | None:
+def inflate_small(data: bytes | bytearray) -> bytes | None:
     """Decompress a gzip body of one member that stays small; None leaves any other to `inflate`."""
     member = zlib.decompressobj(_GZIP_WBITS)
     try:
