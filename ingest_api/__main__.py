@@ -19,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from ingest_api.app import create_app
 from ingest_api.http.protocol import HttpProtocol
 from ingest_api.metrics import LOG_LINES_LOST, SHARED_FOLDER
+from shared.process.allocator import give_back_memory_at_once
 from shared.process.listening import ListenError, bind
 from shared.process.log import count_lost_lines
 from shared.process.parent_death import die_with_parent
@@ -51,6 +52,7 @@ def application() -> ASGIApp:
         die_with_parent()
     app = create_app(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    give_back_memory_at_once()
     freeze_memory()
     return app
 

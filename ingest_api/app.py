@@ -17,6 +17,7 @@ from ingest_api.authentication import Authenticator
 from ingest_api.configuration import Configurations
 from ingest_api.health import Healthz, pipeline, readyz
 from ingest_api.http.body import BodyReader
+from ingest_api.http.body_processes import BodyProcesses
 from ingest_api.http.memory import MemoryBudget
 from ingest_api.http.turns import BodyThreads
 from ingest_api.metrics import Metrics
@@ -42,7 +43,9 @@ def create_app(settings: Settings) -> ASGIApp:
 
     readiness = Readiness(blocking_redis, database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
-    bodies = _body_reader(settings)
+    body_processes = BodyProcesses()
+    memory = MemoryBudget(settings.max_inflight_bytes)
+    bodies = BodyReader(memory, BodyThreads(), body_processes, idle_timeout=settings.body_timeout_seconds)
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
@@ -69,6 +72,7 @@ def create_app(settings: Settings) -> ASGIApp:
         loading.cancel()
         for client in (postgres.close, append_redis.aclose, status_redis.aclose):
             await client()
+        body_processes.close()
         finish_log()
 
     return ErrorMiddleware(Routing(routes, lifespan))
@@ -90,8 +94,3 @@ def _redis_clients(url: str, connections: int) -> tuple[AsyncRedis, AsyncRedis, 
 def _appender(settings: Settings, redis: AsyncRedis, waker: Waker) -> Appender:
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
     return Appender(redis, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)
-
-
-def _body_reader(settings: Settings) -> BodyReader:
-    memory = MemoryBudget(settings.max_inflight_bytes)
-    return BodyReader(memory, BodyThreads(), idle_timeout=settings.body_timeout_seconds)

@@ -162,7 +162,7 @@ class _LaneRun:
         #: Whether enough replicas have what this run appended.
         self.is_replicated = False
 
-    def pack(self, limits: BacklogLimits, server: str) -> list[bytes]:
+    def pack(self, limits: BacklogLimits, server: str) -> list[bytes | bytearray]:
         return pack_run(self.lane, self.job_id, [pending.call for pending in self.calls], limits, server)
 
     @property

@@ -59,7 +59,7 @@ class Submission(msgspec.Struct, frozen=True):
     meta: bytes
     #: Count reported to the client in the 202.
     count: int
-    body: bytes
+    body: bytes | bytearray
     idempotency: Idempotency | None = None
 
 
@@ -90,11 +90,13 @@ class AppendResult(msgspec.Struct, frozen=True):
     entry_id: bytes = b""
 
 
-def pack_run(lane: int, job_id: str, calls: Sequence[AppendCall], limits: BacklogLimits, server: str) -> list[bytes]:
+def pack_run(
+    lane: int, job_id: str, calls: Sequence[AppendCall], limits: BacklogLimits, server: str
+) -> list[bytes | bytearray]:
     """Return one run of the script for calls of one lane, in pieces, with KEYS and ARGV in the order of its header."""
     numbers: dict[tuple[Presented, bool], int] = {}
     keys, digests, idempotency_keys = [_lane_keys(lane)], [], []
-    packed: list[bytes] = []
+    packed: list[bytes | bytearray] = []
     arguments, body_bytes = _FIXED_ARGUMENTS, 0
     for call in calls:
         credential, submission = call.credential, call.submission

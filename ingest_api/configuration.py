@@ -14,10 +14,10 @@ import psycopg
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.authentication import Authenticator, read_credential
+from ingest_api.checks import ConfigurationCheck
 from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.http.body import BodyReader
-from ingest_api.validation import read_configuration
 from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 
@@ -51,8 +51,8 @@ class Configurations:
     async def _publish(self, connector_id: int, context: RequestContext, receive: Receive) -> None:
         """Store the body as the connector's default; a managed configuration stays in force."""
         with self._bodies.reserve(connector_id) as reservation:
-            _, configuration = await self._bodies.read(context, receive, reservation, read_configuration)
-        await self._execute("publish_configuration", connector_id=connector_id, configuration=configuration)
+            _, found = await self._bodies.read(context, receive, reservation, ConfigurationCheck())
+        await self._execute("publish_configuration", connector_id=connector_id, configuration=found.configuration)
 
     async def _show(self, connector_id: int, context: RequestContext) -> None:
         rows = await self._execute("select_configuration", connector_id=connector_id)

@@ -36,6 +36,17 @@ class ApiError(Exception):
         self.retry_after = retry_after
         self.headers = headers or {}
 
+    def packed(self) -> dict[str, Any]:
+        """Return what a large-body process sends of it."""
+        return {**vars(self), "code": self.code.name}
+
+    @classmethod
+    def unpacked(cls, packed: dict[str, Any]) -> ApiError:
+        """Return the error that was packed."""
+        error = cls(ErrorCode[packed["code"]])
+        vars(error).update(packed, code=error.code)
+        return error
+
     def payload(self, request_id: str = "") -> dict[str, Any]:
         """Return the body of the answer, in the form that all errors have."""
         error: dict[str, Any] = {"code": self.code.text, "message": self.message}

@@ -10,7 +10,6 @@ import hashlib
 import re
 from typing import Final
 
-from ingest_api.append_script import Idempotency
 from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from shared.redis.names import lane_keys
@@ -26,9 +25,6 @@ def read_idempotency_key(context: RequestContext) -> bytes | None:
     return key
 
 
-def idempotency_of(key: bytes, *, connector_id: int, lane: int, meta: bytes, body: bytes) -> Idempotency:
-    """Return the Redis key and fingerprint of a submission sent with `key`."""
-    name = lane_keys(lane).idempotency(connector_id, hashlib.sha256(key).hexdigest())
-    fingerprint = hashlib.sha256(meta + b"\0")
-    fingerprint.update(body)  # apart, so that a large body is not copied
-    return Idempotency(name, fingerprint.hexdigest())
+def idempotency_name(key: bytes, *, connector_id: int, lane: int) -> str:
+    """Return the Redis key of a submission sent with `key`."""
+    return lane_keys(lane).idempotency(connector_id, hashlib.sha256(key).hexdigest())

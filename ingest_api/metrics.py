@@ -38,6 +38,9 @@ REQUEST_SECONDS: Final = Histogram(
     "ingest_request_seconds", "Time from a request's headers to its answer.", ["route"], registry=_own, buckets=_BUCKETS
 )
 BODY_BYTES: Final = Counter("ingest_body_bytes", "Bytes of bodies received, before decompression.", registry=_own)
+BODY_PROCESS_FAILURES: Final = Counter(
+    "ingest_body_process_failures", "Processes for large bodies that ended or hung with a body.", registry=_own
+)
 APPEND_FAILURES: Final = Counter(
     "ingest_append_failures", "Calls of the append script without a usable answer from Redis.", registry=_own
 )

@@ -14,11 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from ingest_api.append_script import Idempotency, Submission
 from ingest_api.authentication import Authenticator, read_credential
+from ingest_api.checks import SubmissionCheck
 from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError
 from ingest_api.http.body import BodyReader
-from ingest_api.idempotency import idempotency_of, read_idempotency_key
-from ingest_api.validation import validate
+from ingest_api.idempotency import idempotency_name, read_idempotency_key
 from shared.entry import Meta, encode_meta
 from shared.kinds import KINDS
 from shared.kinds.shapes import Kind, OneItem
@@ -40,28 +40,27 @@ class Submissions:
         """Answer one submission. Raises ApiError if it is refused."""
         credential = read_credential(context)
         connector_id = await self.authenticator.identify(context, credential)
-        lane, encoded = self.authenticator.lane_of(credential), encode_meta(meta)
-
-        def examine(body: bytes) -> tuple[int, Idempotency | None]:
-            count = validate(kind, meta, body)
-            if key is None:
-                return count, None
-            return count, idempotency_of(key, connector_id=connector_id, lane=lane, meta=encoded, body=body)
-
+        lane = self.authenticator.lane_of(credential)
         with self.bodies.reserve(connector_id) as reservation:
             try:
                 key = read_idempotency_key(context)
-                body, (count, idempotency) = await self.bodies.read(context, receive, reservation, examine)
+                check = SubmissionCheck(kind.name, meta, key is not None)
+                body, found = await self.bodies.read(context, receive, reservation, check)
             except ApiError as error:
                 if error.code.value.status < _SERVER_ERRORS:
                     await self.authenticator.charge(context, credential)
                 raise
-            submission = Submission(encoded, count, body, idempotency)
+            idempotency = None
+            if key is not None:
+                name = idempotency_name(key, connector_id=connector_id, lane=lane)
+                idempotency = Idempotency(name, found.fingerprint)
+            stored = body if check.keeps_body else b""
+            submission = Submission(encode_meta(meta), found.count, stored, idempotency)
             result = await self.authenticator.append(context, credential, lane, submission)
         context.request_id = request_id_of_entry(lane, result.entry_id)
         payload: dict[str, Any] = {"status": "accepted", "requestId": context.request_id}
         if kind.counted:
-            payload[kind.counted] = context.count = count
+            payload[kind.counted] = context.count = found.count
         await context.answer(202, payload, _REPLAYED if result.status == "replayed" else None)
 
 

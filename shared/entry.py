@@ -1,7 +1,7 @@
 """The wire format between the two sides: an entry of a lane's stream.
 
-An entry holds the body's own bytes, as validated by the API and never rewritten. `Entry` is the only place that names
-a stream field.
+An entry holds the body's own bytes, as validated by the API and never rewritten; of a heartbeat, none. `Entry` is the
+only place that names a stream field.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Fair turns on a few threads: one body at a time for each connector, connectors in rotation.
 
-A body that takes long is validated or inflated apart from the event loop. A connector that sends many waits for itself:
-others get the next free thread, and one thread is kept for bodies that are known to be small.
+A body that takes long is checked apart from the event loop: in a thread, or of a large one in a process that a thread
+waits for. A connector that sends many waits for itself: others get the next free thread, and one thread is kept for
+bodies that are not large.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from ingest_api.errors import ApiError, ErrorCode
 
 #: Threads, of which one takes no large body.
 _THREADS: Final = 3
-#: Size in bytes from which a body is large; a hostile one of this size takes some 20 ms.
-_LARGE_BYTES: Final = 1_048_576
 #: Times as long as a large body took, its connector waits for its next turn if sending it cost almost nothing. One that
 #: is large on the wire slows its client down by itself.
 _REST: Final = 3
@@ -115,19 +114,19 @@ class BodyThreads:
         work: Callable[[], Result],
         connector_id: int,
         *,
-        most_bytes: int,
+        is_large: bool,
         has_left: Callable[[], bool],
         was_cheap: Callable[[Result], bool],
     ) -> Result:
         """Return `work()`, called in a thread when it is the connector's turn.
 
-        `most_bytes`: of the body, as far as is known. `was_cheap`: whether sending it cost almost nothing; a refused
+        `was_cheap`: whether sending it cost almost nothing; a refused
         one counts as such. Raises ApiError(connector_overloaded) if too many bodies of the connector wait, or if its
         client `has_left` meanwhile.
         """
         loop = asyncio.get_running_loop()
         turn = asyncio.Event()
-        ticket = Ticket(connector_id, is_large=most_bytes > _LARGE_BYTES, begin=turn.set)
+        ticket = Ticket(connector_id, is_large=is_large, begin=turn.set)
         if not self._queue.enter(ticket):
             raise ApiError(ErrorCode.CONNECTOR_OVERLOADED)
         try:

@@ -174,7 +174,7 @@ def test_work_is_dropped_if_its_client_leaves_before_it_begins() -> None:
         threads = BodyThreads()
 
         def run(name: str, *, left: bool) -> asyncio.Task[None]:
-            run = threads.run(work(name), HOSTILE, most_bytes=LARGE, has_left=lambda: left, was_cheap=lambda _: False)
+            run = threads.run(work(name), HOSTILE, is_large=True, has_left=lambda: left, was_cheap=lambda _: False)
             return asyncio.create_task(run)
 
         # The client of the first one leaves, too, but after its work has begun.

@@ -1,0 +1,68 @@
+"""What a body is checked for, as data: the same check runs in the API process or in a large-body process."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ingest_api.validation import read_configuration, validate
+from shared.entry import Meta, encode_meta
+from shared.kinds import KINDS
+from shared.kinds.shapes import AnyObject
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What a check found out about a body."""
+
+    #: Bytes of the body, decompressed.
+    size: int
+    #: Items or entries in a submission.
+    count: int = 0
+    #: Digest of a submission with an idempotency key, hex.
+    fingerprint: str = ""
+    #: The configuration that a connector publishes.
+    configuration: str = ""
+
+
+class SubmissionCheck(msgspec.Struct, frozen=True, tag="submission"):
+    """Validates a submission."""
+
+    kind: str
+    meta: Meta
+    #: Whether the submission has an idempotency key.
+    with_fingerprint: bool
+
+    def __call__(self, body: bytes) -> Findings:
+        """Return count and fingerprint. Raises ApiError."""
+        count = validate(KINDS[self.kind], self.meta, body)
+        return Findings(len(body), count, _fingerprint(self.meta, body) if self.with_fingerprint else "")
+
+    @property
+    def keeps_body(self) -> bool:
+        """Whether the body is stored: the content of a heartbeat is ignored, and may be 30 MB."""
+        return not isinstance(KINDS[self.kind].body, AnyObject)
+
+
+class ConfigurationCheck(msgspec.Struct, frozen=True, tag="configuration"):
+    """Validates a configuration."""
+
+    def __call__(self, body: bytes) -> Findings:
+        """Return the configuration. Raises ApiError."""
+        return Findings(len(body), configuration=read_configuration(body))
+
+    @property
+    def keeps_body(self) -> bool:
+        """Return False: the configuration is stored, which the body holds."""
+        return False
+
+
+Check = SubmissionCheck | ConfigurationCheck
+#: The bytes of a body; one that arrived in pieces was gathered in a bytearray.
+Body = bytes | bytearray
+
+
+def _fingerprint(meta: Meta, body: bytes) -> str:
+    digest = hashlib.sha256(encode_meta(meta) + b"\0")
+    digest.update(body)  # apart, so that a large body is not copied
+    return digest.hexdigest()
