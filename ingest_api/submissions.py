@@ -1,7 +1,8 @@
 """The life of a submission in the API, the same for every kind: authenticate, read, validate, append, answer 202.
 
-A request becomes an entry in the lane of its credential, and the 202 promises that the entry is durable. The lane's
-drain takes it from there (`workers/drain.py`). A refused submission costs a token and leaves nothing else behind.
+A request becomes an entry in the lane of its credential, or of its hook (`ingest_api/hooks.py`), and the 202 promises
+that the entry is durable. The lane's drain takes it from there (`workers/drain.py`). A refused submission costs a token
+and leaves nothing else behind; one of a hook whose signature is wrong costs none.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from ingest_api.append_script import Idempotency, Submission
 from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.context import RequestContext, query_parameter
+from ingest_api.delivery import Delivery
 from ingest_api.errors import ApiError
 from ingest_api.http.body import BodyReader
 from ingest_api.idempotency import idempotency_of, read_idempotency_key
@@ -36,23 +38,31 @@ class Submissions:
     authenticator: Authenticator
     bodies: BodyReader
 
-    async def submit(self, kind: Kind, meta: Meta, context: RequestContext, receive: Receive) -> None:
-        """Answer one submission. Raises ApiError if it is refused."""
-        credential = read_credential(context)
+    async def submit(
+        self, kind: Kind, meta: Meta, context: RequestContext, receive: Receive, delivery: Delivery | None = None
+    ) -> None:
+        """Answer one submission: of a credential, or a delivery to a hook. Raises ApiError if it is refused."""
+        credential = delivery.credential if delivery else read_credential(context)
         connector_id = await self.authenticator.identify(context, credential)
         lane, encoded = self.authenticator.lane_of(credential), encode_meta(meta)
 
         def examine(body: bytes) -> tuple[int, Idempotency | None]:
+            if delivery:
+                delivery.verify(body)
             count = validate(kind, meta, body)
+            key = delivery.idempotency_key(body) if delivery else header_key
             if key is None:
                 return count, None
             return count, idempotency_of(key, connector_id=connector_id, lane=lane, meta=encoded, body=body)
 
-        with self.bodies.reserve(connector_id) as reservation:
+        # Strangers have a share of their own, so that they take neither memory nor turns from the connector.
+        with self.bodies.reserve(-connector_id if delivery else connector_id) as reservation:
             try:
-                key = read_idempotency_key(context)
+                header_key = None if delivery else read_idempotency_key(context)
                 body, (count, idempotency) = await self.bodies.read(context, receive, reservation, examine)
             except ApiError as error:
+                if delivery and not delivery.is_verified:
+                    raise delivery.refusal(error, context) from None
                 if error.code.value.status < _SERVER_ERRORS:
                     await self.authenticator.charge(context, credential)
                 raise

@@ -148,7 +148,8 @@ class Stack:
         return int(found[0][0]) if found else None
 
     def _engines(self) -> dict[str, str]:
-        return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+        key = (self.made.data / "secrets-key").read_text().strip()
+        return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url, "SECRETS_KEY": key}
 
     # What Postgres holds
 
