@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import msgspec
 import structlog
@@ -15,8 +16,11 @@ from shared.hooks.hook import Hook
 from shared.hooks.schemes import Claim, Scheme
 from shared.hooks.sealing import Keyring, SealError
 from shared.kinds.webhook import WEBHOOK
+from shared.outage import Repeats
 
 log = structlog.get_logger()
+
+_repeats: Final = Repeats()
 
 
 class _Event(msgspec.Struct):
@@ -52,7 +56,8 @@ class Delivery:
                 self.is_verified = True
                 return
         if unreadable:
-            log.error("hook_secret_unreadable", hook_id=self.credential.key_id)
+            if (lasting := _repeats.due(self.credential.key_id)) is not None:
+                log.error("hook_secret_unreadable", hook_id=self.credential.key_id, **lasting)
             raise ApiError(ErrorCode.HOOKS_OFF)
         raise ApiError(ErrorCode.UNAUTHORIZED)
 

@@ -74,7 +74,7 @@ class HookEndpoint:
         key = lane_keys(lane_of(hook_id, self.readiness.lanes())).credential(hook_id)
         try:
             found: list[Any] = await self.redis.hmget(key, ["digest", "hook"])
-        except RedisError:
+            digest, text = found
+            return (digest.decode(), _hooks.decode(text)) if digest and text else (_UNKNOWN, None)
+        except (RedisError, UnicodeError, msgspec.MsgspecError):  # the last two if an operator has edited it by hand
             raise ApiError(ErrorCode.STORE_UNAVAILABLE) from None
-        digest, text = found
-        return (digest.decode(), _hooks.decode(text)) if digest and text else (_UNKNOWN, None)

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from shared.hooks.schemes import SCHEMES
 from shared.redis.names import lane_of
 
 #: Form of a hook's id: not that of a key id, so that no bearer credential can name a hook.
@@ -42,6 +43,10 @@ class Hook(msgspec.Struct, frozen=True, rename="camel"):
     #: Key id whose token bucket deliveries are charged to: that of the connector's credential.
     bucket: str
     secrets: tuple[SealedSecret, ...]
+
+    def __post_init__(self) -> None:
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"There is no scheme {self.scheme}.")
 
 
 def new_hook_id(*, lane: int, lanes: int) -> str:

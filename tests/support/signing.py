@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.support.client import JSON, Connector
+from tests.support.client import JSON
 
 SCHEMES = ("github", "stripe", "shopify", "standard", "hmac")
 
@@ -57,28 +57,19 @@ _SIGN: dict[str, Callable[[str, bytes, int, str], dict[str, str]]] = {
 class Hook:
     """A hook as its sender knows it."""
 
-    id: str
     path: str
     secret: str
     scheme: str
-    connector: Connector
 
     def headers(self, body: bytes, *, at: int | None = None, delivery: str = "delivery-1") -> dict[str, str]:
         """Return the headers of a delivery that is signed at a time."""
         moment = int(time.time()) if at is None else at
         return {**JSON, **_SIGN[self.scheme](self.secret, body, moment, delivery)}
 
-    def send(
-        self, body: bytes, *, url: str = "", at: int | None = None, delivery: str = "delivery-1"
-    ) -> httpx.Response:
-        """Deliver a body."""
-        return self.post(body, self.headers(body, at=at, delivery=delivery), url=url)
-
-    def post(self, body: bytes, headers: dict[str, str], *, url: str = "") -> httpx.Response:
-        """Post a body with these headers, without a credential."""
-        return httpx.post(
-            (url or self.connector.url) + self.path, content=body, headers=headers, timeout=60, trust_env=False
-        )
+    def send(self, url: str, body: bytes, *, delivery: str = "delivery-1") -> httpx.Response:
+        """Deliver a body to an API process."""
+        headers = self.headers(body, delivery=delivery)
+        return httpx.post(url + self.path, content=body, headers=headers, timeout=60, trust_env=False)
 
 
 def event(item_id: str, delivery: str = "delivery-1", **members: object) -> bytes:
