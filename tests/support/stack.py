@@ -24,6 +24,7 @@ from redis import Redis
 from tests.preloaded import run_ingestctl
 from tests.support.client import Connector, get
 from tests.support.processes import PATIENCE, PreloadedPython, Process, Python, environment, free_port, run, wait_until
+from tests.support.signing import Hook
 
 #: Deadline in seconds for the first start, which creates a database.
 _START_SECONDS = 120.0
@@ -107,6 +108,11 @@ class Stack:
         """Rotate the credential; return the connector with the new one once the old one is revoked."""
         made = self.ingestctl("credential", "rotate", str(connector.id))
         return Connector(connector.id, made["credential"], connector.url)
+
+    def hook(self, connector: Connector, scheme: str = "github", *words: str) -> tuple[str, Hook]:
+        """Create a hook; return its id, and what its sender knows."""
+        made = self.ingestctl("hook", "create", str(connector.id), "--scheme", scheme, *words)
+        return made["hookId"], Hook(made["path"], made["secret"], scheme)
 
     # Further processes on the same engines
 

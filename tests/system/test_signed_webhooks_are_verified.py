@@ -12,19 +12,12 @@ from tests.support.signing import SCHEMES, Hook, event
 from tests.support.stack import Api, Stack
 
 
-def new_hook(stack: Stack, connector: Connector, scheme: str) -> tuple[str, Hook]:
-    """Create a hook whose stream is named after the scheme; return its id, too."""
-    words = ("--scheme", scheme, "--stream", scheme, "--id-field", "item")
-    made = stack.ingestctl("hook", "create", str(connector.id), *words)
-    return made["hookId"], Hook(made["path"], made["secret"], scheme)
-
-
 def test_a_signed_delivery_becomes_an_item_once(
     stack: Stack, neighbour: Api, new_connector: Callable[..., Connector]
 ) -> None:
     connector = new_connector(stack)
     for scheme in SCHEMES:
-        _, hook = new_hook(stack, connector, scheme)
+        _, hook = stack.hook(connector, scheme, "--stream", scheme, "--id-field", "item")
         body = event(scheme, nested={"a": [1]})
 
         first = assert_accepted(hook.send(stack.url, body))
@@ -44,7 +37,7 @@ def test_a_change_holds_in_every_process_when_the_command_returns(
     stack: Stack, neighbour: Api, new_connector: Callable[..., Connector]
 ) -> None:
     connector = new_connector(stack)
-    hook_id, hook = new_hook(stack, connector, "github")
+    hook_id, hook = stack.hook(connector, "github", "--stream", "s", "--id-field", "item")
     deliveries = iter(range(1000))
 
     def send(hook: Hook) -> list[int]:
@@ -74,7 +67,7 @@ def test_a_change_holds_in_every_process_when_the_command_returns(
 
 
 def test_without_a_key_hooks_are_off_and_say_so(stack: Stack, new_connector: Callable[..., Connector]) -> None:
-    _, hook = new_hook(stack, new_connector(stack), "github")
+    _, hook = stack.hook(new_connector(stack), "github", "--stream", "s", "--id-field", "item")
     with stack.api(SECRETS_KEY="") as api:
         answer = hook.send(api.url, event("a"))
 
