@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
@@ -56,6 +57,11 @@ def hook_id_of(value: str) -> str:
     if not FORM.fullmatch(value):
         raise typer.BadParameter("It must be like hk_0123456789abcdef0123456789abcdef.")
     return value
+
+
+def secret_text(value: str | None) -> str | None:
+    """Return a secret as given; `-` reads it from stdin, since other users may see the command line."""
+    return plain_text(sys.stdin.readline().rstrip("\r\n") if value == "-" else value)
 
 
 def seconds_of(value: str) -> int:

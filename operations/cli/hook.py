@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from operations.cli import session
-from operations.cli.arguments import LARGEST_ID, AsJson, ConnectorId, hook_id_of, plain_text, seconds_of
+from operations.cli.arguments import LARGEST_ID, AsJson, ConnectorId, hook_id_of, plain_text, seconds_of, secret_text
 from operations.cli.output import (
     print_json,
     print_json_list,
@@ -56,15 +55,11 @@ def _id_field(value: str) -> str:
     return text
 
 
-def _secret_text(value: str | None) -> str | None:
-    return plain_text(sys.stdin.readline().rstrip("\r\n") if value == "-" else value)
-
-
 HookId = Annotated[str, typer.Argument(callback=hook_id_of, metavar="HOOK_ID", help="Id of the hook.")]
 Secret = Annotated[
     str | None,
     typer.Option(
-        callback=_secret_text, help="The secret that the sender shows; `-` reads it from stdin. One is made without it."
+        callback=secret_text, help="The secret that the sender shows; `-` reads it from stdin. One is made without it."
     ),
 ]
 
