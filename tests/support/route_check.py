@@ -6,6 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from tests.support.client import JSON, Connector, item
 from tests.support.raw_http import Answer, RawConnection
@@ -28,7 +29,9 @@ class RouteCheck:
         key_id = self.connector.credential.split("_")[1]
         wrong = f"ik_{key_id}_{self.other.credential.split('_')[2]}"
         proof = (
-            self.hook.headers(row.body, delivery=row.what) if self.hook and row.path == HOOK else self.connector.bearer
+            self.hook.headers(row.body, delivery=uuid4().hex)
+            if self.hook and row.path == HOOK
+            else self.connector.bearer
         )
         headers: dict[str, str | bytes] = {name: proof[name] for name in proof if row.authorized and name not in JSON}
         for name, value in row.headers.items():
@@ -102,10 +105,11 @@ def route_check_on(stack: Stack) -> RouteCheck:
     request_id = connector.send(item("agent-1"))
     for path, body in SUBMISSIONS.items():
         connector.post(body, path=path, headers={**JSON, "Idempotency-Key": f"used-for-{path}"})
+    _, hook = stack.hook(connector, "github", "--stream", "agents")
+    hook.send(stack.url, SUBMISSIONS["/api/webhook/agents"], delivery=f"used-for-{HOOK}")
     with connector.connection() as connection:
         assert connection.get(f"/api/requests/{request_id}?wait=30").json()["state"] == "applied"
         connection.put(CONFIG, content=GOOD_CONFIGURATION, headers=JSON)
-    _, hook = stack.hook(connector, "github", "--stream", "agents")
     return RouteCheck(connector, stack.connector("knows nothing"), request_id, hook)
 
 

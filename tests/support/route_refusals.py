@@ -73,7 +73,13 @@ def _deliveries() -> list[Row]:
         replace(signed, what="empty", code="empty_body", body=b"", declared=0),
         replace(signed, what="an array", status=409, code="wrong_type", at="$", body=b"[]"),
         replace(signed, what="no id", status=409, code="missing_property", at="$.id", body=b"{}"),
-        replace(signed, what="signed", status=409, code="idempotency_key_reused", body=b'{"id":7 }'),
+        replace(
+            signed,
+            what="an id used before",
+            status=409,
+            code="idempotency_key_reused",
+            headers={**JSON, "X-GitHub-Delivery": f"used-for-{HOOK}"},
+        ),
     ]
 
 

@@ -55,7 +55,12 @@ def _good_deliveries() -> list[Row]:
     return [
         signed,
         replace(signed, what="a key, which hooks ignore", headers={**JSON, "Idempotency-Key": "two words"}),
-        replace(signed, what="signed", answered={"idempotent-replayed": "true"}),
+        replace(
+            signed,
+            what="a repeat",
+            headers={**JSON, "X-GitHub-Delivery": f"used-for-{HOOK}"},
+            answered={"idempotent-replayed": "true"},
+        ),
     ]
 
 
