@@ -16,6 +16,7 @@ from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
 from ingest_api.configuration import Configurations
 from ingest_api.health import Healthz, pipeline, readyz
+from ingest_api.hooks import HookEndpoint
 from ingest_api.http.body import BodyReader
 from ingest_api.http.body_processes import BodyProcesses
 from ingest_api.http.memory import MemoryBudget
@@ -28,6 +29,7 @@ from ingest_api.request_status import RequestStatus
 from ingest_api.routing import Routing
 from ingest_api.submissions import SubmissionEndpoint, Submissions
 from ingest_api.waker import Waker
+from shared.hooks.sealing import Keyring
 from shared.kinds import KINDS
 from shared.postgres.pool import postgres_pool
 from shared.process.log import finish_log
@@ -51,6 +53,8 @@ def create_app(settings: Settings) -> ASGIApp:
     if "data" in settings.surfaces:
         submissions = Submissions(authenticator, bodies)
         routes += (Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values())
+        hooks = HookEndpoint(submissions, readiness, status_redis, Keyring(settings.secrets_key))
+        routes.append(Route("/api/hooks/{hook_id}", hooks, methods=["POST"]))
         statuses = RequestStatus(authenticator, status_redis, postgres)
         routes.append(Route("/api/requests/{request_id}", statuses, methods=["GET"]))
     if "management" in settings.surfaces:

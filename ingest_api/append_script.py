@@ -103,7 +103,7 @@ def pack_run(
         number = numbers.get((credential, call.read_bucket))
         if number is None:
             number = numbers[credential, call.read_bucket] = len(numbers) + 1
-            keys.append(_credential_keys(lane, credential.key_id, call.read_bucket))
+            keys.append(_credential_keys(lane, credential.key_id, credential.bucket, call.read_bucket))
             digests.append(_pack(credential.digest))
         if submission is None:
             packed.append(_call_head(number, call.mode))
@@ -170,9 +170,10 @@ def _lane_keys(lane: int) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _credential_keys(lane: int, key_id: str, read_bucket: bool) -> bytes:  # noqa: FBT001 - lru_cache likes positions
+def _credential_keys(lane: int, key_id: str, bucket_id: str, read_bucket: bool) -> bytes:  # noqa: FBT001 - for the cache
     names = lane_keys(lane)
-    bucket = names.read_bucket(key_id) if read_bucket else names.bucket(key_id)
+    owner = bucket_id or key_id
+    bucket = names.read_bucket(owner) if read_bucket else names.bucket(owner)
     return _pack(names.credential(key_id)) + _pack(bucket)
 
 

@@ -6,8 +6,10 @@ import hashlib
 
 import msgspec
 
+from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation import read_configuration, validate
 from shared.entry import Meta, encode_meta
+from shared.hooks.schemes import Claim
 from shared.kinds import KINDS
 from shared.kinds.shapes import AnyObject
 
@@ -21,6 +23,8 @@ class Findings(msgspec.Struct, frozen=True):
     count: int = 0
     #: Digest of a submission with an idempotency key, hex.
     fingerprint: str = ""
+    #: JSON text of the member that identifies a delivery to a hook.
+    delivery_id: bytes = b""
     #: The configuration that a connector publishes.
     configuration: str = ""
 
@@ -44,6 +48,35 @@ class SubmissionCheck(msgspec.Struct, frozen=True, tag="submission"):
         return not isinstance(KINDS[self.kind].body, AnyObject)
 
 
+class _Event(msgspec.Struct):
+    """A body of which one member identifies the delivery."""
+
+    id: msgspec.Raw = msgspec.Raw()
+
+
+class DeliveryCheck(SubmissionCheck, frozen=True, tag="delivery"):
+    """Verifies the signature of a delivery to a hook, before anything of it is parsed, and validates it."""
+
+    claim: Claim
+    #: The hook's secrets that hold now.
+    keys: tuple[bytes, ...]
+    #: Whether the body's member `id` identifies the delivery.
+    id_in_body: bool
+
+    def __call__(self, body: bytes) -> Findings:
+        """Return count, fingerprint and delivery id. Raises ApiError: unauthorized, or what the sender did wrong."""
+        if not any(self.claim.is_signed_with(key, body) for key in self.keys):
+            raise ApiError(ErrorCode.UNAUTHORIZED)
+        try:
+            found = super().__call__(body)
+        except ApiError as error:
+            error.sender_is_verified = True
+            raise
+        if not self.id_in_body:
+            return found
+        return msgspec.structs.replace(found, delivery_id=bytes(msgspec.json.decode(body, type=_Event).id))
+
+
 class ConfigurationCheck(msgspec.Struct, frozen=True, tag="configuration"):
     """Validates a configuration."""
 
@@ -57,7 +90,7 @@ class ConfigurationCheck(msgspec.Struct, frozen=True, tag="configuration"):
         return False
 
 
-Check = SubmissionCheck | ConfigurationCheck
+Check = SubmissionCheck | DeliveryCheck | ConfigurationCheck
 #: The bytes of a body; one that arrived in pieces was gathered in a bytearray.
 Body = bytes | bytearray
 

@@ -35,6 +35,8 @@ class ApiError(Exception):
         self.observed = observed
         self.retry_after = retry_after
         self.headers = headers or {}
+        #: A delivery to a hook is refused for what is in it: its signature was right.
+        self.sender_is_verified = False
 
     def packed(self) -> dict[str, Any]:
         """Return what a large-body process sends of it."""

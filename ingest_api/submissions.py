@@ -1,7 +1,8 @@
 """The life of a submission in the API, the same for every kind: authenticate, read, validate, append, answer 202.
 
-A request becomes an entry in the lane of its credential, and the 202 promises that the entry is durable. The lane's
-drain takes it from there (`workers/drain.py`). A refused submission costs a token and leaves nothing else behind.
+A request becomes an entry in the lane of its credential, or of its hook (`ingest_api/hooks.py`), and the 202 promises
+that the entry is durable. The lane's drain takes it from there (`workers/drain.py`). A refused submission costs a token
+and leaves nothing else behind; one of a hook whose signature is wrong costs none.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ingest_api.append_script import Idempotency, Submission
 from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.checks import SubmissionCheck
 from ingest_api.context import RequestContext, query_parameter
+from ingest_api.delivery import Delivery
 from ingest_api.errors import ApiError
 from ingest_api.http.body import BodyReader
 from ingest_api.idempotency import idempotency_name, read_idempotency_key
@@ -36,20 +38,27 @@ class Submissions:
     authenticator: Authenticator
     bodies: BodyReader
 
-    async def submit(self, kind: Kind, meta: Meta, context: RequestContext, receive: Receive) -> None:
-        """Answer one submission. Raises ApiError if it is refused."""
-        credential = read_credential(context)
+    async def submit(
+        self, kind: Kind, meta: Meta, context: RequestContext, receive: Receive, delivery: Delivery | None = None
+    ) -> None:
+        """Answer one submission: of a credential, or a delivery to a hook. Raises ApiError if it is refused."""
+        credential = delivery.credential if delivery else read_credential(context)
         connector_id = await self.authenticator.identify(context, credential)
         lane = self.authenticator.lane_of(credential)
-        with self.bodies.reserve(connector_id) as reservation:
+        # Strangers have a share of their own, so that they take neither memory nor turns from the connector.
+        with self.bodies.reserve(-connector_id if delivery else connector_id) as reservation:
             try:
-                key = read_idempotency_key(context)
-                check = SubmissionCheck(kind.name, meta, key is not None)
+                key = None if delivery else read_idempotency_key(context)
+                check = delivery.check() if delivery else SubmissionCheck(kind.name, meta, key is not None)
                 body, found = await self.bodies.read(context, receive, reservation, check)
             except ApiError as error:
+                if delivery and not error.sender_is_verified:
+                    raise delivery.refusal(error, context) from None
                 if error.code.value.status < _SERVER_ERRORS:
                     await self.authenticator.charge(context, credential)
                 raise
+            if delivery:
+                key = delivery.idempotency_key(found)
             idempotency = None
             if key is not None:
                 name = idempotency_name(key, connector_id=connector_id, lane=lane)

@@ -40,7 +40,7 @@ class ErrorCode(enum.Enum):
     )
 
     UNAUTHORIZED = ErrorSpec(
-        401, "The credential is not valid.", False, "Stop and alert: it is wrong, rotated or disabled."
+        401, "The credential or signature is not valid.", False, "Stop and alert: it is wrong, rotated or disabled."
     )
 
     NOT_FOUND = ErrorSpec(404, "There is no such route.", False, "Fix the URL.")
@@ -114,6 +114,12 @@ class ErrorCode(enum.Enum):
     )
     DATABASE_UNAVAILABLE = ErrorSpec(503, "The database does not answer now.", True, "Retry after `Retry-After`.")
     NOT_READY = ErrorSpec(503, "The service is still loading its credentials.", True, "Retry after `Retry-After`.")
+    HOOKS_OFF = ErrorSpec(
+        503,
+        "Signatures can't be verified now: the process has no key for the hook's secret.",
+        True,
+        "Retry with backoff; operators set `SECRETS_KEY`.",
+    )
     OVERLOADED = ErrorSpec(503, "Too many bytes are in flight in this process.", True, "Retry after `Retry-After`.")
     CONNECTOR_OVERLOADED = ErrorSpec(
         503,

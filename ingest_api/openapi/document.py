@@ -105,6 +105,7 @@ def _operation(written: Json, groups: Mapping[str, list[str]]) -> Json:
         }
         for status in sorted(responses)
     }
+    operation.pop("x-rate-limited", None)
     return operation
 
 
@@ -122,7 +123,8 @@ def _refusal(found: list[ErrorCode], written: Json) -> Json:
 
 def _headers(status: int, operation: Json) -> Json:
     names = {name: name for name in ["X-Request-Id", *_HEADERS_OF_STATUS.get(status, [])]}
-    if operation["security"] and status not in _NEVER_RATE_LIMITED:
-        form = ".optional" if status in _PERHAPS_RATE_LIMITED else ""
+    is_limited = operation["security"] or operation.get("x-rate-limited")
+    if is_limited and status not in _NEVER_RATE_LIMITED:
+        form = ".optional" if status in _PERHAPS_RATE_LIMITED or not operation["security"] else ""
         names |= {name: name + form for name in _RATE_LIMIT}
     return {name: {"$ref": f"#/components/headers/{component}"} for name, component in names.items()}

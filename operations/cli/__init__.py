@@ -4,6 +4,7 @@
     migrate.py     bring the database to the schema of this code
     connector.py   connectors and their rate limits
     credential.py  their credentials
+    hook.py        hooks, which take signed webhooks
     items.py       stored items
     logs.py        what connectors logged
     configuration.py  configurations that operators manage

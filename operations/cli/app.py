@@ -19,6 +19,7 @@ from operations.cli import (
     credential,
     dead,
     errors,
+    hook,
     interrupts,
     items,
     logs,
@@ -71,6 +72,7 @@ app.command("migrate", epilog=migrate.EXAMPLES)(migrate.migrate)
 app.add_typer(connector.app, name="connector")
 app.add_typer(credential.app, name="credential")
 app.add_typer(configuration.app, name="config")
+app.add_typer(hook.app, name="hook")
 app.command("items", epilog=items.EXAMPLES)(items.items)
 app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.command("trace", epilog=trace.EXAMPLES)(trace.trace)

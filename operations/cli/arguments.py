@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import typer
+
+from shared.hooks.hook import FORM
 
 LARGEST_ID: Final = (1 << 63) - 1
 #: Maximum characters of a connector's name.
@@ -18,6 +21,8 @@ _LONGEST_NAME: Final = 200
 _SLOWEST_RATE: Final = 0.001
 _FASTEST_RATE: Final = 1_000_000
 LARGEST_BURST: Final = 1_000_000
+#: Longest duration that `seconds_of` takes, in seconds: a year.
+_LONGEST_SECONDS: Final = 31_536_000
 _AGO: Final = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -45,6 +50,27 @@ def request_rate(value: float) -> float:
     if not (math.isfinite(value) and _SLOWEST_RATE <= value <= _FASTEST_RATE):
         raise typer.BadParameter(f"It must be between {_SLOWEST_RATE} and {_FASTEST_RATE:,}.")
     return value
+
+
+def hook_id_of(value: str) -> str:
+    """Return the id of a hook."""
+    if not FORM.fullmatch(value):
+        raise typer.BadParameter("It must be like hk_0123456789abcdef0123456789abcdef.")
+    return value
+
+
+def secret_text(value: str | None) -> str | None:
+    """Return a secret as given; `-` reads it from stdin, since other users may see the command line."""
+    return plain_text(sys.stdin.readline().rstrip("\r\n") if value == "-" else value)
+
+
+def seconds_of(value: str) -> int:
+    """Return the seconds of a duration like 24h, up to a year; a bare 0 is one too."""
+    given = _AGO.fullmatch("0s" if value == "0" else value)
+    seconds = timedelta(**{_UNITS[given[2]]: int(given[1])}).total_seconds() if given else -1
+    if not 0 <= seconds <= _LONGEST_SECONDS:
+        raise typer.BadParameter("It must be like 0, 30m, 24h or 7d, up to 365d.")
+    return int(seconds)
 
 
 def moment_since(value: str | None) -> str | None:

@@ -15,7 +15,9 @@ from redis.exceptions import RedisError
 
 from operations.cli.errors import CommandError, sentence
 from operations.connectors import Connectors
+from operations.hooks import Hooks
 from shared.causes import is_missing_schema
+from shared.hooks.sealing import Keyring
 from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.queries import sql
 from shared.postgres.transactions import NO_LIMITS
@@ -70,6 +72,19 @@ def changing_connectors(after_an_error: str = RUN_AGAIN) -> Iterator[Connectors]
             if isinstance(error, psycopg.Error) and is_missing_schema(error):
                 raise
             raise CommandError(f"{sentence(error)} {after_an_error}") from error
+
+
+@contextlib.contextmanager
+def changing_hooks(after_an_error: str = RUN_AGAIN, *, needs_key: bool = True) -> Iterator[Hooks]:
+    """Yield the hooks, to change one, as `changing_connectors` does."""
+    keyring = Keyring(process_settings().secrets_key)
+    if needs_key and not keyring:
+        raise CommandError(
+            "Hooks are off: set SECRETS_KEY to 32 random bytes in base64 (`openssl rand -base64 32`), the same here "
+            "and for every API process."
+        )
+    with changing_connectors(after_an_error) as connectors:
+        yield Hooks(connectors, keyring)
 
 
 def _require_answer(redis: Redis) -> None:

@@ -3,6 +3,7 @@
     lock              held by the supervisor while it lives
     endpoints.json    addresses of the running engines and API (0600)
     demo-credential   the demo connector's credential (0600)
+    secrets-key       the key of hooks' signing secrets (0600)
     valkey/ postgres/ an engine's data, its lock and its socket
     log/              the engines' own logs
 
@@ -12,6 +13,7 @@ lock shows whether a run is alive: a pid in a file may have been reused.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -23,7 +25,7 @@ from typing import Final
 
 from operations.local.errors import LocalError
 from operations.local.locks import take_lock
-from shared.process.endpoints import ENDPOINTS_FILE, LOCK_FILE, Endpoints
+from shared.process.endpoints import ENDPOINTS_FILE, LOCK_FILE, SECRETS_KEY_FILE, Endpoints
 
 #: Maximum time to wait for the lock, in seconds; `find_endpoints` takes it briefly to test whether it is free.
 _LOCK_TIMEOUT_SECONDS: Final = 0.5
@@ -75,6 +77,14 @@ def announce(folder: Path, endpoints: Endpoints) -> None:
         "pid": endpoints.pid,
     }
     write_private(folder / ENDPOINTS_FILE, json.dumps(members, indent=2) + "\n")
+
+
+def secrets_key(folder: Path) -> str:
+    """Return the key of hooks' signing secrets that the folder keeps; the first run makes it."""
+    file = folder / SECRETS_KEY_FILE
+    if not file.exists():
+        write_private(file, base64.b64encode(os.urandom(32)).decode() + "\n")
+    return file.read_text().strip()
 
 
 def write_private(path: Path, text: str) -> None:

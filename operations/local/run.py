@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from operations.local.binaries import find_postgres_bin, find_valkey_server
-from operations.local.data_dir import announce, claim, write_private
+from operations.local.data_dir import announce, claim, secrets_key, write_private
 from operations.local.engine import Engine
 from operations.local.errors import LocalError
 from operations.local.postgres import Postgres
@@ -181,6 +181,8 @@ class Run:
             "PYTHONUNBUFFERED": "1",
         }
         environ.setdefault("DATAPOOL_ADDRESS", endpoints.api_url)
+        if not settings.secrets_key:
+            environ["SECRETS_KEY"] = secrets_key(self._folder)
         if settings.log_format == "auto":
             # Components write to a pipe and can't see whether our stdout is a terminal.
             environ["LOG_FORMAT"] = "console" if self._terminal.is_terminal else "json"

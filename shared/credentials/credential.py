@@ -28,8 +28,10 @@ class Presented(msgspec.Struct, frozen=True):
     """A credential as a request presents it."""
 
     key_id: str
-    #: SHA-256 of the secret, hex.
+    #: SHA-256 of the secret, hex; of a hook, its digest.
     digest: str
+    #: Key id whose token buckets are charged, if not its own: a hook shares those of its connector's credential.
+    bucket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Synchronise Redis' copy of the credentials with Postgres, and reload a Redis that lost its memory.
 
-Postgres is the truth. Redis holds a copy of every credential and, per lane, a marker that the copy was compared with
-Postgres, so that an unknown key is refused without a query to Postgres. Until a lane is marked ready, the append script
-returns `not_ready` and the API answers 503. The marker names the server on which the copy was compared: a replica that
-is promoted, and a server that is started on an older file, hold a marker that says nothing about them.
+Postgres is the truth. Redis holds a copy of every credential and hook and, per lane, a marker that the copy was
+compared with Postgres, so that an unknown key is refused without a query to Postgres. Until a lane is marked ready, the
+append script returns `not_ready` and the API answers 503. The marker names the server on which the copy was compared: a
+replica that is promoted, and a server that is started on an older file, hold a marker that says nothing about them.
 
 A revoked key must never come back: a loader could read Postgres, a rotation could revoke the key and return, and the
 loader could then write what it read. Two guards prevent it. Each connector has a generation, which is raised in Redis
@@ -19,7 +19,7 @@ revision, a random value for each lane that each change of a connector replaces.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -136,12 +136,12 @@ def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int
     with connection.transaction():
         # First of all: a change that is read although its revision is not is read again.
         state = connection.execute(sql("select_lane_state"), {"lane": lane}).fetchall()[0]
-        rows = connection.execute(sql("select_lane_credentials"), {"lane": lane}).fetchall()
+        rows = select_credentials(connection, lane)
     ahead = _store(scripts, keys, token, rows)
     if ahead is None:
         return None
     stale = {key_id.decode() for key_id in members} - {row["key_id"] for row in rows}
-    lowered = [connector_id for connector_id in ahead if _lower(connection, scripts, lane, connector_id)]
+    lowered = [connector_id for connector_id in sorted(set(ahead)) if _lower(connection, scripts, lane, connector_id)]
     _strike(redis, keys, stale)
     floor = position_of_version(lane, state["applied_version"])
     names = [keys.loading, keys.ready, keys.revision, keys.stream]
@@ -168,11 +168,14 @@ def _store(scripts: Scripts, keys: LaneKeys, token: str, rows: list[dict[str, An
 
 
 def _lower(connection: Connection, scripts: Scripts, lane: int, connector_id: int) -> bool:
-    """Store a connector's credential although Redis knows a newer generation; False if a change is under way."""
+    """Store what a connector has although Redis knows a newer generation; False if a change is under way."""
     with connection.transaction():
         values = {"lane": lane, "connector_id": connector_id}
-        rows = connection.execute(sql("lock_lane_credential"), values).fetchall()
-        return any(put_credential(scripts, lane, row, lower=True) for row in rows)
+        if not connection.execute(sql("lock_lane_connector"), values).fetchall():
+            return False
+        for row in select_credentials(connection, lane, connector_id):
+            put_credential(scripts, lane, row, lower=True)
+    return True
 
 
 def _strike(redis: Redis, keys: LaneKeys, stale: set[str]) -> None:
@@ -184,11 +187,18 @@ def _strike(redis: Redis, keys: LaneKeys, stale: set[str]) -> None:
 
 
 def _credential_arguments(row: dict[str, Any]) -> list[Any]:
-    return [row["connector_id"], row["generation"], row["digest"].hex(), row["rate"], row["burst"], row["key_id"]]
+    numbers = [row["connector_id"], row["generation"], row["digest"].hex(), row["rate"], row["burst"]]
+    return [*numbers, row["key_id"], row["hook"]]
+
+
+def select_credentials(connection: Connection, lane: int, connector_id: int | None = None) -> list[dict[str, Any]]:
+    """Return what Redis must hold for a lane, or for one connector of it: a row for each credential and hook."""
+    values = {"lane": lane, "connector_id": connector_id}
+    return connection.execute(sql("select_lane_credentials"), values).fetchall()
 
 
 def put_credential(scripts: Scripts, lane: int, row: dict[str, Any], *, lower: bool = False) -> bool:
-    """Store a connector's current credential. `row`: as `select_lane_credentials` returns it.
+    """Store a connector's current credential, or one of its hooks. `row`: as `select_credentials` returns it.
 
     Return False if Redis knows a newer generation and `lower` is not set: load the lane then.
     """
@@ -197,11 +207,13 @@ def put_credential(scripts: Scripts, lane: int, row: dict[str, Any], *, lower: b
     return bool(scripts("put_credential", names, [*_credential_arguments(row), int(lower)]))
 
 
-def revoke_credential(scripts: Scripts, lane: int, *, connector_id: int, generation: int, key_id: str) -> bool:
-    """Delete a credential: it is refused from now on, and no loader that read Postgres before brings it back.
+def revoke_credentials(
+    scripts: Scripts, lane: int, *, connector_id: int, generation: int, key_ids: Sequence[str]
+) -> bool:
+    """Delete a connector's credential, or hooks: they are refused from now on, and no loader brings them back.
 
     Return False if Redis knows a newer generation, which may have another key: load the lane then.
     """
     keys = lane_keys(lane)
-    names = [keys.generations, keys.key_ids, keys.credential(key_id), keys.revision]
-    return bool(scripts("revoke_credential", names, [connector_id, generation, key_id]))
+    names = [keys.generations, keys.key_ids, keys.revision, *map(keys.credential, key_ids)]
+    return bool(scripts("revoke_credential", names, [connector_id, generation, *key_ids]))

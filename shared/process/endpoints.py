@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.process.settings import SecretUrl, Settings
+from shared.process.settings import SecretKeys, SecretUrl, Settings, read_settings
 
 LOCK_FILE: Final = "lock"
 ENDPOINTS_FILE: Final = "endpoints.json"
+#: Holds the key that `make run` made for the signing secrets of hooks.
+SECRETS_KEY_FILE: Final = "secrets-key"
 
 
 class EnginesError(Exception):
@@ -47,7 +49,17 @@ def with_engines(settings: Settings) -> Settings:
         settings,
         database_url=settings.database_url or endpoints.database_url,
         redis_url=settings.redis_url or endpoints.redis_url,
+        secrets_key=settings.secrets_key or find_secrets_key(settings.data_dir),
     )
+
+
+def find_secrets_key(data_dir: Path) -> SecretKeys:
+    """Return the key that `make run` keeps in `data_dir`, if it keeps one. Raises SettingError if it is damaged."""
+    try:
+        text = (data_dir / SECRETS_KEY_FILE).read_text()
+    except OSError:
+        return SecretKeys()
+    return read_settings({"SECRETS_KEY": text.strip()}).secrets_key
 
 
 def find_endpoints(data_dir: Path) -> Endpoints | None:

@@ -8,6 +8,7 @@ start with a sentence that names the setting. Names are those that platforms use
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from typing import Any, Final, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
 from shared.limits import MB
+
+#: Length of a key of AES-256.
+_KEY_BYTES: Final = 32
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -32,6 +36,18 @@ class SecretUrl(str):
 
     def __repr__(self) -> str:
         return "SecretUrl('…')"
+
+
+class SecretKeys(tuple[bytes, ...]):
+    """Keys that encrypt secrets: neither their repr nor their text shows them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "SecretKeys(…)"
+
+    def __str__(self) -> str:
+        return "…" if self else ""
 
 
 def _host(value: str) -> str:
@@ -69,6 +85,14 @@ def _url(*schemes: str) -> Callable[[str], Any]:
 
 def _whole(low: int, high: int) -> Callable[[str], Any]:
     return _parser(int, lambda number: low <= number <= high, f"must be a whole number between {low} and {high}")
+
+
+def _keys() -> Callable[[str], Any]:
+    return _parser(
+        lambda value: SecretKeys(base64.b64decode(key.strip(), validate=True) for key in value.split(",")),
+        lambda keys: all(len(key) == _KEY_BYTES for key in keys),
+        f"must be {_KEY_BYTES} bytes in base64, or several such keys, separated by commas",
+    )
 
 
 def _one_of(*choices: str) -> Callable[[str], Any]:
@@ -138,6 +162,12 @@ class Settings:
         _some_of("data", "management"),
         frozenset(("data", "management")),
         "Routes that an API process serves: `data` for submissions, `management` for connector configurations.",
+    )
+    secrets_key: SecretKeys = _setting(
+        _keys(),
+        SecretKeys(),
+        "Key of the signing secrets of hooks: 32 bytes in base64. Several, separated by commas: the first one "
+        "encrypts, each decrypts. Unset: hooks are off.",
     )
     max_inflight_bytes: int = _setting(
         _whole(64 * MB, 1 << 40), 512 * MB, "Maximum bytes of bodies in one API process; more are answered 503."

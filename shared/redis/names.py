@@ -28,7 +28,7 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 |                     |        |                  | revoke_credential                    |                             |
 | key_ids             | set    | forever          | load_lane, put_credential,           |                             |
 |                     |        |                  | revoke_credential, credential sync   |                             |
-| credential:<key id> | hash   | until revoked    | load_lane, put_credential,           | append                      |
+| credential:<key id> | hash   | until revoked    | load_lane, put_credential,           | append, API                 |
 |                     |        |                  | revoke_credential, credential sync   |                             |
 | bucket:<key id>     | string | until full again | append                               |                             |
 | questions:<key id>  | string | until full again | append                               |                             |
@@ -89,7 +89,7 @@ class LaneKeys:
         self.retry = f"{self._prefix}:retry"
 
     def credential(self, key_id: str) -> str:
-        """Return the hash of a credential: digest, connector, rate, burst."""
+        """Return the hash of a credential or hook: digest, connector, rate, burst; of a hook, what it is."""
         return f"{self._prefix}:credential:{key_id}"
 
     def bucket(self, key_id: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from redis import Redis
@@ -26,8 +26,8 @@ def test_a_redis_that_is_emptied_and_loaded_during_a_change_does_not_accept_the_
     class Interrupted(Connectors):
         """Just before the commit, Redis loses its data and another process loads it."""
 
-        def _revoke(self, row: dict[str, object], generation: int) -> bool:
-            known = super()._revoke(row, generation)
+        def revoke(self, row: dict[str, object], generation: int, key_ids: Sequence[str]) -> bool:
+            known = super().revoke(row, generation, key_ids)
             if not redis.exists(lane_keys(0).ready):
                 redis.flushall()
                 with connect_postgres(database_url, application="tests") as other:

@@ -72,6 +72,8 @@ class Ledger:
         self.received = 0
         #: Items that were never written, since a later one of the same batch replaced them.
         self.repeats = 0
+        #: Accepted submissions that were signed.
+        self.signed = 0
         #: Attempts whose answer was lost.
         self.uncertain = 0
         self.items: dict[ItemKey, ExpectedItem] = {}
@@ -87,6 +89,7 @@ class Ledger:
             self.versions.append(version)
             self.received += submission.received
             self.repeats += submission.repeats
+            self.signed += submission.signed
             for key, counter in submission.items.items():
                 self._item(key).accept(version, counter)
             if submission.log:

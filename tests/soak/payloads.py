@@ -53,6 +53,8 @@ class Submission:
     items: dict[ItemKey, int] = field(default_factory=dict)
     #: Of a submission of logs: its producer, and its number among those of the producer.
     log: tuple[str, int] | None = None
+    #: Whether it goes to the connector's hook: its body is signed, and its key is the delivery's id.
+    signed: bool = False
 
     @property
     def repeats(self) -> int:
@@ -98,11 +100,11 @@ def batch_of(stream: str, states: Sequence[tuple[str, int]], *, packed: bool) ->
     return Submission("/api/ingest", *_packed(body, packed=packed), len(states), left)
 
 
-def webhook_of(item_id: str, counter: int) -> Submission:
+def webhook_of(item_id: str, counter: int, *, signed: bool = False) -> Submission:
     """Return a webhook for one item."""
     key = HOOKS, item_id
     body = json_object(state(key, counter).fields).encode()
-    return Submission(f"/api/webhook/{HOOKS}?idField=id", body, JSON, 1, {key: counter})
+    return Submission(f"/api/webhook/{HOOKS}?idField=id", body, JSON, 1, {key: counter}, signed=signed)
 
 
 def log_of(producer: str, number: int, *, packed: bool) -> Submission:

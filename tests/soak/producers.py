@@ -12,6 +12,7 @@ import httpx
 
 from tests.soak.ledger import Ledger
 from tests.soak.payloads import HEARTBEAT, HOOKS, STREAMS, ItemKey, Submission, batch_of, log_of, webhook_of
+from tests.support.signing import Hook
 
 _TIMEOUT = httpx.Timeout(10.0, connect=2.0)
 #: Refusals that leave open whether the submission was accepted: a reply of Redis may have been lost.
@@ -21,6 +22,8 @@ _MAX_PAUSE_SECONDS = 1.0
 _OWN_ITEMS, _SHARED_ITEMS = 12, 3
 #: Probability that a submission without a key is repeated after an attempt without an answer.
 _REPEATED = 0.5
+#: Probabilities that a submission has a key, and that a webhook is signed, which always has one.
+_WITH_KEY, _SIGNED = 0.4, 0.5
 _LARGEST_BATCH = 12
 
 
@@ -33,6 +36,7 @@ class Account:
     lane: int
     credential: str
     ledger: Ledger = field(default_factory=Ledger)
+    hook: Hook | None = None
 
 
 class Tally:
@@ -82,11 +86,9 @@ class Client:
         return answer
 
     def _attempt(self, url: str, submission: Submission, key: str) -> Answer:
-        headers = {**submission.headers, "Authorization": f"Bearer {self._account.credential}"}
-        if key:
-            headers["Idempotency-Key"] = key
+        path, headers = self._addressed(submission, key)
         try:
-            response = self._client.post(f"{url}{submission.path}", content=submission.body, headers=headers)
+            response = self._client.post(f"{url}{path}", content=submission.body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             return Answer("not connected")
         except httpx.TransportError:
@@ -100,6 +102,13 @@ class Client:
             uncertain=code in _UNCERTAIN_CODES,
             retry_after=float(response.headers.get("Retry-After", 0)),
         )
+
+    def _addressed(self, submission: Submission, key: str) -> tuple[str, dict[str, str]]:
+        """Return path and headers: of a delivery to the hook, if the submission is signed."""
+        if submission.signed and self._account.hook:
+            return self._account.hook.path, self._account.hook.headers(submission.body, delivery=key)
+        headers = {**submission.headers, "Authorization": f"Bearer {self._account.credential}"}
+        return submission.path, headers | ({"Idempotency-Key": key} if key else {})
 
 
 class Producer(threading.Thread):
@@ -135,7 +144,9 @@ class Producer(threading.Thread):
         """Submit until told to stop."""
         try:
             while not self._stopping.is_set():
-                self._deliver(self._next(), self._new_key() if self._dice.random() < 0.4 else "")
+                submission = self._next()
+                has_key = submission.signed or self._dice.random() < _WITH_KEY
+                self._deliver(submission, self._new_key() if has_key else "")
                 self._stopping.wait(self._dice.expovariate(1 / self._pause))
         except BaseException as error:  # noqa: BLE001 - reported by the soak
             self.error = error
@@ -153,7 +164,8 @@ class Producer(threading.Thread):
             return log_of(self.name, next(self._logs), packed=self._dice.random() < 0.3)
         stream = self._dice.choice(STREAMS)
         if stream == HOOKS:
-            return webhook_of(*self._state(self._key(stream)))
+            signed = self.account.hook is not None and self._dice.random() < _SIGNED
+            return webhook_of(*self._state(self._key(stream)), signed=signed)
         states = [self._state(self._key(stream)) for _ in range(self._dice.randrange(1, _LARGEST_BATCH))]
         if self._dice.random() < 0.2:
             states.append(self._state((stream, states[0][0])))

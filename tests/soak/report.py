@@ -89,6 +89,7 @@ def not_exercised(report: Report, poisons: int) -> list[str]:
         "accepted submissions": report.tally.get("accepted", 0),
         "repeats under an Idempotency-Key": report.tally.get("replayed", 0),
         "entries that can't be applied": poisons,
+        "signed webhooks": report.owed["signed webhooks"],
         "faults": len(report.rows),
         "items read meanwhile": report.owed["items read meanwhile"],
         "superseded items": sum(balance.superseded for balance in report.balances.values()),

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import psycopg
@@ -21,6 +22,7 @@ from tests.soak.engine_inspection import lane_of, until
 from tests.soak.fault_context import FaultContext
 from tests.soak.fleet import Fleet
 from tests.soak.item_watch import ItemWatch
+from tests.soak.payloads import HOOKS
 from tests.soak.plan import Plan
 from tests.soak.prober import Prober
 from tests.soak.process_faults import HUNG
@@ -29,8 +31,12 @@ from tests.soak.redis_verification import memory_of, verify_redis
 from tests.soak.report import Report, not_exercised, unexcused_answers
 from tests.soak.verification import verify_other_connectors, verify_rows
 from tests.support.processes import wait_until
+from tests.support.signing import Hook
 from tests.support.stack import UNLIMITED, running
 
+#: Schemes of the connectors' hooks: with and without a signed time and delivery id. Stripe's deliveries are told by the
+#: body's `id`, which is that of the item here.
+HOOK_SCHEMES = ("github", "standard", "shopify", "hmac")
 #: Time in seconds that the installation has after the last fault.
 _GRACE_SECONDS = 30.0
 #: Promised time in seconds after a kill until the lane moves again.
@@ -100,12 +106,18 @@ class Soak:
 
         with ThreadPoolExecutor(2) as executor:
             *accounts, probe = executor.map(make, (*(f"soak {n}" for n in range(self._plan.connectors)), "probe"))
+            list(executor.map(self._give_hook, accounts, cycle(HOOK_SCHEMES)))
         taken = {account.lane for account in (*accounts, probe)}
         for number in range(len(self._fleet.lanes.names) * 10):
             quiet = make(f"quiet {number}")
             if quiet.lane not in taken:
                 return accounts, quiet, probe
         raise AssertionError("No connector was given a lane of its own.")
+
+    def _give_hook(self, account: Account, scheme: str) -> None:
+        words = (str(account.id), "--scheme", scheme, "--stream", HOOKS)
+        made = self._fleet.ingestctl("hook", "create", *words)
+        account.hook = Hook(made["path"], made["secret"], scheme)
 
     def _is_applied(self, connector_id: int, version: int) -> bool:
         try:
@@ -154,6 +166,7 @@ class Soak:
             "submissions accepted": sum(len(ledger.versions) for ledger in ledgers),
             "items and entries accepted": sum(ledger.received for ledger in ledgers),
             "items": sum(len(ledger.items) for ledger in ledgers),
+            "signed webhooks": sum(ledger.signed for ledger in ledgers),
             "submissions of logs": sum(len(logs.accepted) for ledger in ledgers for logs in ledger.logs.values()),
             "attempts without an answer": sum(ledger.uncertain for ledger in ledgers),
         }

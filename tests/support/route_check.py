@@ -6,10 +6,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from tests.support.client import JSON, Connector, item
 from tests.support.raw_http import Answer, RawConnection
-from tests.support.route_rows import CONFIG, GOOD_CONFIGURATION, RATE_LIMIT, REQUEST_ID, STATUS, SUBMISSIONS, Row
+from tests.support.route_rows import CONFIG, GOOD_CONFIGURATION, HOOK, RATE_LIMIT, REQUEST_ID, STATUS, SUBMISSIONS, Row
+from tests.support.signing import Hook
 from tests.support.stack import Stack
 
 
@@ -20,12 +22,18 @@ class RouteCheck:
     connector: Connector
     other: Connector
     request_id: str
+    hook: Hook | None = None
 
     def send(self, connection: RawConnection, base: str, row: Row) -> Answer:
         """Send a row's request."""
         key_id = self.connector.credential.split("_")[1]
         wrong = f"ik_{key_id}_{self.other.credential.split('_')[2]}"
-        headers: dict[str, str | bytes] = dict(self.connector.bearer) if row.authorized else {}
+        proof = (
+            self.hook.headers(row.body, delivery=uuid4().hex)
+            if self.hook and row.path == HOOK
+            else self.connector.bearer
+        )
+        headers: dict[str, str | bytes] = {name: proof[name] for name in proof if row.authorized and name not in JSON}
         for name, value in row.headers.items():
             text = value if isinstance(value, bytes) else value.encode()
             text = text.replace(b"CREDENTIAL", self.connector.credential.encode()).replace(b"WRONG", wrong.encode())
@@ -33,7 +41,12 @@ class RouteCheck:
                 document = connection.send("GET", base + CONFIG, headers=self.connector.bearer)
                 text = text.replace(b"ETAG", document.headers["etag"].encode())
             headers[name] = text
-        path = row.path if row.path == "*" else base + row.path.replace("REQUEST_ID", self.request_id)
+        path = (
+            row.path
+            if row.path == "*"
+            else base
+            + row.path.replace("REQUEST_ID", self.request_id).replace(HOOK, self.hook.path if self.hook else HOOK)
+        )
         return connection.send(row.method, path, body=row.body, headers=headers, declared=row.declared)
 
     def check(self, row: Row, answer: Answer) -> None:
@@ -92,10 +105,12 @@ def route_check_on(stack: Stack) -> RouteCheck:
     request_id = connector.send(item("agent-1"))
     for path, body in SUBMISSIONS.items():
         connector.post(body, path=path, headers={**JSON, "Idempotency-Key": f"used-for-{path}"})
+    _, hook = stack.hook(connector, "github", "--stream", "agents")
+    hook.send(stack.url, SUBMISSIONS["/api/webhook/agents"], delivery=f"used-for-{HOOK}")
     with connector.connection() as connection:
         assert connection.get(f"/api/requests/{request_id}?wait=30").json()["state"] == "applied"
         connection.put(CONFIG, content=GOOD_CONFIGURATION, headers=JSON)
-    return RouteCheck(connector, stack.connector("knows nothing"), request_id)
+    return RouteCheck(connector, stack.connector("knows nothing"), request_id, hook)
 
 
 def refuse_each(

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.body_cases import BODY_LIMIT, gzip_of_zeros
 from tests.support.client import GZIP, JSON, MB, batch, item
-from tests.support.route_rows import AUTHENTICATED, CONFIG, NEVER_ACCEPTED, STATUS, SUBMISSIONS, TAKING, Row
+from tests.support.route_rows import AUTHENTICATED, CONFIG, HOOK, NEVER_ACCEPTED, STATUS, SUBMISSIONS, TAKING, Row
 
 _BOMB = gzip_of_zeros(31 * MB)
 
@@ -52,7 +52,35 @@ def _refused() -> list[Row]:
                     headers={**JSON, "Idempotency-Key": f"used-for-{path}"},
                 ),
             ]
-    return [*rows, *_shapes(), *_misplaced()]
+    return [*rows, *_deliveries(), *_shapes(), *_misplaced()]
+
+
+def _deliveries() -> list[Row]:
+    signed = Row("", "POST", HOOK, 400, body=b'{"id":7}')
+    unsigned = replace(signed, status=401, code="unauthorized", authorized=False)
+    unread = replace(unsigned, status=415, code="unsupported_media_type")
+    return [
+        replace(unsigned, what="no signature"),
+        replace(unsigned, what="a credential", headers={**JSON, "Authorization": b"Bearer CREDENTIAL"}),
+        replace(unsigned, what="no such hook", path="/api/hooks/hk_" + "0" * 32),
+        replace(unsigned, what="no id of a hook", path="/api/hooks/7"),
+        replace(unsigned, what="no gzip", headers=GZIP),
+        replace(unread, what="XML", headers={"Content-Type": "text/xml"}),
+        replace(unread, what="no Content-Type", headers={}),
+        replace(unread, what="brotli", code="unsupported_encoding", headers={**JSON, "Content-Encoding": "br"}),
+        replace(unread, what="30 MB + 1", status=413, code="body_too_large", body=b"", declared=BODY_LIMIT + 1),
+        replace(signed, what="no JSON", code="invalid_json", body=b'{"id":7'),
+        replace(signed, what="empty", code="empty_body", body=b"", declared=0),
+        replace(signed, what="an array", status=409, code="wrong_type", at="$", body=b"[]"),
+        replace(signed, what="no id", status=409, code="missing_property", at="$.id", body=b"{}"),
+        replace(
+            signed,
+            what="an id used before",
+            status=409,
+            code="idempotency_key_reused",
+            headers={**JSON, "X-GitHub-Delivery": f"used-for-{HOOK}"},
+        ),
+    ]
 
 
 def _entry(**members: Any) -> bytes:
@@ -120,7 +148,7 @@ def _misplaced() -> list[Row]:
     """Unknown paths, unknown request ids, and methods that a route does not have."""
     nowhere = [
         "/", "/api", "/api/", "/api/ingest/", "/api/ingest/logs", "/api/ingest/log/", "/api/Ingest", "//api/ingest",
-        "/api//ingest", "/api/webhook", "/api/requests",
+        "/api//ingest", "/api/webhook", "/api/hooks", "/api/hooks/", "/api/requests",
         "/api/requests/", "/api/connector", "/api/connector/config/", "/api/connector/1/config", "/api/v5/connector",
         "/api/v6/connector", "/connector/config", "/ingest", "/datapool", "/datapool/api/ingest", "/healthz/",
         "/favicon.ico", "/robots.txt", "/.env", "/api/ingest/../ingest", "/%61pi/ingest/", "/docs", "/redoc", "*",
@@ -141,6 +169,7 @@ def _misplaced() -> list[Row]:
         **{path: {"POST"} for path in SUBMISSIONS},
         CONFIG: {"GET", "HEAD", "PUT"},
         STATUS: {"GET", "HEAD"},
+        HOOK: {"POST"},
         "/healthz": {"GET", "HEAD"},
         "/readyz": {"GET", "HEAD"},
         "/healthz/pipeline": {"GET", "HEAD"},

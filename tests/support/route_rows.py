@@ -14,6 +14,8 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 BURST = 1_000_000
 RATE_LIMIT = {"ratelimit-limit": str(BURST), "ratelimit-remaining": r"\d+", "ratelimit-reset": r"\d+"}
 CONFIG, STATUS = "/api/connector/config", "/api/requests/REQUEST_ID"
+#: The path of a hook of GitHub's; a row of it is signed instead of carrying the credential.
+HOOK = "/api/hooks/HOOK_ID"
 NEVER_ACCEPTED = "req_00000000000000"
 
 GOOD_ITEMS = batch(item("agent-1", state="Ready"), item("agent-2"))
@@ -53,7 +55,7 @@ class Row:
     headers: Mapping[str, str | bytes] = field(default_factory=lambda: JSON)
     #: Content-Length, if it is not that of the body.
     declared: int | None = None
-    #: Whether the credential is sent, so that the answer has the headers of its rate limit.
+    #: Whether the credential is sent, or the body signed, so that the answer has the headers of its rate limit.
     authorized: bool = True
     #: Whether the rate limit may be unknown, since Redis is away or was not asked.
     bucket_unknown: bool = False

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from tests.support.client import GZIP, JSON, batch
 from tests.support.route_refusals import REFUSED
-from tests.support.route_rows import CONFIG, COUNTED, GOOD_CONFIGURATION, MOMENT, STATUS, SUBMISSIONS, Row
+from tests.support.route_rows import CONFIG, COUNTED, GOOD_CONFIGURATION, HOOK, MOMENT, STATUS, SUBMISSIONS, Row
 
 
 def _good() -> list[Row]:
-    return [*_good_submissions(), *_good_configurations(), *_good_statuses(), *_good_others()]
+    return [*_good_submissions(), *_good_deliveries(), *_good_configurations(), *_good_statuses(), *_good_others()]
 
 
 def _good_submissions() -> list[Row]:
@@ -45,6 +45,21 @@ def _good_submissions() -> list[Row]:
             declared=0,
             headers={},
             members={"status": "accepted"},
+        ),
+    ]
+
+
+def _good_deliveries() -> list[Row]:
+    members = {"status": "accepted", "itemsReceived": 1}
+    signed = Row("signed", "POST", HOOK, 202, body=SUBMISSIONS["/api/webhook/agents"], members=members)
+    return [
+        signed,
+        replace(signed, what="a key, which hooks ignore", headers={**JSON, "Idempotency-Key": "two words"}),
+        replace(
+            signed,
+            what="a repeat",
+            headers={**JSON, "X-GitHub-Delivery": f"used-for-{HOOK}"},
+            answered={"idempotent-replayed": "true"},
         ),
     ]
 

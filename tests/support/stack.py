@@ -24,6 +24,7 @@ from redis import Redis
 from tests.preloaded import run_ingestctl
 from tests.support.client import Connector, get
 from tests.support.processes import PATIENCE, PreloadedPython, Process, Python, environment, free_port, run, wait_until
+from tests.support.signing import Hook
 
 #: Deadline in seconds for the first start, which creates a database.
 _START_SECONDS = 120.0
@@ -108,6 +109,11 @@ class Stack:
         made = self.ingestctl("credential", "rotate", str(connector.id))
         return Connector(connector.id, made["credential"], connector.url)
 
+    def hook(self, connector: Connector, scheme: str = "github", *words: str) -> tuple[str, Hook]:
+        """Create a hook; return its id, and what its sender knows."""
+        made = self.ingestctl("hook", "create", str(connector.id), "--scheme", scheme, *words)
+        return made["hookId"], Hook(made["path"], made["secret"], scheme)
+
     # Further processes on the same engines
 
     @contextmanager
@@ -148,7 +154,8 @@ class Stack:
         return int(found[0][0]) if found else None
 
     def _engines(self) -> dict[str, str]:
-        return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+        key = (self.made.data / "secrets-key").read_text().strip()
+        return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url, "SECRETS_KEY": key}
 
     # What Postgres holds
 

@@ -77,6 +77,7 @@ def test_exhausted_bucket_is_429_on_every_route_of_its_surface(stack: Stack, nei
 
 #: Codes that other files test.
 _ELSEWHERE = {
+    "hooks_off": "test_signed_webhooks_are_verified.py",
     "value_too_large": "test_bad_input_is_refused.py",
     "item_too_large": "test_bad_input_is_refused.py",
     "bad_request": "test_bad_input_is_refused.py",

@@ -55,8 +55,16 @@ def test_pasted_lines_work_and_a_second_run_still_has_the_item(tmp_path: Path) -
         assert _sees_the_item(second)
         credential = r"^Credential  (ik_\S+)"
         assert second.says(credential)[1] == first.says(credential)[1]
+        _hooks_have_a_key(first, second)
         _paste_curl(second)
         _interrupt(second)
+
+
+def _hooks_have_a_key(*runs: MakeRun) -> None:
+    """Assert that the key is kept for the owner alone, and that no run prints it."""
+    key = runs[0].data / "secrets-key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert not [made for made in runs if key.read_text().strip() in made.printed]
 
 
 def test_kill_of_the_supervisor_leaves_no_process(used_folder: Path) -> None:

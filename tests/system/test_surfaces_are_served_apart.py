@@ -14,6 +14,7 @@ _DATA = [
     ("POST", "/api/ingest/log", b'{"entries":[]}', 202),
     ("POST", "/api/ingest/heartbeat", b"{}", 202),
     ("POST", "/api/webhook/agents", b'{"id":1}', 202),
+    ("POST", "/api/hooks/unknown", b'{"id":1}', 401),
     ("GET", "/api/requests/REQUEST_ID", b"", 200),
 ]
 _MANAGEMENT = [

@@ -16,7 +16,7 @@ from tests.support.client import JSON, MB, Connector, batch, item, talk
 from tests.support.processes import free_port, wait_until
 from tests.support.raw_http import RawConnection, begin
 from tests.support.route_check import RouteCheck, refuse_each
-from tests.support.route_rows import ASKING, AUTHENTICATED, CONFIG, GOOD_CONFIGURATION, GOOD_ITEMS, TAKING
+from tests.support.route_rows import ASKING, AUTHENTICATED, CONFIG, GOOD_CONFIGURATION, GOOD_ITEMS, HOOK, TAKING
 from tests.support.stack import Stack
 from tests.support.tcp_proxy import PostgresProxy, RedisProxy
 
@@ -34,6 +34,7 @@ def test_every_route_is_503_until_credentials_are_loaded(stack: Stack, check: Ro
 
 def test_lost_engine_is_503_on_every_route_that_needs_it(workerless: Stack) -> None:
     connector = workerless.connector("sees the engines go")
+    _, hook = workerless.hook(connector, "github", "--stream", "agents")
     with ExitStack() as contexts:
         redis = contexts.enter_context(RedisProxy(workerless.redis_url))
         postgres = contexts.enter_context(PostgresProxy(workerless.database_url))
@@ -48,12 +49,13 @@ def test_lost_engine_is_503_on_every_route_that_needs_it(workerless: Stack) -> N
             answer = connection.post("/api/ingest", content=GOOD_ITEMS, headers=JSON)
             assert answer.status_code == 202
             assert connection.get(f"/api/requests/{answer.json()['requestId']}").json()["state"] == "queued"
-            check = RouteCheck(connector, connector, applied)
+            check = RouteCheck(connector, connector, applied, hook)
             asking = [("PUT", CONFIG, GOOD_CONFIGURATION), *ASKING]
             refuse_each(check, api.url, asking, "database_unavailable")
 
             redis.close()
-            refuse_each(check, api.url, AUTHENTICATED, "store_unavailable", bucket_unknown=True)
+            every = [*AUTHENTICATED, ("POST", HOOK, b'{"id":7}')]
+            refuse_each(check, api.url, every, "store_unavailable", bucket_unknown=True)
     with workerless.worker():
         workerless.lanes_are_empty()
     assert workerless.count("receipts", connector) == 2

@@ -17,9 +17,17 @@ PACKAGES = ("ingest_api", "workers", "operations", "shared")
 #: nothing imports `operations.local`, which is for one machine. `shared` alone stands for its single modules: limits,
 #: wire format, request ids. A room's entry covers the packages in it, unless these have entries of their own.
 MAY_IMPORT: dict[str, set[str]] = {
-    "ingest_api": {"shared", "shared.kinds", "shared.redis", "shared.postgres", "shared.credentials", "shared.process"},
+    "ingest_api": {
+        "shared",
+        "shared.kinds",
+        "shared.redis",
+        "shared.postgres",
+        "shared.credentials",
+        "shared.hooks",
+        "shared.process",
+    },
     "workers": {"shared", "shared.kinds", "shared.redis", "shared.postgres", "shared.credentials", "shared.process"},
-    "operations": {"shared", "shared.kinds", "shared.redis", "shared.postgres", "shared.credentials"},
+    "operations": {"shared", "shared.kinds", "shared.redis", "shared.postgres", "shared.credentials", "shared.hooks"},
     "operations.cli": {
         "operations",
         "shared",
@@ -27,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shared.redis",
         "shared.postgres",
         "shared.credentials",
+        "shared.hooks",
         "shared.process",
     },
     "operations.local": {"shared", "shared.process"},
@@ -35,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shared.redis": {"shared"},
     "shared.postgres": {"shared", "shared.kinds"},
     "shared.credentials": {"shared", "shared.redis", "shared.postgres"},
+    "shared.hooks": {"shared.redis"},
     "shared.process": {"shared", "shared.redis", "shared.postgres"},
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
+import sys
 
 import pytest
 import typer
 
-from operations.cli.arguments import connector_name, plain_text, request_rate
+from operations.cli.arguments import connector_name, plain_text, request_rate, seconds_of, secret_text
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,20 @@ def test_bytes_that_were_no_utf_8_are_refused() -> None:
     assert (plain_text("Zoë 漢"), plain_text(None)) == ("Zoë 漢", None)
     with pytest.raises(typer.BadParameter):
         plain_text("\udcff")
+
+
+def test_a_secret_is_read_from_stdin_without_its_line_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a secret\r\nnot this\n"))
+
+    assert [secret_text("-"), secret_text("given"), secret_text(None)] == ["a secret", "given", None]
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("0", 0), ("90s", 90), ("2h", 7200), ("365d", 31_536_000)])
+def test_a_duration_becomes_seconds(given: str, seconds: int) -> None:
+    assert seconds_of(given) == seconds
+
+
+@pytest.mark.parametrize("given", ["", "1", "-1s", "366d", "1w", "999999d", "1.5h"])
+def test_what_is_no_duration_up_to_a_year_is_refused(given: str) -> None:
+    with pytest.raises(typer.BadParameter, match="like 0, 30m, 24h"):
+        seconds_of(given)

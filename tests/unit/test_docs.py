@@ -17,6 +17,7 @@ from ingest_api.openapi.document import document
 from ingest_api.readiness import unwritable
 from operations.cli.app import app
 from shared import limits
+from shared.hooks.schemes import SCHEMES
 from shared.kinds import KINDS
 from shared.kinds.shapes import Elements, Shape
 from shared.process.settings import REGISTER
@@ -107,6 +108,18 @@ def test_the_properties_are_those_of_the_kinds(heading: str, kind: str) -> None:
     assert [(name, meaning.startswith("Required")) for name, _, meaning in rows("docs/api.md", heading)] == list(
         properties(body)
     )
+
+
+def test_the_schemes_of_signatures_are_those_that_are_declared() -> None:
+    told = [
+        (name.strip("`"), signature.strip("`").partition(":")[0].lower(), delivery.strip("`").partition("`")[0].lower())
+        for name, signature, _, delivery in rows("docs/api.md", "Signed webhooks")
+    ]
+
+    assert told == [
+        (name, scheme.header.decode(), scheme.id_header.decode() or scheme.id_member)
+        for name, scheme in SCHEMES.items()
+    ]
 
 
 def commands(group: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("LOG_FORMAT", "xml"),
         ("MAX_INFLIGHT_BYTES", "30MB"),
         ("WORKERS", "-1"),
+        ("SECRETS_KEY", "secret"),
+        ("SECRETS_KEY", f"{'A' * 43}=,{'A' * 42}=="),
     ],
 )
 def test_a_wrong_value_is_refused_with_a_sentence_that_names_the_setting(name: str, value: str) -> None:
@@ -84,6 +86,13 @@ def test_every_setting_has_a_sentence() -> None:
 
 
 def test_only_changed_settings_are_logged_and_no_address() -> None:
-    settings = read_settings({"REDIS_URL": "redis://:hunter2@h", "PORT": "81"})
+    settings = read_settings({"REDIS_URL": "redis://:hunter2@h", "PORT": "81", "SECRETS_KEY": f"{'A' * 43}="})
 
-    assert changed_settings(settings) == {"redis_url": "…", "port": "81"}
+    assert changed_settings(settings) == {"redis_url": "…", "port": "81", "secrets_key": "…"}
+
+
+def test_several_keys_are_read_in_order_and_never_shown() -> None:
+    keys = read_settings({"SECRETS_KEY": f"{'A' * 43}=, {'/' * 42}8="}).secrets_key
+
+    assert keys == (bytes(32), b"\xff" * 32)
+    assert (repr(keys), str(keys)) == ("SecretKeys(…)", "…")

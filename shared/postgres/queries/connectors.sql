@@ -55,18 +55,33 @@ FROM lanes
 LEFT JOIN credential_revisions USING (lane)
 WHERE lane = %(lane)s;
 
--- name: lock_lane_credential
--- The same as select_lane_credentials for one connector, locked against changes; no row while a change is under way.
-SELECT connector_id, generation, key_id, digest, rate, burst
+-- name: lock_lane_connector
+-- Locks a connector against changes; no row while a change is under way.
+SELECT connector_id
 FROM connectors
-JOIN credentials USING (connector_id)
 WHERE lane = %(lane)s AND connector_id = %(connector_id)s AND enabled
 FOR UPDATE SKIP LOCKED;
 
 -- name: select_lane_credentials
--- Returns what Redis must hold for one lane: the current credentials of its enabled connectors.
-SELECT connector_id, generation, key_id, digest, rate, burst
+-- Returns what Redis must hold for one lane, or for one connector of it: of the enabled connectors, the current
+-- credentials and the enabled hooks, whose `hook` is shared/hooks/hook.py's Hook.
+SELECT connector_id, generation, key_id, digest, rate, burst, '' AS hook
 FROM connectors
 JOIN credentials USING (connector_id)
-WHERE lane = %(lane)s AND enabled
+WHERE lane = %(lane)s AND enabled AND (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
+UNION ALL
+SELECT connector_id, generation, hook_id, hooks.digest, rate, burst, jsonb_build_object(
+    'scheme', scheme, 'stream', stream, 'idField', id_field, 'tolerance', tolerance, 'bucket', key_id,
+    'secrets', (
+        SELECT jsonb_agg(jsonb_build_object(
+            'sealed', translate(encode(sealed, 'base64'), E'\n', ''), 'expiresAt', extract(epoch FROM expires_at)
+        ))
+        FROM hook_secrets
+        WHERE hook_secrets.hook_id = hooks.hook_id
+    ))::text
+FROM hooks
+JOIN connectors USING (connector_id)
+JOIN credentials USING (connector_id)
+WHERE lane = %(lane)s AND connectors.enabled AND hooks.enabled
+  AND (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
 ORDER BY connector_id;

@@ -6,7 +6,7 @@
 -- KEYS[1] lane's stream          KEYS[2] lane's lease
 -- KEYS[3] lane's backlog         KEYS[4] lane's ready marker
 -- KEYS[5] lane's large entries: of each, all but the body
--- then for each credential: its hash, its bucket
+-- then for each credential or hook: its hash, its bucket
 -- then for each call of mode 'once': the idempotency key
 --
 -- ARGV[1] now, microseconds; '' = the server's clock
@@ -19,7 +19,7 @@
 -- ARGV[8] bytes that an entry counts in the backlog in addition to its body
 -- ARGV[9] the server, as the caller's connection knows it: the credentials must have been compared with Postgres on it
 -- ARGV[10] number of credentials; each pair of bucket and digest occurs once
--- then for each credential: SHA-256 of the secret that the client sent, hex
+-- then for each credential: SHA-256 of the secret that the client sent, hex; of a hook, its digest as it was verified
 -- then for each call: number of its credential, from 1; mode; the mode's own arguments
 --   'check'   check the credential
 --   'charge'  and take a token
@@ -64,30 +64,36 @@ local function part_of(connector)
   return parts[connector]
 end
 
+-- Buckets by key: a connector's credential and its hooks share one.
+local buckets = {}
+
 -- Returns a credential with the tokens in its bucket now; false if the digest is not the stored one.
 local function read_credential(key, bucket, digest)
   local stored = redis.call('HMGET', key, 'digest', 'connector', 'rate', 'burst')
   -- Constant time: Lua keeps one copy of each string and compares addresses.
   if stored[1] ~= digest then return false end
   local rate, burst = tonumber(stored[3]), tonumber(stored[4])
-  local credential = {bucket = bucket, connector = stored[2], rate = rate, burst = burst, tokens = burst}
+  local credential = {connector = stored[2], rate = rate, burst = burst, bucket = buckets[bucket]}
+  if credential.bucket then return credential end
+  local shared = {key = bucket, rate = rate, burst = burst, tokens = burst}
+  buckets[bucket], credential.bucket = shared, shared
   local state = redis.pcall('GET', bucket) -- an error if it is no string, which is replaced, as all that is no bucket
   local tokens, at = string.match(type(state) == 'string' and state or '', '^([%d.e+-]+) (%d+)$')
   if tonumber(tokens) then
     at = tonumber(at)
-    credential.tokens = math.min(burst, tonumber(tokens) + math.max(0, now - at) * rate / 1000000)
+    shared.tokens = math.min(burst, tonumber(tokens) + math.max(0, now - at) * rate / 1000000)
     -- If the clock stepped back after the bucket was written, nothing is refilled.
-    credential.stepped_back = at > now
+    shared.stepped_back = at > now
   end
   return credential
 end
 
 -- The state expires when the bucket would be full again: a missing bucket is a full one.
-local function write_bucket(credential)
+local function write_bucket(bucket)
   -- At most thirty years: Redis rejects larger numbers, which would fail the run after its appends.
-  local full_in = math.min(1e12, math.ceil((credential.burst - credential.tokens) / credential.rate * 1000) + 1000)
-  local state = string.format('%.17g %.0f', credential.tokens, now)
-  redis.call('SET', credential.bucket, state, 'PX', string.format('%.0f', full_in))
+  local full_in = math.min(1e12, math.ceil((bucket.burst - bucket.tokens) / bucket.rate * 1000) + 1000)
+  local state = string.format('%.17g %.0f', bucket.tokens, now)
+  redis.call('SET', bucket.key, state, 'PX', string.format('%.0f', full_in))
 end
 
 -- Adds an entry; returns its id, milliseconds and sequence. After an entry that was added by hand, with an id too large
@@ -122,17 +128,17 @@ end
 
 local function decide(credential, mode, idempotency, meta, count, body, fingerprint)
   if not credential then return {'unauthorized'} end
-  local connector, rate, burst = credential.connector, credential.rate, credential.burst
+  local connector, rate, burst, bucket = credential.connector, credential.rate, credential.burst, credential.bucket
   local function answer(status, last)
-    local tokens = credential.tokens
+    local tokens = bucket.tokens
     return {status, connector, burst, math.floor(tokens), math.ceil((burst - tokens) / rate), last}
   end
 
   if mode == 'check' then return answer('ok', '') end
-  if credential.tokens < 1 then
+  if bucket.tokens < 1 then
     -- Store the stepped-back time, or the bucket would not refill until the clock reaches the old time again.
-    if credential.stepped_back then credential.changed = true end
-    return answer('limited', math.max(1, math.ceil((1 - credential.tokens) / rate)))
+    if bucket.stepped_back then bucket.changed = true end
+    return answer('limited', math.max(1, math.ceil((1 - bucket.tokens) / rate)))
   end
   local first = mode == 'once' and redis.call('GET', idempotency)
   local cost = body and #body + entry_overhead
@@ -140,7 +146,7 @@ local function decide(credential, mode, idempotency, meta, count, body, fingerpr
     if part_of(connector) + cost > connector_limit then return answer('connector_full', '') end
     if bytes + elsewhere + cost > backlog_limit then return answer('full', '') end
   end
-  credential.tokens, credential.changed = credential.tokens - 1, true
+  bucket.tokens, bucket.changed = bucket.tokens - 1, true
   if mode == 'charge' then return answer('ok', '') end
   if first then
     local first_fingerprint, first_id = string.match(first, '^(%x+) (%S+)$')
@@ -176,8 +182,8 @@ while a < #ARGV do
   a = a + length
 end
 
-for _, credential in ipairs(credentials) do
-  if credential and credential.changed then write_bucket(credential) end
+for _, bucket in pairs(buckets) do
+  if bucket.changed then write_bucket(bucket) end
 end
 if bytes > bytes_before then
   redis.call('HSET', backlog, 'bytes', string.format('%.0f', bytes))

@@ -4,7 +4,7 @@
 -- KEYS[1] lane's loading token   KEYS[2] lane's generations   KEYS[3] lane's key ids
 -- then for each row: its credential
 -- ARGV[1] token
--- then for each row: connector, generation, digest, rate, burst, key id
+-- then for each row: connector, generation, digest, rate, burst, key id or hook's id, hook ('' of a credential)
 --
 -- Returns the connectors whose generation here is higher: a change is under way, or Postgres was restored. Returns
 -- nothing if the token is gone or another loader's: read Postgres again.
@@ -13,13 +13,14 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
 
 local ahead = {}
 for i = 0, #KEYS - 4 do
-  local a = 2 + i * 6
+  local a = 2 + i * 7
   local known = tonumber(redis.call('HGET', KEYS[2], ARGV[a]) or 0)
   if known <= tonumber(ARGV[a + 1]) then
     redis.call('HSET', KEYS[2], ARGV[a], ARGV[a + 1])
     redis.call('SADD', KEYS[3], ARGV[a + 5])
     redis.call('HSET', KEYS[4 + i],
       'connector', ARGV[a], 'digest', ARGV[a + 2], 'rate', ARGV[a + 3], 'burst', ARGV[a + 4])
+    if ARGV[a + 6] ~= '' then redis.call('HSET', KEYS[4 + i], 'hook', ARGV[a + 6]) end
   else
     ahead[#ahead + 1] = ARGV[a]
   end

@@ -1,14 +1,19 @@
 #!lua flags=allow-oom
--- Deletes a credential and records the generation that revoked it, so that a loader which read Postgres before cannot
--- bring it back. Allowed in a full Redis: a rotation must not wait for memory.
+-- Deletes credentials and hooks of a connector and records the generation that revoked them, so that a loader which read
+-- Postgres before cannot bring them back. Allowed in a full Redis: a rotation must not wait for memory.
 --
--- KEYS[1] lane's generations   KEYS[2] lane's key ids   KEYS[3] credential   KEYS[4] lane's revision
--- ARGV[1] connector   ARGV[2] generation   ARGV[3] key id
+-- KEYS[1] lane's generations   KEYS[2] lane's key ids   KEYS[3] lane's revision
+-- then each credential or hook
+-- ARGV[1] connector   ARGV[2] generation
+-- then their key ids or hooks' ids
 --
 -- Returns 1, or 0 if a newer generation is known here: another key of the connector may be stored.
 
 local known = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0)
 if known < tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
-redis.call('SREM', KEYS[2], ARGV[3])
-redis.call('DEL', KEYS[3], KEYS[4])
+redis.call('DEL', KEYS[3])
+for i = 3, #ARGV do
+  redis.call('SREM', KEYS[2], ARGV[i])
+  redis.call('DEL', KEYS[i + 1])
+end
 return known > tonumber(ARGV[2]) and 0 or 1

@@ -1,0 +1,146 @@
+"""Hooks and their signing secrets, as operators manage them.
+
+A change of a hook is a change of its connector (`operations/connectors.py`): one that takes a right away revokes the
+hook in Redis first, then commits to Postgres, then writes the new state to Redis. One that only adds a right, such as a
+second secret, leaves the hook in Redis meanwhile: a sender may never repeat a delivery that was refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from operations.connectors import ConnectorError, Connectors
+from shared.credentials.sync import count_lanes
+from shared.hooks.hook import MAX_SECRETS, new_hook_id
+from shared.hooks.schemes import SCHEMES
+from shared.hooks.sealing import Keyring
+from shared.postgres.connections import Connection
+from shared.postgres.queries import sql
+
+_DIGEST_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NewHook:
+    """What a hook is made of."""
+
+    scheme: str
+    stream: str
+    id_field: str
+    tolerance: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change of a hook under its connector's lock: that connector's row, and the generation to come."""
+
+    hook: dict[str, Any]
+    row: dict[str, Any]
+    generation: int
+
+
+def select_hooks(
+    connection: Connection, *, hook_id: str | None = None, connector_id: int | None = None
+) -> list[dict[str, Any]]:
+    """Return all hooks, those of one connector or the one with an id, without their secrets. Raises ConnectorError."""
+    values = {"hook_id": hook_id, "connector_id": connector_id}
+    rows = connection.execute(sql("select_hooks"), values).fetchall()
+    if hook_id is not None and not rows:
+        raise ConnectorError(f"There is no hook {hook_id}.")
+    return rows
+
+
+class Hooks:
+    """The hooks of one installation. Only `create` and `rotate` need a key."""
+
+    def __init__(self, connectors: Connectors, keyring: Keyring) -> None:
+        self._connectors = connectors
+        self._connection = connectors.connection
+        self._keyring = keyring
+
+    def create(self, connector_id: int, made: NewHook, secret: str | None = None) -> tuple[str, str]:
+        """Create a hook. Return its id and its secret, made if none is given, which is stored encrypted only."""
+        lanes = count_lanes(self._connection, self._connectors.redis)
+        secret = secret or SCHEMES[made.scheme].new_secret()
+        with self._connectors.changing(connector_id) as (row, _):
+            hook_id = new_hook_id(lane=row["lane"], lanes=lanes)
+            values = {**asdict(made), "connector_id": connector_id, "digest": _new_digest()}
+            self._execute("insert_hook", hook_id, **values)
+            self._store(hook_id, secret)
+        self._connectors.put(connector_id, row["lane"])
+        return hook_id, secret
+
+    def rotate(self, hook_id: str, *, keep_seconds: int, secret: str | None = None) -> str:
+        """Add a secret beside those that are valid, which end after `keep_seconds`; 0: at once. Return the secret."""
+        with self._changing(hook_id) as change:
+            secret = secret or SCHEMES[change.hook["scheme"]].new_secret()
+            if not keep_seconds:
+                self._revoke(change)
+                self._execute("renew_hook_digest", hook_id, digest=_new_digest())
+            self._execute("expire_hook_secrets", hook_id, seconds=keep_seconds)
+            self._execute("delete_expired_hook_secrets", hook_id)
+            self._store(hook_id, secret)
+            self._require_few_secrets(hook_id)
+        if not keep_seconds:
+            self._revoke_again(change)
+        self._put(change)
+        return secret
+
+    def disable(self, hook_id: str) -> None:
+        """Refuse the hook's deliveries everywhere, until the hook is enabled."""
+        with self._changing(hook_id) as change:
+            self._revoke(change)
+            self._execute("enable_hook", hook_id, enabled=False)
+        self._revoke_again(change)
+
+    def enable(self, hook_id: str) -> None:
+        """Accept the hook's deliveries again."""
+        with self._changing(hook_id) as change:
+            self._execute("enable_hook", hook_id, enabled=True)
+        self._put(change)
+
+    def delete(self, hook_id: str) -> None:
+        """Refuse the hook's deliveries everywhere and forget its secrets."""
+        with self._changing(hook_id) as change:
+            self._revoke(change)
+            self._execute("delete_hook", hook_id)
+        self._revoke_again(change)
+
+    def find(self, hook_id: str) -> dict[str, Any]:
+        """Return a row of `select_hooks`. Raises ConnectorError."""
+        return select_hooks(self._connection, hook_id=hook_id)[0]
+
+    @contextlib.contextmanager
+    def _changing(self, hook_id: str) -> Iterator[_Change]:
+        connector_id = self.find(hook_id)["connector_id"]
+        with self._connectors.changing(connector_id) as (row, generation):
+            yield _Change(self.find(hook_id), row, generation)
+
+    def _store(self, hook_id: str, secret: str) -> None:
+        self._execute("insert_hook_secret", hook_id, sealed=self._keyring.seal(secret, hook_id))
+
+    def _require_few_secrets(self, hook_id: str) -> None:
+        if len(self.find(hook_id)["secrets_created_at"]) > MAX_SECRETS:
+            raise ConnectorError(
+                f"The hook has {MAX_SECRETS} secrets that are still valid: end them with `--keep-old 0`, or wait."
+            )
+
+    def _revoke(self, change: _Change) -> None:
+        self._connectors.revoke(change.row, change.generation, [change.hook["hook_id"]])
+
+    def _revoke_again(self, change: _Change) -> None:
+        self._connectors.revoke_again(change.row, change.generation, [change.hook["hook_id"]])
+
+    def _put(self, change: _Change) -> None:
+        self._connectors.put(change.hook["connector_id"], change.row["lane"])
+
+    def _execute(self, query: str, hook_id: str, **values: Any) -> None:
+        self._connection.execute(sql(query), {"hook_id": hook_id, **values})
+
+
+def _new_digest() -> bytes:
+    return secrets.token_bytes(_DIGEST_BYTES)
