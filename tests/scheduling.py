@@ -11,14 +11,14 @@ import re
 from functools import cache
 from pathlib import Path
 
-from xdist.scheduler import LoadFileScheduling
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped] # it has no types
 
 WORKERLESS, STACK = "workerless", "stack"
 _ROOT = Path(__file__).parents[1]
 _TEST = re.compile(r"^def (test_\w+)\((.*?)\) ->", re.MULTILINE | re.DOTALL)
 
 
-class InstallationScheduling(LoadFileScheduling):
+class InstallationScheduling(LoadFileScheduling):  # type: ignore[misc] # likewise
     """Distributes groups of tests in their order."""
 
     def _split_scope(self, nodeid: str) -> str:
