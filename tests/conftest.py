@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.scheduling import STACK, WORKERLESS, InstallationScheduling, group_of
+
+# Without stored bytecode, each of the processes that tests start would compile the product, and each process of
+# pytest-xdist the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest.register_assert_rewrite("tests.support")  # before a layer imports it
 
@@ -14,15 +24,17 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
-#: The files that take longest. A file runs on one core, so that a long one must not be the last.
+#: The groups that take longest. A group runs in one process, so that a long one must not be the last.
 _LONGEST = (
-    "test_make_run.py",
-    "test_nothing_accepted_is_lost.py",
-    "test_openapi_conformance.py",
-    "test_local_run.py",
-    "test_local_engines.py",
-    "test_killed_processes_lose_nothing.py",
-    "test_memory_is_bounded.py",
+    WORKERLESS,
+    STACK,
+    "tests/system/test_make_run.py",
+    "tests/system/test_nothing_accepted_is_lost.py",
+    "tests/integration/test_local_run.py",
+    "tests/integration/test_local_engines.py",
+    "tests/integration/test_cli.py",
+    "tests/integration/test_session_settings.py",
+    "tests/integration/test_openapi_generators.py",
 )
 _LAYERS = ("system", "integration", "unit")
 
@@ -33,13 +45,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the files: the longest first, the short ones of the unit layer last."""
+    """Sort the groups of tests: the longest first, the short ones of the unit layer last."""
     items.sort(key=_place)
 
 
 def _place(item: pytest.Item) -> tuple[int, int]:
-    name, layer = item.path.name, item.path.parent.name
+    group, layer = group_of(item.nodeid), item.path.parent.name
     return (
-        _LONGEST.index(name) if name in _LONGEST else len(_LONGEST),
+        _LONGEST.index(group) if group in _LONGEST else len(_LONGEST),
         _LAYERS.index(layer) if layer in _LAYERS else len(_LAYERS),
     )
+
+
+@pytest.hookimpl(optionalhook=True)  # with -p no:xdist there is none
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InstallationScheduling | None:
+    """Return what distributes the tests, unless the command line asks for something else."""
+    return InstallationScheduling(config, log) if config.getvalue("dist") == "loadfile" else None

@@ -25,24 +25,24 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"DATABASE_URL": "postgresql://db.invalid/x", "REDIS_URL": "redis://redis.invalid/0"}
 
 STAND_IN = """
-import http.server, json, multiprocessing, os, pathlib, signal, sys, time
-from shared.process.parent_death import die_with_parent
+import json, os, pathlib, signal, sys, time
 
 folder = pathlib.Path(os.environ["DATA_DIR"])
 
-class Healthy(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-    def log_message(self, *_):
-        pass
-
 def grandchild():
+    from shared.process.parent_death import die_with_parent
     die_with_parent()
     print("grandchild", os.getpid(), flush=True)
     time.sleep(600)
 
 def api():
+    import http.server, multiprocessing
+    class Healthy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+        def log_message(self, *_):
+            pass
     multiprocessing.get_context("spawn").Process(target=grandchild).start()
     address = os.environ["HOST"], int(os.environ["PORT"])
     http.server.ThreadingHTTPServer(address, Healthy).serve_forever()

@@ -12,6 +12,7 @@ import httpx
 
 from tests.soak.ledger import Ledger
 from tests.soak.payloads import HEARTBEAT, HOOKS, STREAMS, ItemKey, Submission, batch_of, log_of, webhook_of
+from tests.support.client import NO_TLS
 from tests.support.signing import Hook
 
 _TIMEOUT = httpx.Timeout(10.0, connect=2.0)
@@ -73,7 +74,7 @@ class Client:
     def __init__(self, account: Account, tally: Tally) -> None:
         self._account = account
         self._tally = tally
-        self._client = httpx.Client(timeout=_TIMEOUT, trust_env=False)
+        self._client = httpx.Client(timeout=_TIMEOUT, trust_env=False, verify=NO_TLS)
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,6 +11,7 @@ import httpx
 
 from tests.soak.engine_inspection import until
 from tests.soak.fault_context import CATCH_SECONDS, FaultContext, Injection, caught_in_transaction, grown
+from tests.support.client import NO_TLS
 
 
 @contextlib.contextmanager
@@ -51,7 +52,10 @@ def credential_rotated(context: FaultContext, dice: random.Random) -> Iterator[I
     rotated = context.fleet.ingestctl("credential", "rotate", str(account.id))
     statuses = []
     for url in context.fleet.urls:
-        with contextlib.suppress(httpx.TransportError), httpx.Client(trust_env=False, timeout=10.0) as client:
+        with (
+            contextlib.suppress(httpx.TransportError),
+            httpx.Client(trust_env=False, verify=NO_TLS, timeout=10.0) as client,
+        ):
             bearer = {"Authorization": f"Bearer {old}"}
             statuses.append(client.post(f"{url}/api/ingest/heartbeat", headers=bearer).status_code)
     account.credential = rotated["credential"]

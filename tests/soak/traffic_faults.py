@@ -20,7 +20,7 @@ import httpx
 from tests.soak.fault_context import FaultContext, Injection
 from tests.soak.payloads import Submission, batch_of
 from tests.soak.producers import Account
-from tests.support.client import GZIP
+from tests.support.client import GZIP, NO_TLS
 
 _HOSTILE_THREADS = 4
 _INFLATED_BYTES = 30 << 20
@@ -57,7 +57,7 @@ def hostile_connector(context: FaultContext, dice: random.Random) -> Iterator[In
 
     def post(seed: float) -> None:
         own = random.Random(seed)
-        with httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
+        with httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False, verify=NO_TLS) as client:
             while not stop.is_set():
                 path, body = own.choice(bodies)
                 headers = {**GZIP, "Authorization": f"Bearer {hostile.credential}"}

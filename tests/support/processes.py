@@ -190,13 +190,17 @@ def run(words: Sequence[str | Path] | str, *, folder: Path, **settings: object) 
 
 def is_alive(pid: int) -> bool:
     """Return whether a process has not ended; a zombie has."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(state.strip()) and not state.startswith("Z")
+    return pid in _alive()
+
+
+def _alive() -> set[int]:
+    table = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
+    return {int(pid) for pid, state in map(str.split, table.splitlines()) if not state.startswith("Z")}
 
 
 def assert_all_gone(pids: Sequence[int]) -> None:
     """Wait until none of these processes is left."""
-    wait_until(f"none of {pids} is left", lambda: not any(map(is_alive, pids)))
+    wait_until(f"none of {pids} is left", lambda: _alive().isdisjoint(pids))
 
 
 def resident_bytes(pid: int) -> int:

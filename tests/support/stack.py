@@ -223,12 +223,16 @@ class Stack:
 
     def lanes(self) -> list[tuple[int, int, int]]:
         """Return of each lane: entries, entries delivered and not acknowledged, bytes in its backlog."""
-        found = []
+        asked = self.redis.pipeline(transaction=False)
         for stream in self.redis.scan_iter("{lane-*}:stream"):
-            backlog = self.redis.hget(stream.replace(b":stream", b":backlog"), "bytes")
-            pending: Any = self.redis.xpending(stream, "drain")
-            found.append((int(self.redis.xlen(stream)), int(pending["pending"]), int(backlog or 0)))
-        return found
+            asked.xlen(stream)
+            asked.xpending(stream, "drain")
+            asked.hget(stream.replace(b":stream", b":backlog"), "bytes")
+        told = iter(asked.execute())
+        return [
+            (int(entries), int(pending["pending"]), int(backlog or 0))
+            for entries, pending, backlog in zip(told, told, told, strict=True)
+        ]
 
     def waiting(self) -> int:
         """Count the entries of all lanes."""

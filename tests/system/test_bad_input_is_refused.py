@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.body_cases import BAD, LARGE_BAD, Bad
-from tests.support.client import JSON, Connector, assert_refused, assert_well_formed, batch, get, item, talk
+from tests.support.client import JSON, NO_TLS, Connector, assert_refused, assert_well_formed, batch, get, item, talk
 from tests.support.processes import resident_bytes, wait_until
 from tests.support.stack import Stack
 
@@ -72,7 +72,7 @@ def test_every_invalid_credential_gets_the_same_answer(
     ]
 
     answers = []
-    with httpx.Client(base_url=stack.url, trust_env=False) as client:
+    with httpx.Client(base_url=stack.url, trust_env=False, verify=NO_TLS) as client:
         for value in wrong:
             headers = [(b"content-type", b"application/json")]
             if value is not None:
@@ -92,7 +92,7 @@ def _without_request_id_and_date(answer: httpx.Response) -> tuple[object, ...]:
 
 
 def test_body_is_not_validated_without_a_valid_credential(stack: Stack) -> None:
-    with httpx.Client(base_url=stack.url, trust_env=False) as client:
+    with httpx.Client(base_url=stack.url, trust_env=False, verify=NO_TLS) as client:
         answer = client.post("/api/ingest", content=b"no JSON", headers=JSON)
 
     assert_refused(answer, 401, "unauthorized")
@@ -119,7 +119,7 @@ def test_unknown_route_is_not_found(stack: Stack, prefix: str) -> None:
 def test_wrong_method_is_405_with_the_allowed_ones(
     stack: Stack, prefix: str, method: str, path: str, allowed: set[str]
 ) -> None:
-    with httpx.Client(base_url=stack.url, trust_env=False) as client:
+    with httpx.Client(base_url=stack.url, trust_env=False, verify=NO_TLS) as client:
         answer = client.request(method, f"{prefix}{path}")
 
     assert_refused(answer, 405, "method_not_allowed")

@@ -45,9 +45,9 @@ def entries_of(stack: Stack, connector: Connector) -> int:
     return sum(fields[b"c"] == b"%d" % connector.id for entries in lanes for _, fields in entries)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def emptied(workerless: Stack) -> Iterator[None]:
-    """Apply in the end what these tests leave in the lanes."""
+    """Apply in the end what tests leave in the lanes."""
     yield
     with workerless.worker():
         workerless.lanes_are_empty()
@@ -60,6 +60,7 @@ def assert_applied_once(stack: Stack, connector: Connector) -> None:
     assert stack.count("receipts", connector) == 1
 
 
+@pytest.mark.usefixtures("emptied")
 @pytest.mark.parametrize("path", _ROUTES)
 def test_50_concurrent_requests_with_one_key_add_one_entry_and_get_one_id(
     workerless: Stack, crowd: list[Connector], path: str
@@ -140,6 +141,7 @@ def test_stream_and_id_field_of_a_webhook_are_part_of_the_submission(
         assert_refused(connector.post(body, path=path, headers=keyed("k")), 409, "idempotency_key_reused")
 
 
+@pytest.mark.usefixtures("emptied")
 def test_connectors_on_one_lane_do_not_share_keys(crowd: list[Connector]) -> None:
     one, other = crowd[:2]
 

@@ -10,9 +10,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.support.processes import Process, Python, free_port, refuses_to_start, wait_until
+from tests.support.processes import PreloadedPython, Process, free_port, refuses_to_start, wait_until
 from tests.support.replicated import valkey_server
-from tests.support.stack import Api, Stack
+from tests.support.stack import PreloadedApi, Stack
 
 _PROCESSES = ("ingest_api", "workers", "workers.sweep")
 
@@ -37,7 +37,7 @@ def _answers(client: Redis) -> bool:
 
 @pytest.mark.parametrize("module", _PROCESSES)
 def test_process_refuses_volatile_redis(stack: Stack, volatile_redis: str, tmp_path: Path, module: str) -> None:
-    process = Python(
+    process = PreloadedPython(
         module, folder=tmp_path, DATABASE_URL=stack.database_url, REDIS_URL=volatile_redis, PORT=free_port()
     )
 
@@ -62,7 +62,8 @@ def test_process_waits_for_a_redis_that_loads_its_file(stack: Stack, tmp_path: P
         slowly = ["--key-load-delay", "300"]
         with Process([valkey_server(), *words, *slowly], folder=tmp_path, name="valkey"):
             wait_until("Valkey loads its file", lambda: _is_loading(client))
-            with Python("workers.sweep", folder=tmp_path, DATABASE_URL=stack.database_url, REDIS_URL=url) as sweeper:
+            settings = {"DATABASE_URL": stack.database_url, "REDIS_URL": url}
+            with PreloadedPython("workers.sweep", folder=tmp_path, **settings) as sweeper:
                 sweeper.says("started")
                 assert not _is_loading(client)
 
@@ -78,9 +79,9 @@ def test_processes_start_with_a_warning_if_the_loss_is_accepted(
 ) -> None:
     settings = {"DATABASE_URL": stack.database_url, "REDIS_URL": volatile_redis, "ACCEPT_DATA_LOSS": "true"}
     with (
-        Api(tmp_path, **settings) as api,
-        Python("workers", folder=tmp_path, **settings) as worker,
-        Python("workers.sweep", folder=tmp_path, **settings) as sweeper,
+        PreloadedApi(tmp_path, **settings) as api,
+        PreloadedPython("workers", folder=tmp_path, **settings) as worker,
+        PreloadedPython("workers.sweep", folder=tmp_path, **settings) as sweeper,
     ):
         for process in (api, worker, sweeper):
             process.says(r"data_loss_accepted.*append-only file|append-only file.*data_loss_accepted")

@@ -89,14 +89,9 @@ def outcome(judge: Callable[[bytes], int], body: bytes) -> ErrorCode | None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The least of three: what else the machine does costs time, too."""
-
-    def once() -> float:
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-
-    return min(once() for _ in range(3))
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 @named
@@ -105,9 +100,9 @@ def test_it_costs_a_small_multiple_of_the_parse(
 ) -> None:
     assert outcome(judge, body) is code
 
-    parse = seconds(partial(msgspec.json.Decoder(msgspec.Raw).decode, body))
-
-    assert seconds(partial(outcome, judge, body)) < _TIMES * parse + 0.05
+    # What else the machine does costs time, too: one attempt of three is enough.
+    parse = min(seconds(partial(msgspec.json.Decoder(msgspec.Raw).decode, body)) for _ in range(3))
+    assert any(seconds(partial(outcome, judge, body)) < _TIMES * parse + 0.05 for _ in range(3))
 
 
 @named
