@@ -19,7 +19,8 @@ from uvicorn.supervisors import Multiprocess
 from ingest_api.app import create_app
 from ingest_api.http.protocol import HttpProtocol
 from ingest_api.metrics import LOG_LINES_LOST, SHARED_FOLDER
-from shared.process.listening import ListenError, bind
+from shared.causes import SentenceError
+from shared.process.listening import bind
 from shared.process.log import count_lost_lines
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
@@ -87,7 +88,7 @@ def serve(settings: Settings) -> None:
     """Serve with uvicorn, in this process or in several. Exit with a sentence if the port can't be listened on."""
     try:
         sockets = bind(settings.host, settings.port)
-    except ListenError as error:
+    except SentenceError as error:
         sys.exit(str(error))
     config = uvicorn.Config(
         "ingest_api.__main__:application",

@@ -19,7 +19,7 @@ from ingest_api.errors import ApiError, ErrorCode
 from shared.causes import NotNowError, cause_of
 from shared.credentials.sync import copied_lanes, count_lanes, load_lanes, unready_lanes
 from shared.outage import Outage
-from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
 from shared.redis.connections import reopen
 from shared.redis.durability import blocking_problem, check_durability
 from shared.redis.names import WRITE_PROBE
@@ -27,10 +27,6 @@ from shared.redis.names import WRITE_PROBE
 log = structlog.get_logger()
 
 _RETRY_SECONDS: Final = 0.5
-
-
-class NotDurableError(NotNowError):
-    """Redis would lose accepted submissions; the message says why."""
 
 
 def unwritable(reason: str) -> Conditions:
@@ -81,7 +77,9 @@ class Readiness:
         known = self._lanes or copied_lanes(self._redis)
         if known and not unready_lanes(self._redis, known):
             return known
-        with self._connect("loading") as connection:
+        with connect_postgres(
+            self._database_url, application="ingest_api loading", answer_timeout=SHORT_TIMEOUT_SECONDS
+        ) as connection:
             lanes = count_lanes(connection, self._redis)
             load_lanes(connection, self._redis, unready_lanes(self._redis, lanes))
         log.info("lanes_loaded", lanes=lanes)
@@ -90,7 +88,7 @@ class Readiness:
     def _require_durable(self) -> None:
         sentence = blocking_problem(check_durability(self._redis), accept_data_loss=self._accept_data_loss)
         if sentence:
-            raise NotDurableError(sentence)
+            raise NotNowError(sentence)
 
     async def conditions(self) -> Conditions:
         """Return what this process needs to accept submissions; Postgres is not part of that."""
@@ -111,8 +109,3 @@ class Readiness:
             "redis_writable": OK,
             "credentials_loaded": failed_if(None if loaded else "The credentials are not loaded into Redis."),
         }
-
-    def _connect(self, purpose: str) -> Connection:
-        return connect_postgres(
-            self._database_url, application=f"ingest_api {purpose}", answer_timeout=SHORT_TIMEOUT_SECONDS
-        )

@@ -23,6 +23,7 @@ import psycopg
 from psycopg import errors
 from redis import Redis
 
+from shared.causes import SentenceError
 from shared.credentials.credential import NewCredential, new_credential
 from shared.credentials.sync import count_lanes, load_lanes, put_credential, revoke_credential
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
@@ -31,10 +32,6 @@ from shared.postgres.queries import sql
 from shared.redis.connections import reopen
 from shared.redis.names import lane_keys
 from shared.redis.scripts import Scripts
-
-
-class ConnectorError(Exception):
-    """A change can't be made; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ def select_connectors(connection: Connection, connector_id: int | None = None) -
     """Return all connectors, or the one with an id, from Postgres alone."""
     rows = connection.execute(sql("select_connectors"), {"connector_id": connector_id}).fetchall()
     if connector_id is not None and not rows:
-        raise ConnectorError(f"There is no connector {connector_id}.")
+        raise SentenceError(f"There is no connector {connector_id}.")
     return rows
 
 
@@ -72,7 +69,7 @@ class Connectors:
             while (row := self._insert(values, credential, lanes)) is None:
                 pass
         except errors.UniqueViolation:
-            raise ConnectorError(f"A connector named {name} exists already.") from None
+            raise SentenceError(f"A connector named {name} exists already.") from None
         self._put({**row, **values, "key_id": credential.key_id, "digest": credential.digest})
         return CreatedConnector(row["connector_id"], name, credential)
 
@@ -110,7 +107,7 @@ class Connectors:
         with self._connection.transaction():
             rows = self._connection.execute(sql("lock_connector"), {"connector_id": connector_id}).fetchall()
             if not rows:
-                raise ConnectorError(f"There is no connector {connector_id}.")
+                raise SentenceError(f"There is no connector {connector_id}.")
             generation = rows[0]["generation"] + 1
             yield rows[0], generation
             values = {"connector_id": connector_id, "generation": generation, "enabled": enabled}

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from operations.cli import session
 from operations.cli.arguments import AsJson
 from operations.cli.connector import NUMBERS, connector_cells, connector_document
-from operations.cli.errors import CommandError, sentence
+from operations.cli.errors import sentence
 from operations.cli.output import (
     counted,
     print_json,
@@ -29,6 +29,7 @@ from operations.cli.output import (
     visible,
 )
 from operations.connectors import select_connectors
+from shared.causes import SentenceError
 from shared.credentials.sync import NotMigratedError
 from shared.postgres.queries import sql
 from shared.process.settings import Settings
@@ -88,7 +89,7 @@ def _attempt(look: Callable[[], Found]) -> tuple[Found | None, str | None]:
     """Return what `look` found, or the sentence that says why it failed."""
     try:
         return look(), None
-    except (psycopg.Error, RedisError, NotMigratedError, CommandError) as error:
+    except (psycopg.Error, RedisError, SentenceError) as error:
         return None, sentence(error)
 
 

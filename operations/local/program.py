@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from operations.local.child import NEEDS_GUARD, PIPE, Child, spawn
-from operations.local.errors import EngineStartError
+from operations.local.errors import LocalError
 
 #: Maximum time to become ready, in seconds.
 _READY_SECONDS: Final = 60.0
@@ -37,7 +37,7 @@ class Program:
         self._guard = guard
 
     def starting(self) -> Generator[None]:
-        """Start it; yields until it answers. Raises EngineStartError."""
+        """Start it; yields until it answers. Raises LocalError."""
         child = self.child = spawn(
             self._argv,
             # What it confirmed is on disk, and an interrupted drain is repeated.
@@ -52,10 +52,10 @@ class Program:
         deadline = time.monotonic() + _READY_SECONDS
         while not self.answers():
             if child.ended() is not None:
-                raise EngineStartError(f"{self.name} ended before it was ready; its output above says why.")
+                raise LocalError(f"{self.name} ended before it was ready; its output above says why.")
             if time.monotonic() > deadline:
                 child.kill()
-                raise EngineStartError(f"{self.name} was not ready within {_READY_SECONDS:.0f} s.")
+                raise LocalError(f"{self.name} was not ready within {_READY_SECONDS:.0f} s.")
             yield
 
     def ask_to_stop(self) -> None:

@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shared.causes import SentenceError
 from shared.process.settings import SecretUrl, Settings
 
 LOCK_FILE: Final = "lock"
 ENDPOINTS_FILE: Final = "endpoints.json"
-
-
-class EnginesError(Exception):
-    """No engines can be found; the message is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,12 @@ class Endpoints:
 
 
 def with_engines(settings: Settings) -> Settings:
-    """Return `settings` with both engines' addresses. Raises EnginesError."""
+    """Return `settings` with both engines' addresses. Raises SentenceError."""
     if settings.database_url and settings.redis_url:
         return settings
     endpoints = find_endpoints(settings.data_dir)
     if endpoints is None:
-        raise EnginesError(
+        raise SentenceError(
             f"No engines run in {settings.data_dir}: start them with `make run`, or set DATABASE_URL and REDIS_URL."
         )
     return dataclasses.replace(
@@ -51,7 +48,7 @@ def with_engines(settings: Settings) -> Settings:
 
 
 def find_endpoints(data_dir: Path) -> Endpoints | None:
-    """Return what runs in `data_dir`, None if nothing does. Raises EnginesError if the folder can't be read."""
+    """Return what runs in `data_dir`, None if nothing does. Raises SentenceError if the folder can't be read."""
     try:
         text = (data_dir / ENDPOINTS_FILE).read_text()
         if not is_locked(data_dir / LOCK_FILE):
@@ -59,7 +56,7 @@ def find_endpoints(data_dir: Path) -> Endpoints | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise EnginesError(f"What runs in {data_dir} can't be read: {error.strerror}.") from error
+        raise SentenceError(f"What runs in {data_dir} can't be read: {error.strerror}.") from error
     found = json.loads(text)
     return Endpoints(
         SecretUrl(found["databaseUrl"]), SecretUrl(found["redisUrl"]), str(found["apiUrl"]), int(found["pid"])

@@ -17,11 +17,12 @@ import psycopg
 import structlog
 from redis import Redis
 
+from shared.causes import SentenceError
 from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
 from shared.postgres.errors import UnusableDatabaseError
 from shared.postgres.suitability import require_suitable
-from shared.process.endpoints import EnginesError, with_engines
+from shared.process.endpoints import with_engines
 from shared.process.log import configure_logging
 from shared.process.output import take_over_output
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
@@ -37,7 +38,7 @@ def process_settings() -> Settings:
     """Return the settings of this process, with the engines' addresses. Exit with a sentence if they can't be used."""
     try:
         return with_engines(read_settings(os.environ))
-    except (SettingError, EnginesError) as error:
+    except (SettingError, SentenceError) as error:
         sys.exit(str(error))
 
 
