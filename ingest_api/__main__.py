@@ -28,9 +28,9 @@ from shared.process.startup import (
     exit_if_postgres_is_unusable,
     exit_unless_durable,
     log_start,
-    redis_client,
     start_process,
 )
+from shared.redis.connections import connect_redis
 from shared.redis.durability import check_durability
 
 #: Lifetime of an idle connection in seconds; longer than that of load balancers, so that they close first.
@@ -67,9 +67,8 @@ def main() -> None:
     """Serve until a signal ends the process."""
     settings = start_process("api")
     raise_connection_limit()
-    redis = redis_client(settings)
     with contextlib.suppress(RedisError, OSError, UnicodeError):  # then submissions get 503; it is checked again later
-        exit_unless_durable(check_durability(redis), settings)
+        exit_unless_durable(check_durability(connect_redis(settings.redis_url)), settings)
     exit_if_postgres_is_unusable(settings)
     with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:
         if settings.web_concurrency > 1:

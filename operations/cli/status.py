@@ -34,6 +34,7 @@ from shared.credentials.sync import NotMigratedError
 from shared.postgres.queries import sql
 from shared.process.settings import Settings
 from shared.process.startup import process_settings
+from shared.redis.connections import connect_redis
 from shared.redis.lane_status import Lane, RedisState, WorkerState, look_at_redis
 from shared.rfc3339 import rfc3339
 
@@ -94,7 +95,7 @@ def _attempt(look: Callable[[], Found]) -> tuple[Found | None, str | None]:
 
 
 def _look_at_database(settings: Settings) -> DatabaseState:
-    with session.open_database(str(settings.database_url)) as connection:
+    with session.open_database(settings.database_url) as connection:
         lanes = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
         if lanes == 0:
             raise NotMigratedError
@@ -102,7 +103,7 @@ def _look_at_database(settings: Settings) -> DatabaseState:
 
 
 def _look_at_redis(settings: Settings, lanes: int | None) -> RedisState:
-    with session.open_redis(str(settings.redis_url)) as redis:
+    with connect_redis(settings.redis_url) as redis:
         return look_at_redis(redis, lanes)
 
 

@@ -21,6 +21,7 @@ from shared.kinds import COUNTED
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.process.startup import process_settings
+from shared.redis.connections import connect_redis
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.scripts import Scripts
 from shared.request_id import Position, position_of_request
@@ -71,7 +72,7 @@ def trace(
 def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
     keys = lane_keys(position.lane)
     names = [keys.stream, keys.large]
-    with session.open_redis(redis_url) as redis:
+    with connect_redis(redis_url) as redis:
         scripts = Scripts(redis)
         entry = scripts("find_entry", names, [position.entry_id, GROUP])
         if not entry:

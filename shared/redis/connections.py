@@ -145,10 +145,7 @@ class _NonblockingGuard(_Guard):
 
 
 def connect_redis(url: str, *, connections: int | None = None) -> Redis:
-    """Return a client for threads and workers. A call that finds all `connections` busy waits for one.
-
-    Raises ValueError if `url` is not an address.
-    """
+    """Return a client for threads and workers. A call that finds all `connections` busy waits for one."""
     address = blocking.parse_url(url)  # type: ignore[no-untyped-call] # untyped in redis-py
     options = _guarded(url, address, blocking.Connection, _BlockingGuard, _greet) | {"retry": Retry(NoBackoff(), 0)}
     if connections is None:
