@@ -14,7 +14,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ingest_api.conditions import OK, UNTOLD, Conditions, failed_if, run_check
+from ingest_api.conditions import OK, Conditions, failed_if, run_check, without_redis
 from ingest_api.errors import ApiError, ErrorCode
 from shared.causes import NotNowError, cause_of
 from shared.credentials.sync import copied_lanes, count_lanes, load_lanes, unready_lanes
@@ -31,8 +31,7 @@ _RETRY_SECONDS: Final = 0.5
 
 def unwritable(reason: str) -> Conditions:
     """Return the conditions of a process that can't write to Redis."""
-    untold = dict.fromkeys(("redis_durable", "credentials_loaded"), UNTOLD)
-    return {"redis_writable": failed_if(reason), **untold}
+    return without_redis(reason, "redis_writable", "redis_durable", "credentials_loaded")
 
 
 class Readiness:

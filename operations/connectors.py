@@ -73,10 +73,6 @@ class Connectors:
         self._put({**row, **values, "key_id": credential.key_id, "digest": credential.digest})
         return CreatedConnector(row["connector_id"], name, credential)
 
-    def list(self, connector_id: int | None = None) -> list[dict[str, Any]]:
-        """Return the rows of `select_connectors`."""
-        return select_connectors(self._connection, connector_id)
-
     def rotate(self, connector_id: int) -> NewCredential:
         """Replace the credential. After this has returned, no process accepts the old one."""
         lanes = count_lanes(self._connection, self._redis)

@@ -107,10 +107,6 @@ def _look_at_redis(settings: Settings, lanes: int | None) -> RedisState:
         return look_at_redis(redis, lanes)
 
 
-def _oldest(lanes: list[Lane]) -> float | None:
-    return max((lane.oldest_age_seconds for lane in lanes if lane.oldest_age_seconds is not None), default=None)
-
-
 def _document(
     database: DatabaseState | None, database_error: str | None, redis: RedisState | None, redis_error: str | None
 ) -> dict[str, Any]:
@@ -139,12 +135,13 @@ def _lane_document(lane: Lane) -> dict[str, Any]:
 
 
 def _totals_document(lanes: list[Lane]) -> dict[str, Any]:
+    ages = (lane.oldest_age_seconds for lane in lanes if lane.oldest_age_seconds is not None)
     return {
         "lanes": len(lanes),
         "ready": sum(lane.ready for lane in lanes),
         "entries": sum(lane.entries for lane in lanes),
         "bytes": sum(lane.bytes for lane in lanes),
-        "oldestAgeSeconds": _oldest(lanes),
+        "oldestAgeSeconds": max(ages, default=None),
     }
 
 
@@ -177,11 +174,11 @@ def _print(database: DatabaseState | None, redis: RedisState | None) -> None:
 
 
 def _print_lanes(lanes: list[Lane]) -> None:
-    entries = sum(lane.entries for lane in lanes)
-    waiting = "nothing waits"
-    if entries:
-        size, oldest = readable_bytes(sum(lane.bytes for lane in lanes)), readable_seconds(_oldest(lanes))
-        waiting = f"{counted(entries, 'submission waits', 'submissions wait')} ({size}), the oldest for {oldest}"
+    totals, waiting = _totals_document(lanes), "nothing waits"
+    if totals["entries"]:
+        size, oldest = readable_bytes(totals["bytes"]), readable_seconds(totals["oldestAgeSeconds"])
+        submissions = counted(totals["entries"], "submission waits", "submissions wait")
+        waiting = f"{submissions} ({size}), the oldest for {oldest}"
     print_line(f"{counted(len(lanes), 'lane')}, {_readiness(lanes)}; {waiting}.")
     active = [lane for lane in lanes if lane.entries or lane.lease != "none"]
     if active:

@@ -56,11 +56,7 @@ def trace(
         found = found or _finished(connection, position)
         if found is None:
             raise CommandError(f"{request_id} was not accepted here, or its receipt is no longer kept.")
-        found |= {
-            "requestId": request_id,
-            "lane": position.lane,
-            "receivedAt": rfc3339(position.received_by(datetime.now(UTC))),
-        }
+        found |= {"requestId": request_id, "lane": position.lane}
         if found["kind"] == "log":
             found["entries"] = _log_entries(connection, found["connectorId"], position)
     if as_json:
@@ -87,6 +83,7 @@ def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
         "state": "queued",
         "ahead": ahead,
         "ageSeconds": round(max(0.0, age), 3),
+        "receivedAt": rfc3339(position.received_by(datetime.now(UTC))),
         **_counts(kind, int(count)),
     }
 
@@ -97,7 +94,12 @@ def _finished(connection: Connection, position: Position) -> dict[str, Any] | No
     if not rows:
         return None
     row = rows[0]
-    found = {"connectorId": row["connector_id"], "kind": row["kind"], "state": row["state"]}
+    found = {
+        "connectorId": row["connector_id"],
+        "kind": row["kind"],
+        "state": row["state"],
+        "receivedAt": rfc3339(position.received_by(row["ended_at"])),
+    }
     if row["state"] == "dead":
         found |= {"diedAt": rfc3339(row["ended_at"]), "reason": row["reason"], "detail": row["detail"]}
     else:

@@ -16,8 +16,8 @@ from typing import BinaryIO, Final
 
 from operations.local.child import NEEDS_GUARD, Child
 from operations.local.errors import LocalError
-from operations.local.locks import take_lock
 from operations.local.sockets import remove_socket_folder
+from shared.process.locks import take_lock
 from shared.process.settings import SecretUrl
 
 #: Maximum time to become ready, in seconds; Postgres replays its log and Valkey reads its whole file first.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from operations.local.child import NEEDS_GUARD, PIPE, Child, spawn
+from operations.local.child import PIPE, Child, spawn
 from operations.local.errors import LocalError
 
 #: Maximum time to become ready, in seconds.
@@ -26,7 +26,6 @@ class Program:
         environ: Mapping[str, str],
         listen: Callable[[str, IO[bytes]], None],
         answers: Callable[[], bool] = lambda: True,
-        guard: bool = NEEDS_GUARD,
     ) -> None:
         self.name: Final = name
         self.answers: Final = answers
@@ -34,7 +33,6 @@ class Program:
         self._argv = argv
         self._environ = environ
         self._listen = listen
-        self._guard = guard
 
     def starting(self) -> Generator[None]:
         """Start it; yields until it answers. Raises LocalError."""
@@ -45,7 +43,6 @@ class Program:
             environ=self._environ,
             output=PIPE,
             cwd=Path.cwd(),
-            guard=self._guard,
         )
         if child.output is not None:
             self._listen(self.name, child.output)

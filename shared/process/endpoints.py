@@ -7,14 +7,13 @@ lock tells whether a run is alive: a pid in a file may belong to another process
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from shared.causes import SentenceError
+from shared.process.locks import is_locked
 from shared.process.settings import SecretUrl, Settings
 
 LOCK_FILE: Final = "lock"
@@ -61,18 +60,3 @@ def find_endpoints(data_dir: Path) -> Endpoints | None:
     return Endpoints(
         SecretUrl(found["databaseUrl"]), SecretUrl(found["redisUrl"]), str(found["apiUrl"]), int(found["pid"])
     )
-
-
-def is_locked(path: Path) -> bool:
-    """Return True if a living process holds the lock at `path`. Takes it, shared, for a moment if not."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
