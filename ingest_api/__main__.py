@@ -19,8 +19,9 @@ from uvicorn.supervisors import Multiprocess
 from ingest_api.app import create_app
 from ingest_api.http.protocol import HttpProtocol
 from ingest_api.metrics import LOG_LINES_LOST, SHARED_FOLDER
+from shared.causes import SentenceError
 from shared.process.allocator import give_back_memory_at_once
-from shared.process.listening import ListenError, bind
+from shared.process.listening import bind
 from shared.process.log import count_lost_lines
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import Settings
@@ -28,9 +29,9 @@ from shared.process.startup import (
     exit_if_postgres_is_unusable,
     exit_unless_durable,
     log_start,
-    redis_client,
     start_process,
 )
+from shared.redis.connections import connect_redis
 from shared.redis.durability import check_durability
 
 #: Lifetime of an idle connection in seconds; longer than that of load balancers, so that they close first.
@@ -68,9 +69,8 @@ def main() -> None:
     """Serve until a signal ends the process."""
     settings = start_process("api")
     raise_connection_limit()
-    redis = redis_client(settings)
     with contextlib.suppress(RedisError, OSError, UnicodeError):  # then submissions get 503; it is checked again later
-        exit_unless_durable(check_durability(redis), settings)
+        exit_unless_durable(check_durability(connect_redis(settings.redis_url)), settings)
     exit_if_postgres_is_unusable(settings)
     with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:
         if settings.web_concurrency > 1:
@@ -89,7 +89,7 @@ def serve(settings: Settings) -> None:
     """Serve with uvicorn, in this process or in several. Exit with a sentence if the port can't be listened on."""
     try:
         sockets = bind(settings.host, settings.port)
-    except ListenError as error:
+    except SentenceError as error:
         sys.exit(str(error))
     config = uvicorn.Config(
         "ingest_api.__main__:application",

@@ -20,7 +20,7 @@ class Condition:
     """Whether one thing is as it should be."""
 
     state: Literal["ok", "failed", "unknown"]
-    #: Why it is not; a sentence without addresses, since anybody may read it.
+    #: Why it is not; a sentence without addresses, since clients without a credential read it.
     reason: str = ""
 
     def document(self) -> dict[str, str]:
@@ -30,13 +30,16 @@ class Condition:
 
 Conditions = Mapping[str, Condition]
 OK: Final = Condition("ok")
-#: What can't be found out without Redis.
-UNTOLD: Final = Condition("unknown", "Only Redis could tell.")
 
 
 def failed_if(reason: str | None) -> Condition:
     """Return the condition of what is well unless there is a reason why it is not."""
     return Condition("failed", reason) if reason else OK
+
+
+def without_redis(reason: str, failed: str, *unknown: str) -> Conditions:
+    """Return the conditions of which Redis tells, while it can't be used."""
+    return {failed: failed_if(reason), **dict.fromkeys(unknown, Condition("unknown", "Only Redis could tell."))}
 
 
 async def run_check(check: Callable[[], Returned]) -> Returned:

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.conditions import OK, UNTOLD, CachedCheck, Condition, Conditions, failed_if, run_check
+from ingest_api.conditions import OK, CachedCheck, Condition, Conditions, failed_if, run_check, without_redis
 from ingest_api.context import RequestContext
 from ingest_api.readiness import Readiness, unwritable
 from shared.causes import cause_of, is_out_of_connections
@@ -83,8 +83,7 @@ def pipeline(redis: Redis, pool: Pool, database_url: str) -> Health:
 
 def unusable(reason: str) -> Conditions:
     """Return the conditions of which Redis tells, while it can't be used."""
-    untold = dict.fromkeys(("sweeper_acts", "workers_live", "lanes_move"), UNTOLD)
-    return {"redis_usable": failed_if(reason), **untold}
+    return without_redis(reason, "redis_usable", "sweeper_acts", "workers_live", "lanes_move")
 
 
 def _work_conditions(redis: Redis, scripts: Scripts) -> Conditions:

@@ -14,12 +14,12 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ingest_api.conditions import OK, UNTOLD, Conditions, failed_if, run_check
+from ingest_api.conditions import OK, Conditions, failed_if, run_check, without_redis
 from ingest_api.errors import ApiError, ErrorCode
 from shared.causes import NotNowError, cause_of
 from shared.credentials.sync import copied_lanes, count_lanes, load_lanes, unready_lanes
 from shared.outage import Outage
-from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
 from shared.redis.connections import reopen
 from shared.redis.durability import blocking_problem, check_durability
 from shared.redis.names import WRITE_PROBE
@@ -29,14 +29,9 @@ log = structlog.get_logger()
 _RETRY_SECONDS: Final = 0.5
 
 
-class NotDurableError(NotNowError):
-    """Redis would lose accepted submissions; the message says why."""
-
-
 def unwritable(reason: str) -> Conditions:
     """Return the conditions of a process that can't write to Redis."""
-    untold = dict.fromkeys(("redis_durable", "credentials_loaded"), UNTOLD)
-    return {"redis_writable": failed_if(reason), **untold}
+    return without_redis(reason, "redis_writable", "redis_durable", "credentials_loaded")
 
 
 class Readiness:
@@ -81,7 +76,9 @@ class Readiness:
         known = self._lanes or copied_lanes(self._redis)
         if known and not unready_lanes(self._redis, known):
             return known
-        with self._connect("loading") as connection:
+        with connect_postgres(
+            self._database_url, application="ingest_api loading", answer_timeout=SHORT_TIMEOUT_SECONDS
+        ) as connection:
             lanes = count_lanes(connection, self._redis)
             load_lanes(connection, self._redis, unready_lanes(self._redis, lanes))
         log.info("lanes_loaded", lanes=lanes)
@@ -90,7 +87,7 @@ class Readiness:
     def _require_durable(self) -> None:
         sentence = blocking_problem(check_durability(self._redis), accept_data_loss=self._accept_data_loss)
         if sentence:
-            raise NotDurableError(sentence)
+            raise NotNowError(sentence)
 
     async def conditions(self) -> Conditions:
         """Return what this process needs to accept submissions; Postgres is not part of that."""
@@ -111,8 +108,3 @@ class Readiness:
             "redis_writable": OK,
             "credentials_loaded": failed_if(None if loaded else "The credentials are not loaded into Redis."),
         }
-
-    def _connect(self, purpose: str) -> Connection:
-        return connect_postgres(
-            self._database_url, application=f"ingest_api {purpose}", answer_timeout=SHORT_TIMEOUT_SECONDS
-        )

@@ -25,6 +25,7 @@ import psycopg
 from psycopg import errors
 from redis import Redis
 
+from shared.causes import SentenceError
 from shared.credentials.credential import NewCredential, new_credential
 from shared.credentials.sync import count_lanes, load_lanes, put_credential, revoke_credentials, select_credentials
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
@@ -33,10 +34,6 @@ from shared.postgres.queries import sql
 from shared.redis.connections import reopen
 from shared.redis.names import lane_keys
 from shared.redis.scripts import Scripts
-
-
-class ConnectorError(Exception):
-    """A change can't be made; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ def select_connectors(connection: Connection, connector_id: int | None = None) -
     """Return all connectors, or the one with an id, from Postgres alone."""
     rows = connection.execute(sql("select_connectors"), {"connector_id": connector_id}).fetchall()
     if connector_id is not None and not rows:
-        raise ConnectorError(f"There is no connector {connector_id}.")
+        raise SentenceError(f"There is no connector {connector_id}.")
     return rows
 
 
@@ -74,13 +71,9 @@ class Connectors:
             while (row := self._insert(values, credential, lanes)) is None:
                 pass
         except errors.UniqueViolation:
-            raise ConnectorError(f"A connector named {name} exists already.") from None
+            raise SentenceError(f"A connector named {name} exists already.") from None
         self.put(row["connector_id"], lane)
         return CreatedConnector(row["connector_id"], name, credential)
-
-    def list(self, connector_id: int | None = None) -> list[dict[str, Any]]:
-        """Return the rows of `select_connectors`."""
-        return select_connectors(self.connection, connector_id)
 
     def rotate(self, connector_id: int) -> NewCredential:
         """Replace the credential. After this has returned, no process accepts the old one."""
@@ -113,7 +106,7 @@ class Connectors:
         with self.connection.transaction():
             rows = self.connection.execute(sql("lock_connector"), {"connector_id": connector_id}).fetchall()
             if not rows:
-                raise ConnectorError(f"There is no connector {connector_id}.")
+                raise SentenceError(f"There is no connector {connector_id}.")
             generation = rows[0]["generation"] + 1
             yield rows[0], generation
             values = {"connector_id": connector_id, "generation": generation, "enabled": enabled}

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from operations.connectors import ConnectorError, Connectors
+from operations.connectors import Connectors
+from shared.causes import SentenceError
 from shared.credentials.sync import count_lanes
 from shared.hooks.hook import MAX_SECRETS, new_hook_id
 from shared.hooks.schemes import SCHEMES
@@ -46,11 +47,11 @@ class _Change:
 def select_hooks(
     connection: Connection, *, hook_id: str | None = None, connector_id: int | None = None
 ) -> list[dict[str, Any]]:
-    """Return all hooks, those of one connector or the one with an id, without their secrets. Raises ConnectorError."""
+    """Return all hooks, those of one connector or the one with an id, without their secrets. Raises SentenceError."""
     values = {"hook_id": hook_id, "connector_id": connector_id}
     rows = connection.execute(sql("select_hooks"), values).fetchall()
     if hook_id is not None and not rows:
-        raise ConnectorError(f"There is no hook {hook_id}.")
+        raise SentenceError(f"There is no hook {hook_id}.")
     return rows
 
 
@@ -111,7 +112,7 @@ class Hooks:
         self._revoke_again(change)
 
     def find(self, hook_id: str) -> dict[str, Any]:
-        """Return a row of `select_hooks`. Raises ConnectorError."""
+        """Return a row of `select_hooks`. Raises SentenceError."""
         return select_hooks(self._connection, hook_id=hook_id)[0]
 
     @contextlib.contextmanager
@@ -125,7 +126,7 @@ class Hooks:
 
     def _require_few_secrets(self, hook_id: str) -> None:
         if len(self.find(hook_id)["secrets_created_at"]) > MAX_SECRETS:
-            raise ConnectorError(
+            raise SentenceError(
                 f"The hook has {MAX_SECRETS} secrets that are still valid: end them with `--keep-old 0`, or wait."
             )
 

@@ -1,11 +1,8 @@
 """`python -m workers`: one worker process. It drains one lane at a time; run as many as you like.
 
-It is RQ's in-process worker: 3 ms from wake-up to start, where a forking one takes 13. Told to stop, it finishes the
-current slice and passes its lane on.
-
-RQ's worker ends, without saying so, if a reply of Redis does not arrive or Redis is full. So a new one is made,
-whatever the last one ended with, until this process is told to stop. While Redis is full RQ can't work at all, since it
-writes before it reads; then the lanes are drained without it (`oom_drain.py`), which makes room.
+It is RQ's in-process worker (decision 15). Told to stop, it finishes the current slice and passes its lane on. RQ's
+worker ends if a reply of Redis does not arrive or Redis is full, so a new one is made until this process is told to
+stop. While Redis is full, the lanes are drained without RQ (`oom_drain.py`).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from workers.liveness import Sign, read_signs, run_folder
 _HUNG_SECONDS: Final = 15.0
 
 
-def judge(signs: Sequence[Sign], *, ready: bool, now: float) -> tuple[int, str]:
+def assess(signs: Sequence[Sign], *, ready: bool, now: float) -> tuple[int, str]:
     """Return the exit code and the sentence."""
     if not signs:
         return 1, "No worker and no sweeper runs here."
@@ -49,7 +49,7 @@ def answer(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[int, s
     except (SettingError, OSError) as error:
         return 1, str(error)
     asked_for = [sign for sign in signs if asked.pid in (None, sign.pid)]
-    return judge(asked_for, ready=asked.ready, now=time.monotonic())
+    return assess(asked_for, ready=asked.ready, now=time.monotonic())
 
 
 if __name__ == "__main__":

@@ -38,8 +38,7 @@ _LINGER_STEP_MS: Final = 50
 #: A slice is small below so many rows and bytes.
 _SMALL_ROWS: Final = 1_000
 _SMALL_BYTES: Final = 262_144
-#: Pause after a small slice, in seconds. At 1,900 requests a second it saves a third of the worker's CPU and a fifth of
-#: Postgres'; if all processes share one core, the p99 of a 202 falls from 25 ms to 16.
+#: Pause after a small slice, in seconds; decision 18 has what it saves.
 _GATHER_SECONDS: Final = 0.01
 
 

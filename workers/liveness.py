@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from shared.process.locks import is_locked
+
 _SIGN_SECONDS: Final = 1.0
 #: Size of a file: each sign replaces the one before in one write, on a full disk too.
 _SIGN_BYTES: Final = 512
@@ -116,9 +118,9 @@ def run_folder(setting: str) -> Path:
 def read_signs(folder: Path) -> Iterator[Sign]:
     """Yield the last sign of each process that lives on this host."""
     for path in sorted(folder.glob(f"{_prefix()}*")):
-        with contextlib.suppress(OSError, ValueError, KeyError), path.open("rb") as file:
-            if _is_locked(file.fileno()):
-                found = json.loads(file.read(_SIGN_BYTES))
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if is_locked(path):
+                found = json.loads(path.read_bytes())
                 yield Sign(found["process"], found["pid"], found["monotonic"], found["problem"])
 
 
@@ -127,16 +129,8 @@ def _prefix() -> str:
     return f"{socket.gethostname()}-"
 
 
-def _is_locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
-
-
 def _remove_old(folder: Path) -> None:
     for path in folder.glob(f"{_prefix()}*"):
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            if not _is_locked(file.fileno()) and time.time() - path.stat().st_mtime > _REMOVE_SECONDS:
+        with contextlib.suppress(OSError):
+            if not is_locked(path) and time.time() - path.stat().st_mtime > _REMOVE_SECONDS:
                 path.unlink()

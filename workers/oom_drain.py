@@ -24,7 +24,7 @@ from workers.drain import Drain
 log = structlog.get_logger()
 
 _ROUND_SECONDS: Final = 0.5
-_relief: Final = Outage("relief_failed")
+_outage: Final = Outage("relief_failed")
 _repeats: Final = Repeats()
 
 
@@ -52,4 +52,4 @@ def _drain(context: DrainContext, lane: int) -> None:
         Drain(context, lane, new_job_id(lane)).run()
     except Exception as error:  # noqa: BLE001 - as in RQ's worker, a drain that fails ends nothing but itself
         # Postgres is away, or the turn is over and the next one's job can't be queued.
-        _relief.report(error, lane=lane)
+        _outage.report(error, lane=lane)

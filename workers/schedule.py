@@ -5,10 +5,8 @@ the queue. The sweeper keeps no state of its own: if no next run is scheduled or
 Redis, a killed worker or an hour without sweepers needs no other repair, and an outage is followed by one run, not by
 one per hour.
 
-RQ's other ways don't fit. `CronScheduler` is a process of its own that must run once, keeps its clock in memory only,
-and writes its jobs with pickle, which our workers refuse to read. `Repeat` ends after a number of times, or with a job
-that fails. `work(with_scheduler=True)` forks a process beside the worker that outlives it when it is killed. So the one
-sweeper that acts calls the scheduler twice a second, under RQ's own lock, which keeps out any other.
+The one sweeper that acts calls RQ's scheduler twice a second, under RQ's own lock, which keeps out any other. Decision
+12 says why RQ's other ways don't fit.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ class Schedule:
     def keep(self, now: datetime | None = None) -> None:
         """Move due jobs into the queue, and schedule the next run if there is none."""
         if self._scheduler.acquire_locks():  # type: ignore[no-untyped-call] # RQ's own lacks types
-            self._scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call] # likewise
+            self._scheduler.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call] # RQ's own lacks types
         if not self._has_next_run():
             moment = next_run(now or datetime.now(UTC))
             self._queue.enqueue_at(moment, AGING_TASK, **_options())

@@ -1,10 +1,9 @@
 """Detects a connection that died while a query was in flight.
 
-A slice may take half a minute, so a worker waits that long for its result. If something on the way swallows the bytes
-(a proxy, a network that forgot the connection), the wait is in vain, and the lane would stand still for as long after
-the network is back. A slice's transaction begins by locking its lane's row. So after a few seconds without a result,
-another connection tries to lock that row. If it can, nothing of the slice is in progress: the connection is closed, the
-slice stays pending, and is written again over a new connection.
+A slice may take half a minute. A proxy, or a network that forgot the connection, would make its worker wait that long
+for nothing. A slice's transaction begins by locking its lane's row, so after a few seconds without a result another
+connection tries to lock that row. If it can, nothing of the slice is in progress: the connection is closed, and the
+slice is written again over a new one.
 """
 
 from __future__ import annotations

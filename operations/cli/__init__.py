@@ -1,21 +1,9 @@
 """`ingestctl`: what operators do with an installation, from a shell.
 
-    app.py         the commands put together
-    migrate.py     bring the database to the schema of this code
-    connector.py   connectors and their rate limits
-    credential.py  their credentials
-    hook.py        hooks, which take signed webhooks
-    items.py       stored items
-    logs.py        what connectors logged
-    configuration.py  configurations that operators manage
-    trace.py       the outcome of one request
-    dead.py        submissions that could not be applied: list, show, retry, drop
-    status.py      lanes, workers and connectors
-
-A command opens what it needs (`session.py`), so that one that reads only Postgres works while Redis is unavailable.
-Stdout carries the result and nothing else, as a table or, with `--json`, as one document (`output.py`). An expected
-error becomes one sentence on stderr and exit code 1 (`errors.py`); anything else is a bug and shows a traceback.
-Ctrl-C ends any command with exit code 130 (`interrupts.py`).
+Each command has a file; `app.py` puts them together. A command opens what it needs (`session.py`), so that one that
+reads only Postgres works while Redis is unavailable. Stdout carries the result and nothing else, as a table or, with
+`--json`, as one document (`output.py`). An expected error becomes one sentence on stderr and exit code 1 (`errors.py`);
+anything else is a bug and shows a traceback. Ctrl-C ends any command with exit code 130 (`interrupts.py`).
 """
 
 from __future__ import annotations

@@ -77,7 +77,12 @@ def show(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
     """Show one connector."""
     with session.open_database() as connection:
         row = select_connectors(connection, connector_id)[0]
-    _print_connector(row, as_json=as_json)
+    if as_json:
+        print_json(connector_document(row))
+        return
+    cells = connector_cells(row)
+    units = {"rate": "requests a second", "burst": "requests at once"}
+    print_members({title: f"{cell} {units[title]}" if title in units else cell for title, cell in cells.items()})
 
 
 @app.command()
@@ -85,8 +90,7 @@ def disable(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
     """Refuse a connector's credential everywhere, from now until the connector is enabled."""
     with session.changing_connectors() as connectors:
         connectors.disable(connector_id)
-        row = connectors.list(connector_id)[0]
-    _print_connector(row, as_json=as_json)
+    show(connector_id, as_json=as_json)
 
 
 @app.command()
@@ -94,8 +98,7 @@ def enable(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
     """Accept a connector's current credential again."""
     with session.changing_connectors() as connectors:
         connectors.enable(connector_id)
-        row = connectors.list(connector_id)[0]
-    _print_connector(row, as_json=as_json)
+    show(connector_id, as_json=as_json)
 
 
 def connector_document(row: dict[str, Any]) -> dict[str, Any]:
@@ -128,12 +131,3 @@ def connector_cells(row: dict[str, Any]) -> dict[str, str]:
         "key created": visible(rfc3339(row["key_created_at"])),
         "last seen": rfc3339(row["last_seen_at"]) or "never",
     }
-
-
-def _print_connector(row: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(connector_document(row))
-        return
-    cells = connector_cells(row)
-    units = {"rate": "requests a second", "burst": "requests at once"}
-    print_members({title: f"{cell} {units[title]}" if title in units else cell for title, cell in cells.items()})

@@ -7,39 +7,21 @@ from typing import Final
 import psycopg
 from redis.exceptions import RedisError
 
-from operations.connectors import ConnectorError
 from operations.dead_letters import RetryError
-from shared.causes import cause_of, detail_of, is_expected
-from shared.credentials.sync import LoadingError, NotMigratedError
-from shared.postgres.errors import NoWritesError, UnusableDatabaseError
-from shared.postgres.migrations import MigrationError
-from shared.process.endpoints import EnginesError
+from shared.causes import SentenceError, cause_of, detail_of, is_expected
 from shared.process.settings import SettingError
 
 
-class CommandError(Exception):
-    """A command can't do what was asked; the message is the sentence to show."""
+class CommandError(SentenceError):
+    """A command can't do what was asked."""
 
 
-#: Errors whose message is the sentence to show.
-_SENTENCES: Final = (
-    CommandError,
-    ConnectorError,
-    EnginesError,
-    LoadingError,
-    MigrationError,
-    NotMigratedError,
-    NoWritesError,
-    RetryError,
-    SettingError,
-    UnusableDatabaseError,
-)
-EXPECTED: Final = (*_SENTENCES, psycopg.Error, RedisError)
+EXPECTED: Final = (SentenceError, SettingError, RetryError, psycopg.Error, RedisError)
 
 
 def sentence(error: Exception) -> str:
     """Return the sentence to show for one of EXPECTED."""
-    if isinstance(error, _SENTENCES) or not isinstance(error, psycopg.Error | RedisError):
+    if isinstance(error, SentenceError) or not isinstance(error, psycopg.Error | RedisError):
         return str(error)
     if is_expected(error):
         cause, detail = cause_of(error), detail_of(error)

@@ -12,6 +12,7 @@ from operations.cli.arguments import AsJson
 from operations.cli.output import counted, print_json, print_line
 from shared.credentials.sync import count_lanes, load_lanes
 from shared.process.startup import process_settings
+from shared.redis.connections import connect_redis
 
 EXAMPLES: Final = """Examples:
 
@@ -27,7 +28,7 @@ def resync(*, as_json: AsJson = False) -> None:
     Submissions and connectors go on meanwhile.
     """
     settings = process_settings()
-    with session.open_database(settings.database_url) as connection, session.open_redis(settings.redis_url) as redis:
+    with session.open_database(settings.database_url) as connection, connect_redis(settings.redis_url) as redis:
         lanes = count_lanes(connection, redis)
         corrected = load_lanes(connection, redis, range(lanes))
     if as_json:

@@ -36,14 +36,6 @@ def open_database(url: str | None = None, *, needs_primary: bool = False) -> Con
     return connect_postgres(address, application="ingestctl", needs_primary=needs_primary)
 
 
-def open_redis(url: str) -> Redis:
-    """Return a client of Redis, which the caller closes; it connects when first used."""
-    try:
-        return connect_redis(url)
-    except ValueError:
-        raise CommandError("The setting REDIS_URL is not an address that Redis' client can read.") from None
-
-
 @contextlib.contextmanager
 def stream_rows(connection: Connection, query: str, values: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
     """Yield the rows of a query as they arrive, one in memory at a time; a row may be 30 MB.
@@ -64,7 +56,7 @@ def changing_connectors(after_an_error: str = RUN_AGAIN) -> Iterator[Connectors]
     to do then.
     """
     settings = process_settings()
-    with open_database(str(settings.database_url)) as connection, open_redis(str(settings.redis_url)) as redis:
+    with open_database(settings.database_url) as connection, connect_redis(settings.redis_url) as redis:
         _require_answer(redis)
         try:
             yield Connectors(connection, redis)

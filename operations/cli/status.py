@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from operations.cli import session
 from operations.cli.arguments import AsJson
 from operations.cli.connector import NUMBERS, connector_cells, connector_document
-from operations.cli.errors import CommandError, sentence
+from operations.cli.errors import sentence
 from operations.cli.output import (
     counted,
     print_json,
@@ -29,10 +29,12 @@ from operations.cli.output import (
     visible,
 )
 from operations.connectors import select_connectors
+from shared.causes import SentenceError
 from shared.credentials.sync import NotMigratedError
 from shared.postgres.queries import sql
 from shared.process.settings import Settings
 from shared.process.startup import process_settings
+from shared.redis.connections import connect_redis
 from shared.redis.lane_status import Lane, RedisState, WorkerState, look_at_redis
 from shared.rfc3339 import rfc3339
 
@@ -88,12 +90,12 @@ def _attempt(look: Callable[[], Found]) -> tuple[Found | None, str | None]:
     """Return what `look` found, or the sentence that says why it failed."""
     try:
         return look(), None
-    except (psycopg.Error, RedisError, NotMigratedError, CommandError) as error:
+    except (psycopg.Error, RedisError, SentenceError) as error:
         return None, sentence(error)
 
 
 def _look_at_database(settings: Settings) -> DatabaseState:
-    with session.open_database(str(settings.database_url)) as connection:
+    with session.open_database(settings.database_url) as connection:
         lanes = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
         if lanes == 0:
             raise NotMigratedError
@@ -101,12 +103,8 @@ def _look_at_database(settings: Settings) -> DatabaseState:
 
 
 def _look_at_redis(settings: Settings, lanes: int | None) -> RedisState:
-    with session.open_redis(str(settings.redis_url)) as redis:
+    with connect_redis(settings.redis_url) as redis:
         return look_at_redis(redis, lanes)
-
-
-def _oldest(lanes: list[Lane]) -> float | None:
-    return max((lane.oldest_age_seconds for lane in lanes if lane.oldest_age_seconds is not None), default=None)
 
 
 def _document(
@@ -137,12 +135,13 @@ def _lane_document(lane: Lane) -> dict[str, Any]:
 
 
 def _totals_document(lanes: list[Lane]) -> dict[str, Any]:
+    ages = (lane.oldest_age_seconds for lane in lanes if lane.oldest_age_seconds is not None)
     return {
         "lanes": len(lanes),
         "ready": sum(lane.ready for lane in lanes),
         "entries": sum(lane.entries for lane in lanes),
         "bytes": sum(lane.bytes for lane in lanes),
-        "oldestAgeSeconds": _oldest(lanes),
+        "oldestAgeSeconds": max(ages, default=None),
     }
 
 
@@ -175,11 +174,11 @@ def _print(database: DatabaseState | None, redis: RedisState | None) -> None:
 
 
 def _print_lanes(lanes: list[Lane]) -> None:
-    entries = sum(lane.entries for lane in lanes)
-    waiting = "nothing waits"
-    if entries:
-        size, oldest = readable_bytes(sum(lane.bytes for lane in lanes)), readable_seconds(_oldest(lanes))
-        waiting = f"{counted(entries, 'submission waits', 'submissions wait')} ({size}), the oldest for {oldest}"
+    totals, waiting = _totals_document(lanes), "nothing waits"
+    if totals["entries"]:
+        size, oldest = readable_bytes(totals["bytes"]), readable_seconds(totals["oldestAgeSeconds"])
+        submissions = counted(totals["entries"], "submission waits", "submissions wait")
+        waiting = f"{submissions} ({size}), the oldest for {oldest}"
     print_line(f"{counted(len(lanes), 'lane')}, {_readiness(lanes)}; {waiting}.")
     active = [lane for lane in lanes if lane.entries or lane.lease != "none"]
     if active:

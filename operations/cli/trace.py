@@ -21,6 +21,7 @@ from shared.kinds import COUNTED
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.process.startup import process_settings
+from shared.redis.connections import connect_redis
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.scripts import Scripts
 from shared.request_id import Position, position_of_request
@@ -55,11 +56,7 @@ def trace(
         found = found or _finished(connection, position)
         if found is None:
             raise CommandError(f"{request_id} was not accepted here, or its receipt is no longer kept.")
-        found |= {
-            "requestId": request_id,
-            "lane": position.lane,
-            "receivedAt": rfc3339(position.received_by(datetime.now(UTC))),
-        }
+        found |= {"requestId": request_id, "lane": position.lane}
         if found["kind"] == "log":
             found["entries"] = _log_entries(connection, found["connectorId"], position)
     if as_json:
@@ -71,7 +68,7 @@ def trace(
 def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
     keys = lane_keys(position.lane)
     names = [keys.stream, keys.large]
-    with session.open_redis(redis_url) as redis:
+    with connect_redis(redis_url) as redis:
         scripts = Scripts(redis)
         entry = scripts("find_entry", names, [position.entry_id, GROUP])
         if not entry:
@@ -86,6 +83,7 @@ def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
         "state": "queued",
         "ahead": ahead,
         "ageSeconds": round(max(0.0, age), 3),
+        "receivedAt": rfc3339(position.received_by(datetime.now(UTC))),
         **_counts(kind, int(count)),
     }
 
@@ -96,7 +94,12 @@ def _finished(connection: Connection, position: Position) -> dict[str, Any] | No
     if not rows:
         return None
     row = rows[0]
-    found = {"connectorId": row["connector_id"], "kind": row["kind"], "state": row["state"]}
+    found = {
+        "connectorId": row["connector_id"],
+        "kind": row["kind"],
+        "state": row["state"],
+        "receivedAt": rfc3339(position.received_by(row["ended_at"])),
+    }
     if row["state"] == "dead":
         found |= {"diedAt": rfc3339(row["ended_at"]), "reason": row["reason"], "detail": row["detail"]}
     else:

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Final
 
 from operations.local.errors import LocalError
-from operations.local.locks import take_lock
 from shared.process.endpoints import ENDPOINTS_FILE, LOCK_FILE, SECRETS_KEY_FILE, Endpoints
+from shared.process.locks import take_lock
 
 #: Maximum time to wait for the lock, in seconds; `find_endpoints` takes it briefly to test whether it is free.
 _LOCK_TIMEOUT_SECONDS: Final = 0.5

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from operations.local.child import NEEDS_GUARD, Child
-from operations.local.errors import EngineStartError, LocalError
-from operations.local.locks import take_lock
+from operations.local.errors import LocalError
 from operations.local.sockets import remove_socket_folder
+from shared.process.locks import take_lock
 from shared.process.settings import SecretUrl
 
 #: Maximum time to become ready, in seconds; Postgres replays its log and Valkey reads its whole file first.
@@ -139,9 +139,9 @@ class Engine(abc.ABC):
     def answers(self) -> bool:
         """Return whether it can be used now."""
 
-    def failed(self, what: str) -> EngineStartError:
+    def failed(self, what: str) -> LocalError:
         """Return the error for a start that failed."""
-        return EngineStartError(f"{self.name} {what}; its log says: {self.log.last_line()}")
+        return LocalError(f"{self.name} {what}; its log says: {self.log.last_line()}")
 
     def _locked(self) -> Generator[None, None, int]:
         path = self.folder / "lock"
@@ -176,7 +176,7 @@ def start_together(*engines: Engine, seconds: float = 60.0) -> None:
         while starts:
             starts = [start for start in starts if next(start, "ready") is None]
             if starts and time.monotonic() > deadline:
-                raise EngineStartError(  # noqa: TRY301 - the handler below kills the engines
+                raise LocalError(  # noqa: TRY301 - the handler below kills the engines
                     f"The engines were not ready within {seconds:.0f} s."
                 )
             time.sleep(_PAUSE_SECONDS if starts else 0)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from operations.local.child import NEEDS_GUARD, PIPE, Child, spawn
-from operations.local.errors import EngineStartError
+from operations.local.child import PIPE, Child, spawn
+from operations.local.errors import LocalError
 
 #: Maximum time to become ready, in seconds.
 _READY_SECONDS: Final = 60.0
@@ -26,7 +26,6 @@ class Program:
         environ: Mapping[str, str],
         listen: Callable[[str, IO[bytes]], None],
         answers: Callable[[], bool] = lambda: True,
-        guard: bool = NEEDS_GUARD,
     ) -> None:
         self.name: Final = name
         self.answers: Final = answers
@@ -34,10 +33,9 @@ class Program:
         self._argv = argv
         self._environ = environ
         self._listen = listen
-        self._guard = guard
 
     def starting(self) -> Generator[None]:
-        """Start it; yields until it answers. Raises EngineStartError."""
+        """Start it; yields until it answers. Raises LocalError."""
         child = self.child = spawn(
             self._argv,
             # What it confirmed is on disk, and an interrupted drain is repeated.
@@ -45,17 +43,16 @@ class Program:
             environ=self._environ,
             output=PIPE,
             cwd=Path.cwd(),
-            guard=self._guard,
         )
         if child.output is not None:
             self._listen(self.name, child.output)
         deadline = time.monotonic() + _READY_SECONDS
         while not self.answers():
             if child.ended() is not None:
-                raise EngineStartError(f"{self.name} ended before it was ready; its output above says why.")
+                raise LocalError(f"{self.name} ended before it was ready; its output above says why.")
             if time.monotonic() > deadline:
                 child.kill()
-                raise EngineStartError(f"{self.name} was not ready within {_READY_SECONDS:.0f} s.")
+                raise LocalError(f"{self.name} was not ready within {_READY_SECONDS:.0f} s.")
             yield
 
     def ask_to_stop(self) -> None:

@@ -32,8 +32,9 @@ from operations.local.program import Program
 from operations.local.supervisor import StopTurn, Supervisor
 from operations.local.terminal import Terminal
 from operations.local.valkey import Valkey
+from shared.causes import SentenceError
 from shared.process.endpoints import Endpoints
-from shared.process.listening import ListenError, bind, reachable
+from shared.process.listening import bind, reachable
 from shared.process.output import take_over_output
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import SettingError, Settings, read_settings
@@ -68,21 +69,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], commands: Command
     try:
         settings = read_settings(environ)
         with claim(settings.data_dir) as folder:
-            check_port(settings.host, settings.port)
+            for probe in bind(settings.host, settings.port):  # raises if the API could not listen there
+                probe.close()
             asyncio.run(Run(settings, folder, environ, commands or Commands()).until_stopped())
-    except (LocalError, SettingError) as error:
+    except (SentenceError, SettingError) as error:
         print(f"make run: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def check_port(host: str, port: int) -> None:
-    """Raise LocalError if the API can't listen there."""
-    try:
-        for probe in bind(host, port):
-            probe.close()
-    except ListenError as error:
-        raise LocalError(str(error)) from error
 
 
 class Run:

@@ -11,9 +11,6 @@ state again once it has its lock, so two runs at once do no harm. What can go wr
 - Rows in the default partition expire: they are deleted in batches, which lock out no writer.
 - A long read of the table (a dump): a drop would wait for the reader, and every writer would wait behind the drop. So
   the drop gives up after a second, and the next run tries again.
-
-DETACH PARTITION CONCURRENTLY, which holds up no writer, is refused if there is a default partition. The default
-partition is worth more: because of it, a missing partition never refuses a write.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a transaction of ours begins, whatever a role, a database, the environment or a pooler has set for the session.
 
 Pure. Behind a pooler in transaction mode each transaction may have another session: start-up options are refused or
-ignored there, and a session's settings belong to whoever set them last. So what we rely on is set within each
+ignored there, and a session's settings may be those of another client. So what we rely on is set within each
 transaction (`queries/transactions.sql`), its time limits included.
 """
 

@@ -7,23 +7,19 @@ lock tells whether a run is alive: a pid in a file may belong to another process
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shared.causes import SentenceError
+from shared.process.locks import is_locked
 from shared.process.settings import SecretKeys, SecretUrl, Settings, read_settings
 
 LOCK_FILE: Final = "lock"
 ENDPOINTS_FILE: Final = "endpoints.json"
 #: Holds the key that `make run` made for the signing secrets of hooks.
 SECRETS_KEY_FILE: Final = "secrets-key"
-
-
-class EnginesError(Exception):
-    """No engines can be found; the message is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +33,12 @@ class Endpoints:
 
 
 def with_engines(settings: Settings) -> Settings:
-    """Return `settings` with both engines' addresses. Raises EnginesError."""
+    """Return `settings` with both engines' addresses. Raises SentenceError."""
     if settings.database_url and settings.redis_url:
         return settings
     endpoints = find_endpoints(settings.data_dir)
     if endpoints is None:
-        raise EnginesError(
+        raise SentenceError(
             f"No engines run in {settings.data_dir}: start them with `make run`, or set DATABASE_URL and REDIS_URL."
         )
     return dataclasses.replace(
@@ -63,7 +59,7 @@ def find_secrets_key(data_dir: Path) -> SecretKeys:
 
 
 def find_endpoints(data_dir: Path) -> Endpoints | None:
-    """Return what runs in `data_dir`, None if nothing does. Raises EnginesError if the folder can't be read."""
+    """Return what runs in `data_dir`, None if nothing does. Raises SentenceError if the folder can't be read."""
     try:
         text = (data_dir / ENDPOINTS_FILE).read_text()
         if not is_locked(data_dir / LOCK_FILE):
@@ -71,23 +67,8 @@ def find_endpoints(data_dir: Path) -> Endpoints | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise EnginesError(f"What runs in {data_dir} can't be read: {error.strerror}.") from error
+        raise SentenceError(f"What runs in {data_dir} can't be read: {error.strerror}.") from error
     found = json.loads(text)
     return Endpoints(
         SecretUrl(found["databaseUrl"]), SecretUrl(found["redisUrl"]), str(found["apiUrl"]), int(found["pid"])
     )
-
-
-def is_locked(path: Path) -> bool:
-    """Return True if a living process holds the lock at `path`. Takes it, shared, for a moment if not."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False

@@ -6,18 +6,16 @@ import errno
 import socket
 from typing import Any, Final
 
+from shared.causes import SentenceError
+
 _ANY_IPV6: Final = "::"
 _ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 - used only if an operator sets HOST so
 #: Errors of a machine without IPv6.
 _NO_SUCH_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
-class ListenError(Exception):
-    """The API can't listen; the message is a sentence."""
-
-
 def bind(host: str, port: int) -> list[socket.socket]:
-    """Return a bound socket for each address of `host`. Raises ListenError."""
+    """Return a bound socket for each address of `host`. Raises SentenceError."""
     bound: list[socket.socket] = []
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -31,7 +29,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for one in bound:
             one.close()
-        raise ListenError(
+        raise SentenceError(
             f"Port {port} on {host} can't be listened on ({error.strerror}): stop what uses it, or set PORT to another."
         ) from error
     return bound or bind(_ANY_IPV4, port)

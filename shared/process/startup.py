@@ -16,12 +16,14 @@ from typing import Final
 import psycopg
 import structlog
 from redis import Redis
+from redis.exceptions import RedisError
 
+from shared.causes import SentenceError
 from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
 from shared.postgres.errors import UnusableDatabaseError
 from shared.postgres.suitability import require_suitable
-from shared.process.endpoints import EnginesError, with_engines
+from shared.process.endpoints import with_engines
 from shared.process.log import configure_logging
 from shared.process.output import take_over_output
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
@@ -36,9 +38,13 @@ _RETRY_SECONDS: Final = 1.0
 def process_settings() -> Settings:
     """Return the settings of this process, with the engines' addresses. Exit with a sentence if they can't be used."""
     try:
-        return with_engines(read_settings(os.environ))
-    except (SettingError, EnginesError) as error:
+        settings = with_engines(read_settings(os.environ))
+        connect_redis(settings.redis_url).connection_pool.make_connection()  # reads the address, and connects later
+    except (SettingError, SentenceError) as error:
         sys.exit(str(error))
+    except (ValueError, TypeError, RedisError):  # their messages may quote the address
+        sys.exit("The setting REDIS_URL is not an address that Redis' client can read.")
+    return settings
 
 
 def start_process(name: str) -> Settings:
@@ -65,17 +71,9 @@ def changed_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def redis_client(settings: Settings) -> Redis:
-    """Return a client. Exit with a sentence if REDIS_URL is not an address."""
-    try:
-        return connect_redis(settings.redis_url)
-    except ValueError:  # its message may quote the address
-        sys.exit("The setting REDIS_URL is not an address that Redis' client can read.")
-
-
 def durable_redis(settings: Settings) -> Redis:
     """Wait for Redis, check both engines, log the start and return a client. Exit if one would lose what it accepts."""
-    redis, outage = redis_client(settings), Outage("waiting_for_redis")
+    redis, outage = connect_redis(settings.redis_url), Outage("waiting_for_redis")
     while True:
         try:
             durability = check_durability(redis)
@@ -100,7 +98,7 @@ def exit_if_postgres_is_unusable(settings: Settings) -> None:
     except UnusableDatabaseError as error:
         sys.exit(str(error))
     except psycopg.Error as error:
-        log.warning("postgres_unavailable", error=str(error))
+        Outage("postgres_unavailable").report(error)
 
 
 def exit_unless_durable(durability: Durability, settings: Settings) -> None:

@@ -1,7 +1,6 @@
 """Connections to Redis or Valkey, and the one decision that a connection is to be given up.
 
-Retries are off everywhere: redis-py's default of ten would append a submission twice if a reply is lost. Every call has
-a timeout.
+Nothing is retried (decision 5), and every call has a timeout.
 
 After a failover behind an address that follows the primary, new connections reach the new primary, while old ones stay
 with a server that is a replica now and would answer forever. So each new connection asks for the server's role, and the
@@ -53,7 +52,7 @@ _OPTIONS: Final[dict[str, Any]] = {
 #: and, by their first word, that it became a replica during a blocking call, or is a primary whose replicas are gone.
 _REPLICA: Final = (ReadOnlyError, MasterDownError)
 _NOT_PRIMARY: Final = ("UNBLOCKED", "NOREPLICAS")
-_WHO: Final = ("INFO", "server", "replication")
+_INFO: Final = ("INFO", "server", "replication")
 
 
 class _Epoch:
@@ -110,7 +109,7 @@ class _Guard:
         self._opened_in, self._expires = self._epoch.count, now + _LIFE_SECONDS
         return True
 
-    def _judge(self, error: RedisError) -> RedisError:
+    def _translated(self, error: RedisError) -> RedisError:
         """Return the error to raise, and give the connections up if this server should not be asked again."""
         not_primary = isinstance(error, _REPLICA) or str(error).startswith(_NOT_PRIMARY)
         if not_primary or isinstance(error, BusyLoadingError):
@@ -122,39 +121,36 @@ class _BlockingGuard(_Guard):
     def connect(self) -> None:
         if self._must_reopen():
             self.disconnect()  # type: ignore[attr-defined] # of redis-py's class, which comes next
-        super().connect()  # type: ignore[misc] # likewise
+        super().connect()  # type: ignore[misc] # untyped in redis-py
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         try:
-            return super().read_response(*arguments, **options)  # type: ignore[misc] # likewise
+            return super().read_response(*arguments, **options)  # type: ignore[misc] # untyped in redis-py
         except (ResponseError, BusyLoadingError) as error:
-            raise self._judge(error) from None
+            raise self._translated(error) from None
 
 
 class _NonblockingGuard(_Guard):
     async def connect(self) -> None:
         if self._must_reopen():
             await self.disconnect()  # type: ignore[attr-defined] # of redis-py's class, which comes next
-        await super().connect()  # type: ignore[misc] # likewise
+        await super().connect()  # type: ignore[misc] # untyped in redis-py
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         try:
-            return await super().read_response(*arguments, **options)  # type: ignore[misc] # likewise
+            return await super().read_response(*arguments, **options)  # type: ignore[misc] # untyped in redis-py
         except (ResponseError, BusyLoadingError) as error:
-            raise self._judge(error) from None
+            raise self._translated(error) from None
 
 
 def connect_redis(url: str, *, connections: int | None = None) -> Redis:
-    """Return a client for threads and workers. A call that finds all `connections` busy waits for one.
-
-    Raises ValueError if `url` is not an address.
-    """
+    """Return a client for threads and workers. A call that finds all `connections` busy waits for one."""
     address = blocking.parse_url(url)  # type: ignore[no-untyped-call] # untyped in redis-py
     options = _guarded(url, address, blocking.Connection, _BlockingGuard, _greet) | {"retry": Retry(NoBackoff(), 0)}
     if connections is None:
         return Redis.from_pool(blocking.ConnectionPool(**options))
     options |= {"max_connections": connections, "timeout": _TIMEOUT_SECONDS}
-    return Redis.from_pool(blocking.BlockingConnectionPool(**options))  # type: ignore[no-untyped-call] # likewise
+    return Redis.from_pool(blocking.BlockingConnectionPool(**options))  # type: ignore[no-untyped-call] # untyped in redis-py
 
 
 def connect_redis_async(url: str, *, connections: int) -> redis.asyncio.Redis:
@@ -200,7 +196,7 @@ def _greet(connection: Any) -> None:
 
 
 def _ask(connection: Any) -> bytes:
-    connection.send_command(*_WHO)
+    connection.send_command(*_INFO)
     try:
         return bytes(connection.read_response())
     except ResponseError as error:
@@ -209,7 +205,7 @@ def _ask(connection: Any) -> bytes:
 
 async def _greet_async(connection: Any) -> None:
     await connection.on_connect()
-    await connection.send_command(*_WHO)
+    await connection.send_command(*_INFO)
     try:
         reply = await connection.read_response()
     except ResponseError as error:

@@ -18,7 +18,8 @@ import psycopg
 import redis
 
 from operations.local.engines import Engines
-from shared.process.endpoints import Endpoints, find_endpoints, is_locked
+from shared.process.endpoints import Endpoints, find_endpoints
+from shared.process.locks import is_locked
 
 ROOT = Path(__file__).parents[2]
 #: Addresses of engines that are not started; the stand-ins never connect to them.

@@ -54,3 +54,4 @@ def test_a_trace_tells_no_time_that_has_not_come(lane: Lane, ingestctl: Ingestct
     for found in (queued, applied):
         assert datetime.fromisoformat(found["receivedAt"]) <= datetime.now(UTC)
     assert queued["ageSeconds"] == 0
+    assert applied["receivedAt"] <= applied["appliedAt"]

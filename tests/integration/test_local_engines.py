@@ -22,10 +22,10 @@ from operations.local.child import NEEDS_GUARD
 from operations.local.data_dir import claim
 from operations.local.engines import Engines, engines
 from operations.local.errors import LocalError
-from operations.local.locks import take_lock
 from operations.local.postgres import Postgres
 from operations.local.valkey import Valkey
-from shared.process.endpoints import find_endpoints, is_locked
+from shared.process.endpoints import find_endpoints
+from shared.process.locks import is_locked, take_lock
 from tests.integration.local_tools import ROOT, eventually, kept, new_data_folder, put, runs
 
 BOTH_MECHANISMS = pytest.mark.parametrize(

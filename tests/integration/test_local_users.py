@@ -16,7 +16,7 @@ from operations.local.child import RunAs
 from operations.local.data_dir import claim
 from operations.local.engines import engines
 from operations.local.errors import LocalError
-from shared.process.endpoints import is_locked
+from shared.process.locks import is_locked
 from tests.integration.local_tools import kept, new_data_folder, put
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")

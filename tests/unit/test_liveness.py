@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.health import answer, judge
+from workers.health import answer, assess
 from workers.liveness import LoopMonitor, Sign, read_signs, run_folder
 from workers.stalled_lanes import StalledLanes
 
@@ -31,8 +31,8 @@ CUT_OFF = Sign("worker", 9, NOW - 1, "Redis can't be written.")
     ],
 )
 def test_a_restart_is_asked_for_only_if_it_helps(signs: list[Sign], live: int, ready: int, sentence: str) -> None:
-    assert judge(signs, ready=False, now=NOW) == (live, sentence)
-    assert judge(signs, ready=True, now=NOW) == (ready, sentence)
+    assert assess(signs, ready=False, now=NOW) == (live, sentence)
+    assert assess(signs, ready=True, now=NOW) == (ready, sentence)
 
 
 def sign_of(folder: Path) -> Sign | None:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from shared.process.settings import REGISTER, SettingError, read_settings
-from shared.process.startup import changed_settings
+from shared.process.startup import changed_settings, process_settings
 from shared.redis.connections import connect_redis
 
 
@@ -68,6 +68,19 @@ def test_settings_about_tls_become_options_of_the_address(environ: dict[str, str
     assert settings.redis_url == address
     assert "p@h" not in repr(settings)
     assert connect_redis(settings.redis_url).connection_pool.connection_kwargs
+
+
+@pytest.mark.parametrize("rest", ["/ss@h:1", "@h?socket_timeout=x", "@h?no_such_option=1", "@h?protocol=9"])
+def test_an_address_that_redis_client_can_not_read_ends_each_process_without_quoting_it(
+    rest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
+    monkeypatch.setenv("REDIS_URL", f"redis://:secret{rest}")
+
+    with pytest.raises(SystemExit) as refusal:
+        process_settings()
+
+    assert refusal.value.args == ("The setting REDIS_URL is not an address that Redis' client can read.",)
 
 
 @pytest.mark.parametrize("host", ["::", "[::]"])

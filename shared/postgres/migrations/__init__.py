@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
+from shared.causes import SentenceError
 from shared.postgres import partitions
 from shared.postgres.connections import Connection
 from shared.postgres.partitions import Tally
@@ -31,10 +32,6 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
-
-
-class MigrationError(Exception):
-    """The database and the migration files contradict each other; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ def available() -> list[Migration]:
 def migrate(connection: Connection, *, lanes: int) -> list[str]:
     """Apply the missing migrations and return their names.
 
-    `lanes`: the number of lanes of a new installation; it has no effect on an existing one. Raises MigrationError.
+    `lanes`: the number of lanes of a new installation; it has no effect on an existing one. Raises SentenceError.
     """
     with connection.transaction(limits=_LIMITS):
         # Held until the transaction's end, and not by a session, which may be a pooler's.
@@ -81,7 +78,7 @@ def _missing(connection: Connection) -> Iterator[Migration]:
         if migration.name not in known:
             yield migration
         elif known[migration.name] != migration.sha256:
-            raise MigrationError(f"The migration {migration.name} was edited after it was applied; write a new one.")
+            raise SentenceError(f"The migration {migration.name} was edited after it was applied; write a new one.")
 
 
 def _apply(connection: Connection, migration: Migration) -> str:

@@ -10,8 +10,6 @@ WHERE NOT EXISTS (SELECT FROM lanes);
 -- How many lanes there are.
 SELECT count(*)::int AS lanes FROM lanes;
 
-
-
 -- name: select_watermarks
 -- How far a lane has come: the highest versions applied, and dead-lettered.
 SELECT applied_version AS applied, dead_version AS dead FROM lanes WHERE lane = %(lane)s;
