@@ -66,7 +66,7 @@ class Ingestctl:
 
 
 #: Variables that a command must not inherit: engines are the test's own, and some test runners set COLUMNS.
-_NOT_INHERITED = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "COLUMNS")
+_NOT_INHERITED = ("DATABASE_URL", "REDIS_URL", "SECRETS_KEY", "DATA_DIR", "COLUMNS")
 
 
 def bare_environ() -> dict[str, str]:
