@@ -14,7 +14,7 @@ import structlog
 from psycopg import errors
 
 from shared.entry import Entry
-from shared.postgres.errors import is_transient
+from shared.postgres.errors import is_transient, reason_of
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.wakeups import forget_failed_drains
 from workers.context import DrainContext
@@ -98,7 +98,7 @@ class SliceApplier:
             slow = isinstance(error, errors.QueryCanceled) or time.monotonic() - began > _SLOW_SECONDS
             if is_transient(error) and not (slow and (len(work.entries) > 1 or work.are_letters)):
                 raise
-            self._split(work, error.sqlstate or type(error).__name__, str(error))
+            self._split(work, *reason_of(error))
         else:
             self._watermarks = written.watermarks
             self._mostly_unchanged = written.rows * 2 < written.items
