@@ -34,7 +34,7 @@ class PartColumns:
     #: Names of other queries, with their parameters.
     statements: list[Statement] = field(default_factory=list)
     #: Whether these remove items.
-    retains: bool = False
+    removes: bool = False
     #: Number of different items that are not deleted.
     rows: int = 0
 
@@ -42,20 +42,26 @@ class PartColumns:
 def columns_of(part: Part | Statement) -> PartColumns:
     """Return a part, packed."""
     if not isinstance(part, Part):
-        return PartColumns(statements=[part], retains=True)
+        return PartColumns(statements=[part], removes=True)
     # Sorted by key: two drains can't deadlock, and neighbours are written together.
     groups = [(group, [found[item_id] for item_id in sorted(found)]) for group, found in sorted(part.items.items())]
     states = [(group, [row for row in rows if not row[1].deleted]) for group, rows in groups]
     deleted = [(group, [row for row in rows if row[1].deleted]) for group, rows in groups]
     rows = sum(len(found) for _, found in states)
+    gone = _deleted_columns(deleted)
+    statements = [_insert(kind, appended) for kind, appended in part.appended.items() if appended]
     return PartColumns(
         {**_key_columns(states), **_property_columns(ITEM, _items(states))} if rows else None,
-        {**_key_columns(deleted), "ids": text_array([text(one.id) for one in _items(deleted)])}
-        if any(found for _, found in deleted)
-        else None,
-        [_insert(kind, appended) for kind, appended in part.appended.items() if appended],
-        rows=rows,
+        gone,
+        [*statements, ("delete_items", gone)] if gone else statements,
+        gone is not None,
+        rows,
     )
+
+
+def _deleted_columns(groups: list[_Rows]) -> Columns | None:
+    ids = [text(one.id) for one in _items(groups)]
+    return {**_key_columns(groups), "ids": text_array(ids)} if ids else None
 
 
 def _key_columns(groups: list[_Rows]) -> Columns:

@@ -119,24 +119,16 @@ def write_slice(
     """
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
-    late_items: list[Columns] = []
-    upserts = []
-    receipts = _Receipts(connection, result)
+    late_items, upserts, receipts = [], [], _Receipts(connection, result)
     with _in_one_flight(connection, result, meanwhile):
-        connection.execute(sql("claim_lane"), watermarks.values(result.lane))
-        if are_letters:
-            connection.execute(sql("claim_dead_letters"), _receipt_keys(result))
-        if late:
-            connection.execute(sql("delete_applied_dead_letters"), _receipt_keys(result))
+        _claim(connection, result, watermarks, late=late, are_letters=are_letters)
         for part in map(columns_of, result.parts()) if parts is None else parts:
             late_items += [columns for columns in (part.items, part.deleted) if late and columns]
             if part.items:
                 values = {**part.items, "dead_version": watermarks.dead, "look_first": look_first, "late": late}
                 upserts.append((part.rows, connection.execute(sql("upsert_items"), values)))
-            if part.deleted or part.retains:
+            if part.removes:
                 receipts.insert()
-            if part.deleted:
-                connection.execute(sql("delete_items"), part.deleted)
             for query, columns in part.statements:
                 connection.execute(sql(query), columns)
         receipts.complete()
@@ -145,6 +137,15 @@ def write_slice(
         connection.execute(sql("upsert_liveness"), _liveness_columns(result))
         connection.execute(sql("move_watermarks"), after.values(result.lane))
     return Written(after, sum(rows for rows, _ in upserts), sum(cursor.rowcount for _, cursor in upserts))
+
+
+def _claim(connection: Connection, result: Slice, watermarks: Watermarks, *, late: bool, are_letters: bool) -> None:
+    """Lock the lane and the letters that are applied, and delete these: a removal asks which older ones are left."""
+    connection.execute(sql("claim_lane"), watermarks.values(result.lane))
+    if are_letters:
+        connection.execute(sql("claim_dead_letters"), _receipt_keys(result))
+    if late:
+        connection.execute(sql("delete_applied_dead_letters"), _receipt_keys(result))
 
 
 class _Receipts:

@@ -48,6 +48,8 @@ _EXPONENT: Final = b"0e"
 #: As many digits as may be too many for a float.
 _MANY_DIGITS: Final = b"0" * 308
 _NOT_IN_NUMBERS: Final = bytes(set(range(256)) - set(b'".,:0123456789'))
+#: How names of ours begin to be spelled otherwise.
+_ESCAPED_LETTERS: Final = (b"\\u006", b"\\u007")
 #: The shortest number of more digits than are taken.
 _SHORTEST_LONG_NUMBER: Final = len("1e1000")
 #: Any number of so few digits that needs no count, whatever its exponent of two digits.
@@ -73,7 +75,8 @@ class FastValidator:
         self._elements_of = attrgetter(name)
         inner = elements.shape.properties if isinstance(elements.shape, Shape) else {}
         self._objects_in = _object_counter(inner)
-        self._flags = {name: _others(inner, name, one) for name, one in inner.items() if isinstance(one, Flag)}
+        self._flags = {name.encode(): _others(inner, name, one) for name, one in inner.items() if isinstance(one, Flag)}
+        self._name = name.encode()
         self._rule = elements.rule
         #: Members that every object may have.
         self._members = min(
@@ -125,9 +128,11 @@ class FastValidator:
         if around and self._rule and not elements and getattr(batch, self._rule.unless) is UNSET:
             return False
         for name, others in self._flags.items():
-            # A name may be spelled with escapes.
-            if name.encode() in source or b"\\" in source:
-                flagged = (one for one in elements if getattr(one, name) is True)
+            escaped = any(map(source.__contains__, _ESCAPED_LETTERS))
+            if escaped or name in source:
+                if around and (escaped or source.count(self._name) > 1):
+                    return False  # an array that is shadowed was not kept
+                flagged = filter(attrgetter(name.decode()), elements)
                 if any(getattr(one, other) is not UNSET for one in flagged for other in others):
                     return False
         return True
