@@ -60,6 +60,11 @@ def reason_of(error: psycopg.Error) -> tuple[str, str]:
     return error.sqlstate or type(error).__name__, str(error)
 
 
+def version_at_fault(error: psycopg.Error) -> int | None:
+    """Return the version of the submission that can't be applied, if our own functions name it."""
+    return int(error.diag.message_detail or 0) if error.sqlstate in _OWN_REASONS else None
+
+
 def ends_session(error: psycopg.Error) -> bool:
     """Return True if the connection on which this happened is to be closed, and another one opened."""
     if error.sqlstate is None:  # psycopg's own: the connection is lost

@@ -45,7 +45,8 @@ BEGIN
     FROM receipts
     WHERE connector_id = checked_connector_id AND version = checked_version AND applied_at = now();
     IF others > at_most THEN
-        RAISE SQLSTATE '23TMR' USING MESSAGE = format('%s items would be removed, and `atMost` is %s.', others, at_most);
+        RAISE SQLSTATE '23TMR' USING DETAIL = checked_version,
+            MESSAGE = format('%s items would be removed, and `atMost` is %s.', others, at_most);
     END IF;
     UPDATE receipts SET removed = 0
     WHERE connector_id = checked_connector_id AND version = checked_version AND applied_at = now() AND removed > 0;
