@@ -89,7 +89,7 @@ def changing_letters(done: str, *, lifts_bounds: bool = False) -> Callable[[Chan
 
 def _remove_option(command: Callable[..., None], name: str) -> None:
     """Hide a parameter from typer, which then leaves it at its default."""
-    signature = inspect.signature(command)
+    signature = inspect.signature(command, eval_str=True)
     kept = [parameter for parameter in signature.parameters.values() if parameter.name != name]
     command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined] # inspect reads it
 

@@ -62,7 +62,11 @@ class Submission:
 def submissions(draw: st.DrawFn) -> Submission:
     connector, kind = (
         draw(st.integers(0, _CONNECTORS - 1)),
-        draw(st.sampled_from(["items", "items", "log", "log", "webhook", "webhook", "heartbeat", "retain"])),
+        draw(
+            st.sampled_from(
+                ["items", "items", "log", "log", "webhook", "webhook", "retain", "retain", "heartbeat", "heartbeat"]
+            )
+        ),
     )
     if kind == "webhook":
         id_field = draw(st.sampled_from(["id", "id", "a", "name", "é 😀", "\\u0069d"]))
