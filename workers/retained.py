@@ -49,10 +49,7 @@ def statements_of(retain: Retain, connector_id: int, version: int) -> Iterator[S
     if retain.at_most is not None:
         yield from (("count_others", {**of_stream, **one.values()}) for one in ranges)
         yield "check_removals", {**submission, "at_most": retain.at_most}
-    for one in ranges:
-        values = {**of_stream, **one.values()}
-        yield "insert_retained_ids", values
-        yield "remove_others", values
+    yield from (("remove_others", {**of_stream, **one.values()}) for one in ranges)
 
 
 def _cut(ids: Callable[[], Iterable[list[str]]]) -> list[_Range]:

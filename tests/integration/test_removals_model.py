@@ -10,6 +10,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,12 +20,13 @@ from psycopg import errors
 from redis import Redis
 
 from shared.entry import Meta
+from shared.json_chunks import chunks
 from shared.postgres.connections import Connection
 from shared.request_id import position_of_entry
 from tests.integration.dead_letter_tools import mark
 from tests.integration.delivery_tools import drain
 from tests.integration.lane_tools import Lane
-from workers import fold, retained
+from workers import decoding, fold, retained
 from workers.fold import Slice
 from workers.write import Watermarks, Written, write_slice
 
@@ -136,9 +138,12 @@ class Model:
         assert set(found) == versions
         for version, row in found.items():
             assert row["received"] == self.sent[version].received >= row["superseded"]
-            assert row["removed"] <= self._alone[version]
+            one, removed = self.sent[version], row["removed"]
+            # What a batch brings and deletes again is written in between if the batch is written in parts.
+            repeats = len(one.batch) - len(dict(one.batch))
+            assert removed <= self._alone[version] + repeats
             if len(versions) == 1:
-                assert row["removed"] == self._alone[version]
+                assert removed >= self._alone[version]
 
     def check_ledger(self) -> None:
         dead = {row["version"]: row["received"] for row in self.lane.rows("SELECT version, received FROM dead_letters")}
@@ -201,6 +206,8 @@ def test_any_sequence_in_any_slicing_gives_the_state_of_the_model(lane: Lane, st
     with pytest.MonkeyPatch.context() as patch:
         if small:
             patch.setattr(fold, "PART_ROWS", 2)
+            patch.setattr(decoding, "CHUNK_BYTES", 1)
+            patch.setattr(decoding, "chunks", partial(chunks, size=30))
             patch.setattr(retained, "RANGE_IDS", 1)
             patch.setattr(retained, "_SAMPLED_EVERY", 1)
         for (word, *values), flag in steps:

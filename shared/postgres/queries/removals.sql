@@ -72,25 +72,6 @@ WHERE connector_id = %(connector_id)s AND version < %(version)s
 HAVING max(version) IS NOT NULL
 ON CONFLICT DO NOTHING;
 
--- name: insert_retained_ids
--- Completes the trace of a retain by a range of its ids. Those with a row above all older letters need none: no letter
--- replaces or removes that row, and what removes it later leaves a trace of its own.
-INSERT INTO retained_ids (connector_id, stream, id, version)
-SELECT %(connector_id)s, %(stream)s, kept.id, %(version)s
-FROM unnest(%(ids)b::text[]) AS kept (id)
-WHERE EXISTS (
-    SELECT FROM retains
-    WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND version = %(version)s
-) AND NOT EXISTS (
-    SELECT FROM items
-    WHERE items.connector_id = %(connector_id)s AND items.stream = %(stream)s AND items.id = kept.id
-      AND items.version > (
-        SELECT letter_version FROM retains
-        WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND version = %(version)s
-    )
-)
-ON CONFLICT DO NOTHING;
-
 -- name: count_others
 -- Counts in the receipt of a retain what it would remove of a range.
 UPDATE receipts
@@ -108,12 +89,30 @@ WHERE connector_id = %(connector_id)s AND version = %(version)s AND applied_at =
 SELECT check_removals(%(connector_id)s::bigint, %(version)s::bigint, %(at_most)s::bigint);
 
 -- name: remove_others
--- Deletes what a retain does not name of a range, and counts it in its receipt.
+-- Deletes what a retain does not name of a range, counts it in its receipt, and completes the retain's trace, if there is
+-- one, by the ids of the range. Those with a row above all older letters are left out: no letter replaces or removes
+-- that row, and what removes it later leaves a trace of its own.
 WITH gone AS (
     DELETE FROM items
     WHERE
 -- include: others
     RETURNING 1
+), trace AS (
+    INSERT INTO retained_ids (connector_id, stream, id, version)
+    SELECT %(connector_id)s, %(stream)s, kept.id, %(version)s
+    FROM unnest(%(ids)b::text[]) AS kept (id)
+    WHERE EXISTS (
+        SELECT FROM retains
+        WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND version = %(version)s
+    ) AND NOT EXISTS (
+        SELECT FROM items
+        WHERE items.connector_id = %(connector_id)s AND items.stream = %(stream)s AND items.id = kept.id
+          AND items.version > (
+            SELECT letter_version FROM retains
+            WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND version = %(version)s
+        )
+    )
+    ON CONFLICT DO NOTHING
 )
 UPDATE receipts
 SET removed = removed + counted.items
