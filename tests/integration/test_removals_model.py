@@ -88,10 +88,10 @@ class Model:
 
     def send(self, batch: Batch, retains: list[str] | None, at_most: int | None, *, poisoned: bool) -> None:
         items = [{"id": one, "deleted": True} if n is None else {"id": one, "fields": {"n": n}} for one, n in batch]
-        kind, body = "items", {"stream": self._stream, "items": items}
+        kind = "items" if retains is None else "retain"
+        body: dict[str, Any] = {"stream": self._stream, "items": items}
         if retains is not None:
-            kind, body = "retain", {"stream": self._stream, "ids": retains}
-            body |= {} if at_most is None else {"atMost": at_most}
+            body = {"stream": self._stream, "ids": retains, **({} if at_most is None else {"atMost": at_most})}
         received = len(items if retains is None else retains)
         _, answer = self.lane.ask("append", json.dumps(body).encode(), meta=Meta(kind), count=received)
         version = position_of_entry(self.lane.number, answer[-1]).version
@@ -162,7 +162,9 @@ def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
 _NAMES = st.sampled_from(_IDS)
 _BATCHES = st.lists(st.tuples(_NAMES, st.sampled_from([0, 1, None])), min_size=1, max_size=3)
 _SENDS = st.tuples(st.just("send"), _BATCHES, st.none(), st.none())
-_RETAINS = st.tuples(st.just("send"), st.just([]), st.lists(_NAMES, max_size=3), st.sampled_from([None, 0, 1, 2]))
+_RETAINS: st.SearchStrategy[Any] = st.tuples(
+    st.just("send"), st.just([]), st.lists(_NAMES, max_size=3), st.sampled_from([None, 0, 1, 2])
+)
 _STEPS = st.lists(
     st.one_of(
         st.tuples(_SENDS, st.booleans()),
