@@ -62,7 +62,7 @@ def _verify_items(connection: Connection, account: Account, findings: Findings) 
         fields = read_exactly(row["fields"])
         counter = int(fields.get("counter", -1))
         name = _error_of_item(expected[key], row["version"], counter)
-        if stored(key, counter) != (row["name"], fields, read_exactly(row["tags"])):
+        if not name and stored(key, counter) != (row["name"], fields, read_exactly(row["tags"])):
             name = "altered"
         if name:
             findings.add(

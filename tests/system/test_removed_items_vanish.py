@@ -11,7 +11,7 @@ from tests.support.processes import wait_until
 from tests.support.stack import Stack
 from tests.support.submissions import stored
 
-_ROUNDS, _ITEMS = 30, 100
+_ROUNDS, _ITEMS = 10, 40
 
 
 def _retain(connector: Connector, ids: list[str], **more: Any) -> str:
