@@ -15,7 +15,7 @@ import traceback
 from types import ModuleType
 from typing import Final
 
-from benchmarks import accept, drain, end_to_end, growth, hostile, latency, memory, peers_beside, unchanged
+from benchmarks import accept, drain, end_to_end, growth, hostile, latency, memory, peers_beside, removals, unchanged
 from benchmarks.machine import Run, this_run
 from benchmarks.measure import BenchmarkError, Effort
 from benchmarks.report import Section, write_report
@@ -25,6 +25,7 @@ SUBJECTS: Final[dict[str, ModuleType]] = {
     "accept": accept,
     "drain": drain,
     "unchanged": unchanged,
+    "removals": removals,
     "end_to_end": end_to_end,
     "peers": peers_beside,
     "latency": latency,

@@ -24,7 +24,7 @@ from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.waiting_places import Place, WaitingPlaces
 from shared.entry import decode_meta
-from shared.kinds import COUNTED
+from shared.kinds import counts
 from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 from shared.redis import scripts
@@ -48,6 +48,7 @@ class Outcome:
     count: int
     ended_at: datetime | None = None
     reason: str | None = None
+    removed: int | None = None
 
 
 class RequestStatus:
@@ -120,7 +121,7 @@ class RequestStatus:
         if not rows:
             return None
         row = rows[0]
-        return Outcome(row["state"], row["kind"], row["received"], row["ended_at"], row["reason"])
+        return Outcome(row["state"], row["kind"], row["received"], row["ended_at"], row["reason"], row["removed"])
 
 
 def _seconds_to_wait(scope: Scope) -> float:
@@ -143,9 +144,8 @@ def _payload(position: Position, outcome: Outcome) -> dict[str, Any]:
         "kind": outcome.kind,
         "receivedAt": rfc3339(position.received_by(outcome.ended_at or datetime.now(UTC))),
         "appliedAt": rfc3339(outcome.ended_at) if outcome.state == "applied" and outcome.ended_at else None,
+        **counts(outcome.kind, outcome.count, outcome.removed),
     }
-    if outcome.kind in COUNTED:
-        payload[COUNTED[outcome.kind]] = outcome.count
     if outcome.state == "dead" and outcome.ended_at:
         payload |= {"diedAt": rfc3339(outcome.ended_at), "reason": outcome.reason}
     return payload

@@ -60,6 +60,8 @@ class Selection:
     bytes: int
     connectors: int
     until: datetime
+    #: A retry may remove any number of items.
+    lift_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,9 @@ def request_retries(connection: Connection, selection: Selection) -> list[Keys]:
     """Mark letters to be retried; return their keys, page by page."""
     pages = list(_pages(connection, selection))
     for page in pages:
-        connection.execute(sql("request_retries"), {**page, "until": selection.until})
+        connection.execute(
+            sql("request_retries"), {**page, "until": selection.until, "lift_bound": selection.lift_bound}
+        )
     return pages
 
 

@@ -45,6 +45,8 @@ class Entry:
     #: Written by `ingestctl dead retry` of a version that appended dead letters to the stream, under a new id: its
     #: letter is still in Postgres, and this copy must never be applied.
     is_old_retry: bool = False
+    #: A retain that an operator has allowed to remove any number of items.
+    bound_lifted: bool = False
 
     @property
     def cost(self) -> int:

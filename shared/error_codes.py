@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from shared.limits import MAX_AT_MOST
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
@@ -54,6 +56,9 @@ class ErrorCode(enum.Enum):
     WRONG_TYPE = ErrorSpec(409, "A value does not have the expected JSON type.", False, "Fix the payload's shape.")
     MISSING_PROPERTY = ErrorSpec(409, "A required property is missing.", False, "Add the property.")
     UNKNOWN_PROPERTY = ErrorSpec(409, "A property is not part of the API.", False, "Remove it, or move it to `fields`.")
+    UNEXPECTED_PROPERTY = ErrorSpec(
+        409, "An item that is `deleted` has more than its `id`.", False, "Remove the other properties."
+    )
     NESTED_VALUE = ErrorSpec(
         409, "A value is an object or array; only primitives are allowed.", False, "Flatten or serialise it."
     )
@@ -79,6 +84,13 @@ class ErrorCode(enum.Enum):
     INVALID_LEVEL = ErrorSpec(409, "A log entry's level is unknown.", False, "Use one of the documented levels.")
     INVALID_TIMESTAMP = ErrorSpec(
         409, "A timestamp is not RFC 3339 with an offset.", False, "Send e.g. `2026-04-09T11:08:00Z`."
+    )
+
+    INVALID_AT_MOST = ErrorSpec(
+        409, f"`atMost` is not a whole number from 0 to {MAX_AT_MOST:,}.", False, "Correct it, or leave it out."
+    )
+    AT_MOST_REQUIRED = ErrorSpec(
+        409, "`ids` is empty and `atMost` is missing.", False, "Say with `atMost` how many items may go."
     )
 
     INVALID_CONFIGURATION = ErrorSpec(

@@ -1,6 +1,6 @@
-"""Reads a long array of objects a chunk at a time, so that a body of millions of them never stands in memory decoded.
+"""Reads a long array of objects or strings a chunk at a time, so that millions of them never stand in memory decoded.
 
-Pure. The text between two objects looks the same inside a string, but a chunk that ends there does not decode. Then it
+Pure. The text between two elements looks the same inside a string, but a chunk that ends there does not decode. Then it
 is cut at the last place that is outside of strings, and if there is none, its first element is read alone.
 """
 
@@ -16,7 +16,9 @@ Chunk = TypeVar("Chunk")
 
 #: Source text of one chunk: its objects take some ten times as much.
 CHUNK_BYTES: Final = 262_144
-_BETWEEN_OBJECTS: Final = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
+#: What stands between two elements; the first byte ends one.
+BETWEEN_OBJECTS: Final = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
+BETWEEN_STRINGS: Final = re.compile(rb"\"[ \t\r\n]*+,[ \t\r\n]*+\"")
 _BEHIND_ELEMENT: Final = re.compile(rb"[ \t\r\n]*+([,\]])")
 #: What msgspec says of text behind a whole value; the number counts from 1.
 _BEHIND: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
@@ -24,7 +26,11 @@ _json_syntax: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
 def chunks(
-    text: bytes | memoryview | msgspec.Raw, decode: Callable[[bytes], Chunk], size: int = CHUNK_BYTES
+    text: bytes | memoryview | msgspec.Raw,
+    decode: Callable[[bytes], Chunk],
+    size: int = CHUNK_BYTES,
+    *,
+    between: re.Pattern[bytes] = BETWEEN_OBJECTS,
 ) -> Iterator[tuple[int, Chunk]]:
     """Decode the array at the beginning of a text a chunk at a time; more text may follow it.
 
@@ -35,7 +41,7 @@ def chunks(
     start = 1  # behind the bracket
     while start:
         refused: msgspec.DecodeError | None = None
-        for end in _ends(view, start, size):
+        for end in _ends(view, start, size, between):
             try:
                 decoded = decode(_array(view, start, end))
             except msgspec.DecodeError as error:
@@ -53,12 +59,12 @@ def chunks(
             raise refused or msgspec.DecodeError("the text goes on behind no element")
 
 
-def _ends(view: memoryview, start: int, size: int) -> Iterator[int]:
+def _ends(view: memoryview, start: int, size: int, between: re.Pattern[bytes]) -> Iterator[int]:
     """Yield where a chunk may end, the likeliest first."""
     limit = min(start + 2 * size, len(view))
-    near = _BETWEEN_OBJECTS.search(view, start + size, limit)
+    near = between.search(view, start + size, limit)
     yield near.start() + 1 if near else limit
-    if last := _last_cut(bytes(view[start:limit])):
+    if last := _last_cut(bytes(view[start:limit]), between):
         yield start + last
     yield start + value_end(view[start:])
 
@@ -68,13 +74,13 @@ def _array(view: memoryview, start: int, end: int) -> bytes:
     return b"".join((b"[", view[start:end], b"]" if end < len(view) else b""))
 
 
-def _last_cut(window: bytes) -> int | None:
-    """Return where the last object ends that another one follows, for sure: strings are blanked out."""
+def _last_cut(window: bytes, between: re.Pattern[bytes]) -> int | None:
+    """Return where the last element ends that another one follows, for sure: strings are blanked out."""
     if b"\\" in window:
         window = window.replace(rb"\\", b"..").replace(rb"\"", b"..")
     parts = window.split(b'"')
     parts[1::2] = [b"." * len(part) for part in parts[1::2]]
-    cuts = [cut.start() + 1 for cut in _BETWEEN_OBJECTS.finditer(b'"'.join(parts))]
+    cuts = [cut.start() + 1 for cut in between.finditer(b'"'.join(parts))]
     return cuts[-1] if cuts else None
 
 

@@ -26,6 +26,8 @@ MAX_CONFIGURATION_BYTES: Final = MB
 MAX_STREAM_CHARACTERS: Final = 128
 #: Digits of a number in plain decimal form; far inside what Postgres' numeric holds.
 MAX_NUMBER_DIGITS: Final = 1000
+#: Items that a retain may be allowed to remove: the largest number that every JSON parser keeps exactly.
+MAX_AT_MOST: Final = (1 << 53) - 1
 #: Levels of objects and arrays in a body.
 MAX_NESTING: Final = 100
 

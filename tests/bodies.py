@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from shared.limits import (
+    MAX_AT_MOST,
     MAX_FIELDS,
     MAX_ID_BYTES,
     MAX_KEY_BYTES,
@@ -124,10 +125,21 @@ def records(draw: st.DrawFn, required: dict[str, Any], optional: dict[str, Any])
 
 ITEMS = records(
     {"id": mostly(GOOD_NAMES | st.just('"a"'), PRIMITIVES | sized_strings(MAX_ID_BYTES))},
-    {"name": mostly(GOOD_STRINGS, PRIMITIVES | sized_strings(MAX_NAME_BYTES)), "fields": FLAT, "tags": FLAT},
+    {
+        "name": mostly(GOOD_STRINGS, PRIMITIVES | sized_strings(MAX_NAME_BYTES)),
+        "fields": FLAT,
+        "tags": FLAT,
+        "deleted": mostly(st.sampled_from(["true", "false"]), PRIMITIVES),
+    },
 )
 STREAMS = mostly(st.just('"s"'), PRIMITIVES | sized_strings(MAX_STREAM_CHARACTERS))
 BATCHES = records({"stream": STREAMS, "items": mostly(arrays(ITEMS), ANYTHING)}, {})
+IDS = mostly(GOOD_NAMES | st.just('"a"'), PRIMITIVES | sized_strings(MAX_ID_BYTES))
+BOUNDS = mostly(
+    st.sampled_from(["0", "1", "-0", str(MAX_AT_MOST)]),
+    PRIMITIVES | long_numbers() | st.sampled_from(["-1", "1.0", str(MAX_AT_MOST + 1)]),
+)
+RETAINS = records({"stream": STREAMS, "ids": mostly(arrays(IDS), ANYTHING)}, {"atMost": BOUNDS})
 
 YEARS = st.sampled_from(["0000", "0001", "0002", "1582", "1900", "2016", "2026", "9998", "9999"])
 MONTHS_AND_DAYS = st.sampled_from(["01-01", "02-28", "02-29", "06-30", "12-31", "13-01"])

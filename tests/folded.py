@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.entry import Entry
-from workers.fold import AppendedRow, Receipt, Slice
+from workers.fold import AppendedRow, Part, Receipt, Slice
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ def folded(lane: int, entries: Iterable[Entry]) -> Folded:
     items: dict[tuple[int, str, str], tuple[int, Any]] = {}
     logs: list[AppendedRow] = []
     for part in result.parts():
+        assert isinstance(part, Part)
         for (connector_id, stream), group in part.items.items():
             for item_id, row in group.items():
                 known = items.get((connector_id, stream, item_id), (0,))

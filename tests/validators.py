@@ -16,6 +16,10 @@ def validate_items(body: bytes) -> int:
     return validate(KINDS["items"], Meta("items"), body)
 
 
+def validate_retain(body: bytes) -> int:
+    return validate(KINDS["retain"], Meta("retain"), body)
+
+
 def validate_log_entries(body: bytes) -> int:
     return validate(KINDS["log"], Meta("log"), body)
 

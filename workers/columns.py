@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter
 from typing import Any
 
 from shared.kinds import KINDS
 from shared.kinds.items import ITEM
-from shared.kinds.shapes import Choice, Primitives, Property, Shape, parameter_of
+from shared.kinds.shapes import Choice, Flag, Primitives, Property, Shape, parameter_of
 from workers.binary_arrays import BinaryArray, bigint, bigint_array, jsonb_array, text, text_array
 from workers.decoding import UnreadableEntryError
-from workers.fold import AppendedRow, Part, Versioned
+from workers.fold import AppendedRow, Group, Part, Versioned
+from workers.retained import Statement
 
 #: Parameters of a statement over one part.
 Columns = dict[str, Any]
+#: Items of one connector and stream.
+_Rows = tuple[Group, list[Versioned]]
 #: Makes the column of a property from elements.
 _Packer = Callable[[Sequence[Any]], BinaryArray]
 
@@ -25,49 +28,70 @@ _Packer = Callable[[Sequence[Any]], BinaryArray]
 class PartColumns:
     """A part, packed for the wire."""
 
-    items: Columns | None
-    #: Names of queries that append rows, with their parameters.
-    inserts: list[tuple[str, Columns]]
-    #: Number of different items.
-    rows: int
+    items: Columns | None = None
+    #: Keys and versions of items that are deleted.
+    deleted: Columns | None = None
+    #: Names of other queries, with their parameters.
+    statements: list[Statement] = field(default_factory=list)
+    #: Whether these remove items.
+    removes: bool = False
+    #: Number of different items that are not deleted.
+    rows: int = 0
 
 
-def columns_of(part: Part) -> PartColumns:
+def columns_of(part: Part | Statement) -> PartColumns:
     """Return a part, packed."""
-    rows = sum(map(len, part.items.values()))
-    inserts = [_insert(kind, appended) for kind, appended in part.appended.items() if appended]
-    return PartColumns(_item_columns(part) if rows else None, inserts, rows)
+    if not isinstance(part, Part):
+        return PartColumns(statements=[part], removes=True)
+    # Sorted by key: two drains can't deadlock, and neighbours are written together.
+    groups = [(group, [found[item_id] for item_id in sorted(found)]) for group, found in sorted(part.items.items())]
+    states = [(group, [row for row in rows if not row[1].deleted]) for group, rows in groups]
+    deleted = [(group, [row for row in rows if row[1].deleted]) for group, rows in groups]
+    rows = sum(len(found) for _, found in states)
+    gone = _deleted_columns(deleted)
+    statements = [_insert(kind, appended) for kind, appended in part.appended.items() if appended]
+    return PartColumns(
+        {**_key_columns(states), **_property_columns(ITEM, _items(states))} if rows else None,
+        gone,
+        [*statements, ("delete_items", gone)] if gone else statements,
+        gone is not None,
+        rows,
+    )
 
 
-def _item_columns(part: Part) -> Columns:
-    """Return the columns of items, sorted by key: two drains can't deadlock, and neighbours are written together."""
+def _deleted_columns(groups: list[_Rows]) -> Columns | None:
+    ids = [text(one.id) for one in _items(groups)]
+    return {**_key_columns(groups), "ids": text_array(ids)} if ids else None
+
+
+def _key_columns(groups: list[_Rows]) -> Columns:
     connectors: list[bytes] = []
     streams: list[bytes] = []
-    rows: list[Versioned] = []
-    for connector_id, stream in sorted(part.items):
-        group = part.items[connector_id, stream]
-        connectors += [bigint(connector_id)] * len(group)
-        streams += [text(stream)] * len(group)
-        rows += [group[item_id] for item_id in sorted(group)]
+    for (connector_id, stream), rows in groups:
+        connectors += [bigint(connector_id)] * len(rows)
+        streams += [text(stream)] * len(rows)
     return {
         "connector_ids": bigint_array(connectors),
         "streams": text_array(streams),
-        "versions": bigint_array([bigint(version) for version, _ in rows]),
-        **_property_columns(ITEM, [item for _, item in rows]),
+        "versions": bigint_array([bigint(version) for _, rows in groups for version, _ in rows]),
     }
 
 
-def _insert(kind: str, rows: list[AppendedRow]) -> tuple[str, Columns]:
+def _items(groups: list[_Rows]) -> list[Any]:
+    return [item for _, rows in groups for _, item in rows]
+
+
+def _insert(kind: str, rows: list[AppendedRow]) -> Statement:
     table, body = KINDS[kind].table, KINDS[kind].body
-    if table is None or not isinstance(body, Shape):
+    shape = body.elements[1].shape if isinstance(body, Shape) else None
+    if table is None or not isinstance(shape, Shape):
         raise AssertionError(f"the kind {kind} appends to no table")
     connectors, versions, indexes, elements = zip(*rows, strict=True)
-    _, declared = body.elements
     return table.insert, {
         "connector_ids": bigint_array(list(map(bigint, connectors))),
         "versions": bigint_array(list(map(bigint, versions))),
         "indexes": bigint_array(list(map(bigint, indexes))),
-        **_property_columns(declared.shape, elements),
+        **_property_columns(shape, elements),
     }
 
 
@@ -77,7 +101,8 @@ def _property_columns(shape: Shape, elements: Sequence[Any]) -> Columns:
 
 @cache
 def _packers(shape: Shape) -> dict[str, _Packer]:
-    return {parameter_of(name): _packer(name, one) for name, one in shape.properties.items()}
+    kept = {name: one for name, one in shape.properties.items() if not isinstance(one, Flag)}
+    return {parameter_of(name): _packer(name, one) for name, one in kept.items()}
 
 
 def _packer(name: str, one: Property) -> _Packer:

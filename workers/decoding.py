@@ -6,7 +6,7 @@ objects stay the JSON text that came. A long body is decoded a chunk at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -14,10 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from shared.entry import UNREADABLE, Entry
-from shared.json_chunks import CHUNK_BYTES, chunks
+from shared.json_chunks import BETWEEN_STRINGS, CHUNK_BYTES, chunks
 from shared.kinds import KINDS
 from shared.kinds.items import ITEM
-from shared.kinds.shapes import AnyObject, Kind, OneItem, Primitives, Shape
+from shared.kinds.retain import BATCH as RETAIN
+from shared.kinds.shapes import AnyObject, Flag, Kind, OneItem, Primitives, Property, Shape, Text, WholeNumber
 
 EMPTY_OBJECT: Final = msgspec.Raw(b"{}")
 _WEBHOOK: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -42,11 +43,37 @@ class Piece:
     first_index: int = 0
 
 
-def pieces_of(entry: Entry) -> Iterator[Piece]:
-    """Yield the elements of a submission. Raises UnreadableEntryError or an error of msgspec."""
+@dataclass(frozen=True, slots=True)
+class Retain:
+    """The items that a stream keeps."""
+
+    stream: str
+    #: How many others may be removed; None: any number.
+    at_most: int | None
+    #: Yields the ids, some at a time, from the first on at each call.
+    ids: Callable[[], Iterator[list[str]]]
+
+
+def kind_of(entry: Entry) -> Kind:
+    """Return the kind of a submission. Raises UnreadableEntryError."""
     if entry.meta.kind == UNREADABLE:
         raise UnreadableEntryError("The entry has other fields than an accepted submission's.")
-    kind = KINDS[entry.meta.kind]
+    return KINDS[entry.meta.kind]
+
+
+def retain_of(entry: Entry) -> Retain:
+    """Decode a retain, but for its ids. Raises an error of msgspec, as `ids` does."""
+    batch = _outline(RETAIN).decode(entry.body)
+
+    def ids() -> Iterator[list[str]]:
+        return (some for _, some in chunks(batch.ids, _elements(RETAIN).decode, between=BETWEEN_STRINGS))
+
+    return Retain(batch.stream, None if entry.bound_lifted else batch.atMost, ids)
+
+
+def pieces_of(entry: Entry) -> Iterator[Piece]:
+    """Yield the elements of a submission, which is no retain. Raises UnreadableEntryError or an error of msgspec."""
+    kind = kind_of(entry)
     match kind.body:
         case AnyObject():
             return  # a sign of life, which has no rows
@@ -76,16 +103,21 @@ def element_type(shape: Shape) -> type[Any]:
     for name, one in shape.properties.items():
         if isinstance(one, Primitives):
             fields.append((name, msgspec.Raw, EMPTY_OBJECT))
+        elif isinstance(one, Flag):
+            fields.append((name, bool, False))
         else:
-            fields.append((name, str) if one.required else (name, str | None, None))
+            fields.append(_scalar(name, one))
     return msgspec.defstruct(shape.component, sorted(fields, key=len), gc=False)
+
+
+def _scalar(name: str, one: Property) -> tuple[Any, ...]:
+    kind: Any = int if isinstance(one, WholeNumber) else str
+    return (name, kind) if one.required else (name, kind | None, None)
 
 
 @cache
 def _whole(batch: Shape) -> msgspec.json.Decoder[Any]:
-    _, elements = batch.elements
-    array: Any = list
-    return _batch_decoder(batch, array[element_type(elements.shape)])
+    return _batch_decoder(batch, _array(batch))
 
 
 @cache
@@ -96,14 +128,18 @@ def _outline(batch: Shape) -> msgspec.json.Decoder[Any]:
 
 @cache
 def _elements(batch: Shape) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(_array(batch))
+
+
+def _array(batch: Shape) -> Any:
     _, elements = batch.elements
     array: Any = list
-    return msgspec.json.Decoder(array[element_type(elements.shape)])
+    return array[str if isinstance(elements.shape, Text) else element_type(elements.shape)]
 
 
 def _batch_decoder(batch: Shape, elements: Any) -> msgspec.json.Decoder[Any]:
     name, _ = batch.elements
-    fields = [(other, elements if other == name else str) for other in batch.properties]
+    fields = [(name, elements) if other == name else _scalar(other, one) for other, one in batch.properties.items()]
     return msgspec.json.Decoder(msgspec.defstruct(batch.component, fields, gc=False))
 
 

@@ -3,7 +3,8 @@
 Entries come in the order in which they were accepted; of each item the newest version stays, and the last one within a
 batch. The result is handed out in parts of some twenty thousand rows, each folded only when it is asked for, so that a
 body of millions of items takes no more memory than its text. Parts come in order too: a later part holds newer states,
-except for the retry of a dead letter, which the version guard of the write stops.
+except for the retry of a dead letter, which the version guard of the write stops. A retain's statements stand between
+the parts with what was accepted before and after it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import msgspec
 
 from shared.entry import Entry
 from shared.request_id import position_of_entry
-from workers.decoding import Piece, UnreadableEntryError, pieces_of
+from workers.decoding import Piece, UnreadableEntryError, kind_of, pieces_of, retain_of
+from workers.retained import Statement, statements_of
 
 #: Maximum size of a part, which one statement holds: rows, and bytes of bodies.
 PART_ROWS: Final = 20_000
@@ -85,11 +87,18 @@ class Slice:
             last[receipt.connector_id] = max(last.get(receipt.connector_id, 0), receipt.version)
         return last
 
-    def parts(self) -> Iterator[Part]:
-        """Yield the rows, in parts. Raises UnreadableEntryError."""
+    def parts(self) -> Iterator[Part | Statement]:
+        """Yield the rows, in parts, and the statements of retains between them. Raises UnreadableEntryError."""
         part = Part()
         for entry, version in self._entries:
             try:
+                if kind_of(entry).retains:
+                    retain = retain_of(entry)
+                    if (entry.connector_id, retain.stream) in part.items:
+                        yield part
+                        part = Part()
+                    yield from statements_of(retain, entry.connector_id, version)
+                    continue
                 for piece in pieces_of(entry):
                     self._add(part, entry.connector_id, version, piece)
                     if part.is_full:

@@ -46,4 +46,6 @@ def _entry(lane: int, row: dict[str, Any]) -> Entry:
         meta = decode_meta(row["meta"].encode())
     except msgspec.DecodeError:  # written by another version: it dies again, and the lane goes on
         meta = Meta("unreadable")
-    return Entry(entry_id, row["connector_id"], meta, row["received"], bytes(row["body"]))
+    return Entry(
+        entry_id, row["connector_id"], meta, row["received"], bytes(row["body"]), bound_lifted=row["bound_lifted"]
+    )

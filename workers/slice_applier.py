@@ -5,6 +5,7 @@ An entry that can't be applied is found by halving its slice, and dead-lettered 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,7 +15,7 @@ import structlog
 from psycopg import errors
 
 from shared.entry import Entry
-from shared.postgres.errors import is_transient
+from shared.postgres.errors import is_transient, reason_of, version_at_fault
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.wakeups import forget_failed_drains
 from workers.context import DrainContext
@@ -98,20 +99,28 @@ class SliceApplier:
             slow = isinstance(error, errors.QueryCanceled) or time.monotonic() - began > _SLOW_SECONDS
             if is_transient(error) and not (slow and (len(work.entries) > 1 or work.are_letters)):
                 raise
-            self._split(work, error.sqlstate or type(error).__name__, str(error))
+            self._split(work, *reason_of(error), at_fault=version_at_fault(error))
         else:
             self._watermarks = written.watermarks
             self._mostly_unchanged = written.rows * 2 < written.items
             self._settle(work.entries)
 
-    def _split(self, work: Work, reason: str, detail: str) -> None:
-        """Apply each half by itself; dead-letter an entry that stands alone."""
+    def _split(self, work: Work, reason: str, detail: str, at_fault: int | None = None) -> None:
+        """Apply each half by itself, or what is before the entry at fault, it, and the rest.
+
+        Dead-letter an entry that stands alone.
+        """
         entries, half = work.entries, len(work.entries) // 2
         if not half:
             self._dead_letter(work, reason, detail)
             return
-        for part in (entries[:half], entries[half:]):
-            self.apply(Work(part, are_letters=work.are_letters))
+        cuts = [half]
+        if at_fault is not None:
+            place = next(index for index, entry in enumerate(entries) if version_of(self._lane, entry) == at_fault)
+            cuts = [place, place + 1]
+        for start, end in itertools.pairwise([0, *cuts, len(entries)]):
+            if start < end:
+                self.apply(Work(entries[start:end], are_letters=work.are_letters))
 
     def _dead_letter(self, work: Work, reason: str, detail: str) -> None:
         (entry,) = work.entries

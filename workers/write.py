@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.entry import Entry, encode_meta
+from shared.kinds import KINDS
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.postgres.transactions import LIMITS
@@ -29,6 +30,8 @@ LIVENESS_STEP: Final = "5 seconds"
 _TRANSACTION_SECONDS: Final = 60
 #: Rows that have that time; more rows have proportionally more, since one submission may hold two million.
 _ROWS_IN_THAT_TIME: Final = 200_000
+#: Maximum time of a transaction with a retain, in seconds: it may read and remove a whole stream.
+_RETAIN_SECONDS: Final = 600
 #: Time to wait for a result beyond the transaction's own maximum, in seconds.
 _ANSWER_SECONDS: Final = 5
 #: Comparing a part with a table must look rows up one by one, never read the whole table.
@@ -73,10 +76,14 @@ def _in_one_flight(connection: Connection, result: Slice, meanwhile: Callable[[]
     """Open the transaction with a maximum time for so many rows, on both sides: we wait once for the whole of it."""
     rows = sum(receipt.received for receipt in result.receipts.values())
     seconds = _TRANSACTION_SECONDS * max(1, rows // _ROWS_IN_THAT_TIME)
+    limits = LIMITS
+    if any(KINDS[receipt.kind].retains for receipt in result.receipts.values() if receipt.kind in KINDS):
+        seconds = max(seconds, _RETAIN_SECONDS)
+        limits = (*LIMITS, ("statement_timeout", f"{seconds}s"))
     patience = connection.answer_timeout
     connection.answer_timeout = patience and seconds + _ANSWER_SECONDS
     try:
-        with connection.one_flight((*LIMITS, ("transaction_timeout", f"{seconds}s"), *_LOOK_UP_ONE_BY_ONE), meanwhile):
+        with connection.one_flight((*limits, ("transaction_timeout", f"{seconds}s"), *_LOOK_UP_ONE_BY_ONE), meanwhile):
             yield
     finally:
         connection.answer_timeout = patience
@@ -112,26 +119,54 @@ def write_slice(
     """
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
-    late_items, upserts = [], []
+    late_items, upserts, receipts = [], [], _Receipts(connection, result)
     with _in_one_flight(connection, result, meanwhile):
-        connection.execute(sql("claim_lane"), watermarks.values(result.lane))
-        if are_letters:
-            connection.execute(sql("claim_dead_letters"), _receipt_keys(result))
+        _claim(connection, result, watermarks, late=late, are_letters=are_letters)
         for part in map(columns_of, result.parts()) if parts is None else parts:
+            late_items += [columns for columns in (part.items, part.deleted) if late and columns]
             if part.items:
-                values = {**part.items, "dead_version": watermarks.dead, "look_first": look_first}
-                late_items += [part.items] if late else []
+                values = {**part.items, "dead_version": watermarks.dead, "look_first": look_first, "late": late}
                 upserts.append((part.rows, connection.execute(sql("upsert_items"), values)))
-            for query, columns in part.inserts:
+            if part.removes:
+                receipts.insert()
+            for query, columns in part.statements:
                 connection.execute(sql(query), columns)
-        connection.execute(sql("insert_receipts"), _receipt_columns(result))
-        if late:
-            for columns in late_items:
-                connection.execute(sql("count_superseded"), {**columns, "applied": watermarks.applied})
-            connection.execute(sql("delete_applied_dead_letters"), _receipt_keys(result))
+        receipts.complete()
+        for columns in late_items:
+            connection.execute(sql("count_superseded"), {**columns, "applied": watermarks.applied})
         connection.execute(sql("upsert_liveness"), _liveness_columns(result))
         connection.execute(sql("move_watermarks"), after.values(result.lane))
     return Written(after, sum(rows for rows, _ in upserts), sum(cursor.rowcount for _, cursor in upserts))
+
+
+def _claim(connection: Connection, result: Slice, watermarks: Watermarks, *, late: bool, are_letters: bool) -> None:
+    """Lock the lane and the letters that are applied, and delete these: a removal asks which older ones are left."""
+    connection.execute(sql("claim_lane"), watermarks.values(result.lane))
+    if are_letters:
+        connection.execute(sql("claim_dead_letters"), _receipt_keys(result))
+    if late:
+        connection.execute(sql("delete_applied_dead_letters"), _receipt_keys(result))
+
+
+class _Receipts:
+    """Writes a slice's receipts: at the end, unless something is removed before, which is counted there."""
+
+    def __init__(self, connection: Connection, result: Slice) -> None:
+        self._connection = connection
+        self._result = result
+        self._inserted = False
+
+    def insert(self) -> None:
+        """Write the receipts, once."""
+        if not self._inserted:
+            self._connection.execute(sql("insert_receipts"), _receipt_columns(self._result))
+            self._inserted = True
+
+    def complete(self) -> None:
+        """Write what is known once all parts were taken."""
+        if self._inserted and any(receipt.superseded for receipt in self._result.receipts.values()):
+            self._connection.execute(sql("set_superseded"), _receipt_columns(self._result))
+        self.insert()
 
 
 def write_dead_letter(

@@ -15,7 +15,7 @@ from typing import Any, Final
 from ingest_api.validation.timestamps import FORM
 from shared.kinds import KINDS
 from shared.kinds.items import FIELDS, ID, NAME
-from shared.kinds.shapes import Choice, Elements, Name, Primitives, Property, Shape, Text, Timestamp
+from shared.kinds.shapes import Choice, Elements, Flag, Name, Primitives, Property, Shape, Text, Timestamp, WholeNumber
 from shared.limits import (
     MAX_CONFIGURATION_BYTES,
     MAX_KEY_BYTES,
@@ -50,7 +50,8 @@ def bodies() -> dict[str, Schema]:
 def _components(shapes: Iterable[Shape]) -> Iterator[tuple[str, Schema]]:
     for shape in shapes:
         yield shape.component, _object(shape)
-        yield from _components(one.shape for one in shape.properties.values() if isinstance(one, Elements))
+        inner = [one.shape for one in shape.properties.values() if isinstance(one, Elements)]
+        yield from _components(one for one in inner if isinstance(one, Shape))
 
 
 def _object(shape: Shape) -> Schema:
@@ -60,7 +61,20 @@ def _object(shape: Shape) -> Schema:
         "properties": {name: _property(one) for name, one in shape.properties.items()},
         "required": [name for name, one in shape.properties.items() if one.required],
         "additionalProperties": False,
+        **_together(shape),
     }
+
+
+def _together(shape: Shape) -> Schema:
+    """Return what one property says of the others."""
+    for name, one in shape.properties.items():
+        if isinstance(one, Flag):
+            others = {other: False for other in shape.properties if other not in (name, *one.beside)}
+            is_set = {"properties": {name: {"const": True}}, "required": [name]}
+            return {"if": is_set, "then": {"properties": others}}
+        if isinstance(one, Elements) and one.rule:
+            return {"if": {"not": {"required": [one.rule.unless]}}, "then": {"properties": {name: {"minItems": 1}}}}
+    return {}
 
 
 def _property(one: Property) -> Schema:
@@ -73,16 +87,26 @@ def _rules(one: Property) -> Schema:
     match one:
         case Text():
             return text(one.max_bytes, one.min_bytes or None, ["string", "null"] if one.null else "string")
+        case Primitives():
+            return _primitives(one)
+        case Elements():
+            elements = _rules(one.shape) if isinstance(one.shape, Text) else ref(one.shape.component)
+            return {"type": "array", "items": elements}
+    return _scalar_rules(one)
+
+
+def _scalar_rules(one: Property) -> Schema:
+    match one:
         case Name():
             return {"type": "string", "pattern": f"^{one.characters}{{1,{one.max_characters}}}$"}
         case Choice():
             return {"type": "string", "pattern": f"^(?:{'|'.join(map(_in_any_case, one.stored))})$"}
         case Timestamp():
             return {"type": "string", "format": "date-time", "pattern": f"^(?!0000)(?:{FORM.pattern})$"}
-        case Primitives():
-            return _primitives(one)
-        case Elements():
-            return {"type": "array", "items": ref(one.shape.component)}
+        case Flag():
+            return {"type": "boolean", "default": False}
+        case WholeNumber():
+            return {"type": "integer", "minimum": 0, "maximum": one.max}
     raise AssertionError(f"no rule for {one}")
 
 

@@ -26,8 +26,9 @@ from ingest_api.validation.fast import LONGEST_SOURCE, FastValidator, fast_valid
 from ingest_api.validation.json_source import NESTED, Source, name_refusal
 from ingest_api.validation.json_text import child_path, cut
 from ingest_api.validation.timestamps import MAX_TIMESTAMP_CHARACTERS, is_timestamp
-from shared.json_chunks import chunks
-from shared.kinds.shapes import Choice, Elements, Name, Primitives, Property, Shape, Text, Timestamp
+from ingest_api.validation.together import check_together
+from shared.json_chunks import BETWEEN_OBJECTS, BETWEEN_STRINGS, chunks
+from shared.kinds.shapes import Choice, Elements, Flag, Name, Primitives, Property, Shape, Text, Timestamp, WholeNumber
 from shared.limits import MAX_KEY_BYTES, MAX_VALUE_BYTES
 
 ROOT: Final = "$"
@@ -36,6 +37,8 @@ _WALKED: Final = 16
 #: Right elements of one run that the fast validator can't accept, before the rest of the run is walked.
 _UNSURE: Final = 8
 _UNKNOWN: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
+#: Of so few digits that the number is built at no cost.
+_WHOLE_NUMBER: Final = re.compile(rb"-?0|[1-9][0-9]{0,18}")
 _elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -54,6 +57,7 @@ def check_object(source: Source, path: str, shape: Shape) -> dict[str, Any]:
         if one.required and name not in found:
             sentence = f"`{name}` is required in {shape.called}; add it."
             raise ApiError(ErrorCode.MISSING_PROPERTY, sentence, path=child_path(path, name))
+    check_together(found, path, shape)
     return found
 
 
@@ -103,11 +107,11 @@ def _outline(shape: Shape) -> msgspec.json.Decoder[Any]:
 
 
 def _check_property(source: Source, path: str, shape: Shape, one: Property) -> int | None:
-    """Return the number of elements, if the property holds some."""
+    """Return the number of elements, if the property holds some; of a flag, whether it is set."""
     if isinstance(one, Elements):
         return _check_elements(source, path, shape, one)
     _CHECKS[type(one)](source, path, one)
-    return None
+    return source.text == b"true" if isinstance(one, Flag) else None
 
 
 def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> int:
@@ -116,12 +120,17 @@ def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> i
     start, count = source.start, 0
 
     def check(position: int, element: Source) -> None:
-        check_object(element, f"{path}[{count + position}]", one.shape)
+        place = f"{path}[{count + position}]"
+        if isinstance(one.shape, Text):
+            _check_text(element, place, one.shape)
+        else:
+            check_object(element, place, one.shape)
 
     def check_run(run: bytes) -> int:
         return _check_run(run, source.depth + 1, fast, check)
 
-    for end, passed in chunks(memoryview(source.body)[start:], check_run):
+    between = BETWEEN_STRINGS if isinstance(one.shape, Text) else BETWEEN_OBJECTS
+    for end, passed in chunks(memoryview(source.body)[start:], check_run, between=between):
         source.end = start + end
         count += passed
     return count
@@ -206,6 +215,17 @@ def _check_timestamp(source: Source, path: str, _one: Timestamp) -> None:
         raise ApiError(ErrorCode.INVALID_TIMESTAMP, sentence, path=path)
 
 
+def _check_flag(source: Source, path: str, _one: Flag) -> None:
+    expect(source, path, "boolean")
+
+
+def _check_whole_number(source: Source, path: str, one: WholeNumber) -> None:
+    expect(source, path, "number")
+    if not _WHOLE_NUMBER.fullmatch(source.body, source.start, source.end) or int(source.text) > one.max:
+        source.primitive_size(path)  # a number of too many digits is refused as such
+        raise ApiError(one.code, one.message.format(max=one.max), path=path, limit=one.max)
+
+
 def _check_primitives(source: Source, path: str, one: Primitives) -> None:
     expect(source, path, "object")
     total = 0
@@ -256,6 +276,8 @@ _CHECKS: Final[dict[type[Property], Callable[[Source, str, Any], None]]] = {
     Name: _check_name,
     Choice: _check_choice,
     Timestamp: _check_timestamp,
+    Flag: _check_flag,
+    WholeNumber: _check_whole_number,
     Primitives: _check_primitives,
 }
 

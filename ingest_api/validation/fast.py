@@ -20,7 +20,7 @@ What a typed decode doesn't see, cheap looks at the bytes make sure of:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import product
 from operator import attrgetter
@@ -32,7 +32,7 @@ from msgspec import UNSET, Meta, UnsetType
 from ingest_api.validation.json_text import digits_in_plain_form
 from ingest_api.validation.structure import find_nul, is_deeper, marks
 from ingest_api.validation.timestamps import is_timestamp
-from shared.kinds.shapes import Choice, Elements, Name, Primitives, Property, Shape, Text, Timestamp
+from shared.kinds.shapes import Choice, Elements, Flag, Name, Primitives, Property, Shape, Text, Timestamp, WholeNumber
 from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
 
 #: Source text that is decoded at once: its objects take ten to twenty times its length at the very worst. It is also
@@ -48,6 +48,8 @@ _EXPONENT: Final = b"0e"
 #: As many digits as may be too many for a float.
 _MANY_DIGITS: Final = b"0" * 308
 _NOT_IN_NUMBERS: Final = bytes(set(range(256)) - set(b'".,:0123456789'))
+#: How names of ours begin to be spelled otherwise.
+_ESCAPED_LETTERS: Final = (b"\\u006", b"\\u007")
 #: The shortest number of more digits than are taken.
 _SHORTEST_LONG_NUMBER: Final = len("1e1000")
 #: Any number of so few digits that needs no count, whatever its exponent of two digits.
@@ -71,10 +73,14 @@ class FastValidator:
     def __init__(self, batch: Shape) -> None:
         name, elements = batch.elements
         self._elements_of = attrgetter(name)
-        self._objects_in = _object_counter(elements.shape)
+        inner = elements.shape.properties if isinstance(elements.shape, Shape) else {}
+        self._objects_in = _object_counter(inner)
+        self._flags = {name.encode(): _others(inner, name, one) for name, one in inner.items() if isinstance(one, Flag)}
+        self._name = name.encode()
+        self._rule = elements.rule
         #: Members that every object may have.
         self._members = min(
-            (one.max_members for one in elements.shape.properties.values() if isinstance(one, Primitives)),
+            (one.max_members for one in inner.values() if isinstance(one, Primitives)),
             default=_NO_OBJECTS,
         )
         #: What `marks` makes of an object with too many members, or of its beginning.
@@ -112,10 +118,24 @@ class FastValidator:
                     and source.find(b"[", source.find(b"[") + 1) < 0
                     and (len(source) <= self._few_bytes or not self._may_have_many_members(source))
                 ) or self._is_flat(source, around):
-                    return len(elements)
+                    return len(elements) if self._fits_together(source, decoded, elements, around) else None
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
         return None
+
+    def _fits_together(self, source: bytes, batch: Any, elements: list[Any], around: int) -> bool:
+        """Whether all properties keep what others say of them."""
+        if around and self._rule and not elements and getattr(batch, self._rule.unless) is UNSET:
+            return False
+        for name, others in self._flags.items():
+            escaped = any(map(source.__contains__, _ESCAPED_LETTERS))
+            if escaped or name in source:
+                if around and (escaped or source.count(self._name) > 1):
+                    return False  # an array that is shadowed was not kept
+                flagged = filter(attrgetter(name.decode()), elements)
+                if any(getattr(one, other) is not UNSET for one in flagged for other in others):
+                    return False
+        return True
 
     def _may_have_many_members(self, source: bytes) -> bool:
         """Whether there may be too many members between two closing braces, none of which is in a string."""
@@ -141,12 +161,19 @@ class FastValidator:
         return self._too_many in b"".join(marks(source, start, end))
 
 
-def _object_counter(shape: Shape) -> Callable[[list[Any], UnsetType], int]:
+def _others(properties: Mapping[str, Property], name: str, flag: Flag) -> tuple[str, ...]:
+    """Return the properties that may not be beside a flag that is set."""
+    return tuple(other for other in properties if other not in (name, *flag.beside))
+
+
+def _object_counter(properties: Mapping[str, Property]) -> Callable[[list[Any], UnsetType], int]:
     """Return a function that counts the objects that elements are made of.
 
     Compiled, as it runs for each element of each batch: a loop over the names of properties takes three times as long.
     """
-    names = [name for name, one in shape.properties.items() if isinstance(one, Primitives)]
+    names = [name for name, one in properties.items() if isinstance(one, Primitives)]
+    if not properties:
+        return lambda _elements, _unset: 0
     present = " + ".join(f"(one.{name} is not unset)" for name in names) or "0"
     loop = f"  for one in elements:\n    objects += {present}\n"
     code = f"def count(elements, unset):\n  objects = len(elements)\n{loop}  return objects"
@@ -211,6 +238,17 @@ def _type(one: Property, width: int) -> Any:
         case Text():
             kind = _sized(one.min_bytes, one.max_bytes, width)
             return kind | None if one.null else kind
+        case Primitives():
+            members: Any = dict
+            return Annotated[members[_sized(1, MAX_KEY_BYTES, width), Any], Meta(max_length=one.max_members)]
+        case Elements():
+            elements: Any = list
+            return elements[_type(one.shape, width) if isinstance(one.shape, Text) else _struct(one.shape, width)]
+    return _scalar_type(one)
+
+
+def _scalar_type(one: Property) -> Any:
+    match one:
         case Name():
             return Annotated[str, Meta(pattern=rf"\A{one.characters}{{1,{one.max_characters}}}\Z")]
         case Choice():
@@ -219,12 +257,10 @@ def _type(one: Property, width: int) -> Any:
             return Literal[tuple("".join(spelled) for pairs in letters for spelled in product(*pairs))]
         case Timestamp():
             return _checked(is_timestamp)
-        case Primitives():
-            members: Any = dict
-            return Annotated[members[_sized(1, MAX_KEY_BYTES, width), Any], Meta(max_length=one.max_members)]
-        case Elements():
-            elements: Any = list
-            return elements[_struct(one.shape, width)]
+        case Flag():
+            return bool
+        case WholeNumber():
+            return Annotated[int, Meta(ge=0, le=one.max)]
     raise AssertionError(f"no rule for {one}")
 
 

@@ -112,14 +112,16 @@ def show(
     \b
       ingestctl dead retry req_00d20wmh800000
       ingestctl dead retry --fingerprint 5f2a90c1
+      ingestctl dead retry req_00d20wmh800000 --lift-bound
       ingestctl dead retry --all --yes --json
     """
 )
-@changing_letters("retried")
+@changing_letters("retried", lifts_bounds=True)
 def retry(connection: Connection, selection: Selection) -> Iterator[Progress]:
     """Retry dead letters, and wait until the workers have applied them or they died again.
 
-    They never replace newer state. If this command is interrupted, the workers retry the letters all the same.
+    They never replace or remove newer state. If this command is interrupted, the workers retry the letters all the
+    same.
     """
     return dead_letters.retry(connection, selection)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from operations.cli import session
 from operations.cli.output import print_line, print_members, print_table, readable_bytes, visible
-from shared.kinds import COUNTED
+from shared.kinds import counts
 from shared.postgres.connections import Connection
 from shared.request_id import position_of_version
 from shared.rfc3339 import rfc3339
@@ -58,7 +58,7 @@ def document(row: dict[str, Any]) -> dict[str, Any]:
         "connectorId": row["connector_id"],
         "lane": row["lane"],
         "kind": row["kind"],
-        **({COUNTED[row["kind"]]: row["received"]} if row["kind"] in COUNTED else {}),
+        **counts(row["kind"], row["received"]),
         "bytes": row["bytes"],
         "reason": row["reason"],
         "detail": row["detail"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
@@ -37,20 +39,24 @@ RequestIds = Annotated[
     list[str] | None, typer.Argument(metavar="REQUEST_ID", help="Say which letters, by their requests' ids.")
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All dead letters.")]
+LiftBound = Annotated[
+    bool, typer.Option("--lift-bound", help="Let retains remove more items than their `atMost` says.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 #: Changes the letters of a selection, step by step.
 Change = Callable[[Connection, Selection], Iterator[Progress]]
 
 
-def changing_letters(done: str) -> Callable[[Change], Callable[..., None]]:
+def changing_letters(done: str, *, lifts_bounds: bool = False) -> Callable[[Change], Callable[..., None]]:
     """Make a command of a change: select letters, ask, show the progress, print the result.
 
-    `done`: the past participle of the command's name, which is the JSON result's key too.
+    `done`: the past participle of the command's name, which is the JSON result's key too. `lifts_bounds`: it has the
+    option `--lift-bound`.
     """
 
     def decorate(change: Change) -> Callable[..., None]:
-        def command(
+        def command(  # noqa: PLR0913 - each is an option
             request_ids: RequestIds = None,
             *,
             connector_id: ConnectorFilter = None,
@@ -58,12 +64,13 @@ def changing_letters(done: str) -> Callable[[Change], Callable[..., None]]:
             fingerprint: FingerprintFilter = None,
             since: SinceFilter = None,
             everything: Everything = False,
+            lift_bound: LiftBound = False,
             yes: Yes = False,
             as_json: AsJson = False,
         ) -> None:
             letters = _one_of(request_ids, Filter(connector_id, reason, fingerprint, since), everything=everything)
             with session.open_database() as connection:
-                selection = _count(connection, letters)
+                selection = dataclasses.replace(_count(connection, letters), lift_bound=lift_bound)
                 if selection.letters and not yes:
                     _ask(selection, change.__name__, done)
                 progress = _follow(done, selection, change(connection, selection))
@@ -73,9 +80,18 @@ def changing_letters(done: str) -> Callable[[Change], Callable[..., None]]:
                 _print(done, selection, progress)
 
         command.__name__, command.__doc__ = change.__name__, change.__doc__
+        if not lifts_bounds:
+            _remove_option(command, "lift_bound")
         return command
 
     return decorate
+
+
+def _remove_option(command: Callable[..., None], name: str) -> None:
+    """Hide a parameter from typer, which then leaves it at its default."""
+    signature = inspect.signature(command, eval_str=True)
+    kept = [parameter for parameter in signature.parameters.values() if parameter.name != name]
+    command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined] # inspect reads it
 
 
 def position_of(request_id: str) -> Position:

@@ -15,7 +15,7 @@ from operations.cli.arguments import AsJson, ConnectorId, plain_text
 from operations.cli.output import print_json_list, print_rows, rows_to_read, visible
 from operations.connectors import select_connectors
 from shared.kinds.items import ITEM
-from shared.kinds.shapes import Primitives
+from shared.kinds.shapes import Flag, Primitives
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
@@ -26,7 +26,7 @@ EXAMPLES: Final = """Examples:
       ingestctl items 1 agents --limit 0 --json > agents.json
     """
 _DEFAULT_LIMIT: Final = 20
-_PROPERTIES: Final = ITEM.properties
+_PROPERTIES: Final = {name: one for name, one in ITEM.properties.items() if not isinstance(one, Flag)}
 _TITLES: Final = (*_PROPERTIES, "updated")
 
 

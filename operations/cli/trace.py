@@ -17,7 +17,7 @@ from operations.cli.errors import CommandError
 from operations.cli.logs import document
 from operations.cli.output import print_json, print_line, print_members, readable_seconds, visible
 from shared.entry import decode_meta
-from shared.kinds import COUNTED
+from shared.kinds import counts
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.process.startup import process_settings
@@ -84,7 +84,7 @@ def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
         "ahead": ahead,
         "ageSeconds": round(max(0.0, age), 3),
         "receivedAt": rfc3339(position.received_by(datetime.now(UTC))),
-        **_counts(kind, int(count)),
+        **counts(kind, int(count)),
     }
 
 
@@ -104,11 +104,7 @@ def _finished(connection: Connection, position: Position) -> dict[str, Any] | No
         found |= {"diedAt": rfc3339(row["ended_at"]), "reason": row["reason"], "detail": row["detail"]}
     else:
         found["appliedAt"] = rfc3339(row["ended_at"])
-    return {**found, **_counts(row["kind"], row["received"])}
-
-
-def _counts(kind: str, count: int) -> dict[str, int]:
-    return {COUNTED[kind]: count} if kind in COUNTED else {}
+    return {**found, **counts(row["kind"], row["received"], row["removed"])}
 
 
 def _log_entries(connection: Connection, connector_id: int, position: Position) -> list[dict[str, Any]]:

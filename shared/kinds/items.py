@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from shared.error_codes import ErrorCode
-from shared.kinds.shapes import Elements, Kind, Name, Primitives, Shape, Text
+from shared.kinds.shapes import Elements, Flag, Kind, Name, Primitives, Shape, Text
 from shared.limits import (
     MAX_FIELDS,
     MAX_ID_BYTES,
@@ -48,7 +48,7 @@ FIELDS: Final = Primitives(
 ITEM: Final = Shape(
     component="Item",
     called="an item",
-    doc="The new state of an item: it replaces the whole former one, name, fields and tags.",
+    doc="The new state of an item: it replaces the whole former one, name, fields and tags. Or that it is gone.",
     properties={
         "id": ID,
         "name": NAME,
@@ -58,6 +58,12 @@ ITEM: Final = Shape(
             too_many=ErrorCode.TOO_MANY_TAGS,
             too_many_message="An item may have {max} tags, repeated names included; this one has more: remove some.",
             doc="What is for display, not state.",
+        ),
+        "deleted": Flag(
+            beside=("id",),
+            code=ErrorCode.UNEXPECTED_PROPERTY,
+            message="An item that is `deleted` has its `id` beside it and nothing else; remove this property.",
+            doc="True: the item is gone. Then it has only its `id` beside this.",
         ),
     },
 )

@@ -73,10 +73,39 @@ class Primitives(Property):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Elements(Property):
-    """An array of objects of one shape; what is counted in the answer."""
+class Flag(Property):
+    """A boolean, which is false if it is missing. An object in which it is true has few members beside it."""
 
-    shape: Shape
+    #: Those that it may have.
+    beside: tuple[str, ...]
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WholeNumber(Property):
+    """A number from 0 on, without a fraction or an exponent."""
+
+    max: int
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NonEmpty:
+    """Says that an array may be empty only if another property of its object is given."""
+
+    unless: str
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Elements(Property):
+    """An array of objects of one shape, or of strings; what is counted in the answer."""
+
+    shape: Shape | Text
+    rule: NonEmpty | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,8 +159,10 @@ class Kind:
     body: Shape | OneItem | AnyObject
     #: What its count is called in answers; None: nothing is counted.
     counted: str | None = None
-    #: Where its elements are appended; None: they are states of items, if there are any.
+    #: Where its elements are appended; None: they are of items, if there are any.
     table: Table | None = None
+    #: Its elements are the ids of the only items that a stream keeps.
+    retains: bool = False
 
 
 def parameter_of(name: str) -> str:

@@ -24,6 +24,10 @@ _DATA_CLASSES: Final = ("21", "22", "23", "54")
 _SESSION_CLASSES: Final = ("08", "25", "57P")
 
 
+#: SQLSTATEs that our own functions raise, and the reason that a dead letter then has.
+_OWN_REASONS: Final = {"23TMR": "too_many_removals"}
+
+
 class AnswerTimeoutError(psycopg.OperationalError):
     """No answer came in time; whether the statement took effect is unknown."""
 
@@ -47,6 +51,18 @@ def is_transient(error: psycopg.Error) -> bool:
     if error.sqlstate is None:
         return not isinstance(error, psycopg.DataError)  # the client's own: a value that can't be sent
     return error.sqlstate[:2] not in _DATA_CLASSES
+
+
+def reason_of(error: psycopg.Error) -> tuple[str, str]:
+    """Return why a submission can't be applied: a short name, and what Postgres says."""
+    if reason := _OWN_REASONS.get(error.sqlstate or ""):
+        return reason, str(error.diag.message_primary)
+    return error.sqlstate or type(error).__name__, str(error)
+
+
+def version_at_fault(error: psycopg.Error) -> int | None:
+    """Return the version of the submission that can't be applied, if our own functions name it."""
+    return int(error.diag.message_detail or 0) if error.sqlstate in _OWN_REASONS else None
 
 
 def ends_session(error: psycopg.Error) -> bool:

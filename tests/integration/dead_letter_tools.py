@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event, Thread
 from typing import Any
 
@@ -58,9 +59,9 @@ def marked(lane: Lane) -> int:
     return len(lane.rows("SELECT FROM dead_letters WHERE retry_requested_at IS NOT NULL"))
 
 
-def mark(lane: Lane, **conditions: Any) -> None:
+def mark(lane: Lane, *, lift_bound: bool = False, **conditions: Any) -> None:
     """Request retries, and tell the lane's next drain as the sweeper does."""
-    selection = dead_letters.count(lane.connection, Filter(**conditions))
+    selection = replace(dead_letters.count(lane.connection, Filter(**conditions)), lift_bound=lift_bound)
     dead_letters.request_retries(lane.connection, selection)
     if lanes_to_retry(lane.connection):
         lane.redis.set(lane.keys.retry, "1", px=60_000)

@@ -113,16 +113,19 @@ class Lane:
         assert answer[0] == "ok", answer
         return str(answer[-1])
 
-    def drain(self, connection: Callable[[], Connection] | None = None) -> None:
-        """One job's work on the lane, by a worker of its own."""
-        context = DrainContext(
+    def context(self, connection: Callable[[], Connection] | None = None) -> DrainContext:
+        """What the jobs of a worker work with."""
+        return DrainContext(
             redis=self.redis,
             scripts=Scripts(self.redis),
             queue=wake_queue(self.redis),
             connection=connection or (lambda: self.connection),
             stopping=self.stopping,
         )
-        Drain(context, self.number, new_job_id(self.number)).run()
+
+    def drain(self, connection: Callable[[], Connection] | None = None) -> None:
+        """One job's work on the lane, by a worker of its own."""
+        Drain(self.context(connection), self.number, new_job_id(self.number)).run()
 
     def drain_once(self) -> None:
         """The same, without lingering on the empty lane; in as many turns as it takes, if the machine is slow."""

@@ -44,8 +44,12 @@ class Stored:
             batch = json_value(body.decode())
             assert counted == len(batch["items"])
             for item in batch["items"]:
-                state = item.get("name"), item.get("fields", {}), item.get("tags", {})
-                self.items[connector, batch["stream"], item["id"]] = state
+                self.items.pop(key := (connector, batch["stream"], item["id"]), None)
+                if not item.get("deleted"):
+                    self.items[key] = item.get("name"), item.get("fields", {}), item.get("tags", {})
+        elif kind == "retain":
+            for key in self.others(body, connector):
+                del self.items[key]
         elif kind == "log":
             entries = json_value(body.decode())["entries"]
             assert counted == len(entries)
@@ -60,6 +64,16 @@ class Stored:
             item_id = item_id if isinstance(item_id, str) else members[id_field]
             fields = {one: text if text[0] in "[{" else json_value(text) for one, text in members.items()}
             self.items[connector, stream, item_id] = (json.loads(name) if name.startswith('"') else None, fields, {})
+
+    def others(self, body: bytes, connector: int) -> list[tuple[int, str, str]]:
+        """What a retain removes."""
+        batch = json_value(body.decode())
+        return [key for key in self.items if key[:2] == (connector, batch["stream"]) and key[2] not in batch["ids"]]
+
+    def is_bounded(self, body: bytes, connector: int) -> bool:
+        """Whether a retain would remove more than it may."""
+        bound = json.loads(body).get("atMost")
+        return bound is not None and len(self.others(body, connector)) > bound
 
 
 def json_value(text: str) -> Value:

@@ -20,17 +20,12 @@ from redis import Redis
 from shared.postgres.connections import Connection
 from shared.request_id import position_of_entry
 from tests.integration.dead_letter_tools import mark
+from tests.integration.delivery_tools import drain
 from tests.integration.lane_tools import Lane
-from workers import lane_reader, slice_applier
 from workers.fold import Slice
-from workers.slice_applier import SliceApplier
 from workers.write import Watermarks, Written, write_slice
 
 _EXAMPLES = 40
-
-
-class KilledError(BaseException):
-    """Stands for kill -9: no code after it runs, and no handler sees it."""
 
 
 @pytest.fixture
@@ -110,23 +105,6 @@ _DEAD_BETWEEN_EQUALS = [*_sends(0, 1, 0, dies=(1,)), ("drain", 1, False), ("retr
 _AGAIN_BETWEEN_EQUALS = [*_sends(0), ("drain", 1, False), *_sends(1, 0), ("drain", 4, True), ("drain", 1, True)]
 
 
-def drain(lane: Lane, model: Model, entries_a_slice: int, *, killed: bool) -> None:
-    """A drain in slices of so many entries; killed, it ends after the first commit and before it settles."""
-
-    def dies(*_: Any) -> None:
-        raise KilledError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slice_applier, "write_slice", model.write)
-        patch.setattr(lane_reader, "SLICE_ENTRIES", entries_a_slice)
-        if killed:
-            patch.setattr(SliceApplier, "_settle", dies)
-        try:
-            lane.drain_once()
-        except KilledError:
-            lane.redis.delete(lane.keys.lease)  # it expires
-
-
 # Each example has items of its own in the one table.
 @settings(deadline=None, max_examples=_EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=_STEPS)
@@ -138,15 +116,15 @@ def test_newest_state_stands_whatever_dies_is_retried_or_delivered_again(lane: L
         if word == "send":
             model.send(value, poisoned=flag)
         elif word == "drain":
-            drain(lane, model, value, killed=flag)
+            drain(lane, model.write, value, killed=flag)
         else:
             mark(lane)
         model.assert_newest_applied_state_stands()
 
     model.poisoned.clear()
-    drain(lane, model, 4, killed=False)
+    drain(lane, model.write, 4, killed=False)
     mark(lane)
-    drain(lane, model, 4, killed=False)
+    drain(lane, model.write, 4, killed=False)
 
     model.assert_newest_applied_state_stands()
     model.assert_receipts_balance()
@@ -184,10 +162,10 @@ def test_a_late_submission_tells_what_a_newer_state_superseded(lane: Lane) -> No
     model = Model(lane, "")
     model.send([("a", 1), ("b", 1)], poisoned=True)
     model.send([("a", 2)], poisoned=False)
-    drain(lane, model, 4, killed=False)
+    drain(lane, model.write, 4, killed=False)
     model.poisoned.clear()
     mark(lane)
-    drain(lane, model, 4, killed=False)
+    drain(lane, model.write, 4, killed=False)
 
     rows = lane.rows("SELECT received, superseded FROM receipts ORDER BY version")
     assert [(row["received"], row["superseded"]) for row in rows] == [(2, 1), (1, 0)]

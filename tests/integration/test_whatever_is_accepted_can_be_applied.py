@@ -29,7 +29,7 @@ from shared.entry import Entry, Meta, encode_meta
 from shared.kinds import COUNTED, KINDS
 from shared.postgres.connections import Connection, connect_postgres
 from shared.request_id import position_of_entry
-from tests.bodies import BATCHES, HEARTBEATS, LOGS, altered, damaged, webhooks
+from tests.bodies import BATCHES, HEARTBEATS, LOGS, RETAINS, altered, damaged, webhooks
 from tests.integration.stored_values import Stored, read
 from workers.fold import Slice
 from workers.write import prepare, read_watermarks, write_slice
@@ -62,13 +62,17 @@ class Submission:
 def submissions(draw: st.DrawFn) -> Submission:
     connector, kind = (
         draw(st.integers(0, _CONNECTORS - 1)),
-        draw(st.sampled_from(["items", "items", "log", "log", "webhook", "webhook", "heartbeat"])),
+        draw(
+            st.sampled_from(
+                ["items", "items", "log", "log", "webhook", "webhook", "retain", "retain", "heartbeat", "heartbeat"]
+            )
+        ),
     )
     if kind == "webhook":
         id_field = draw(st.sampled_from(["id", "id", "a", "name", "é 😀", "\\u0069d"]))
         stream = draw(st.sampled_from(["s", "s", "A.b_c:d-9", "a b", "x" * 128]))
         return Submission("webhook", draw(damaged(webhooks(id_field))), connector, stream, id_field)
-    body = draw(damaged({"items": BATCHES, "log": LOGS, "heartbeat": HEARTBEATS}[kind]))
+    body = draw(damaged({"items": BATCHES, "log": LOGS, "heartbeat": HEARTBEATS, "retain": RETAINS}[kind]))
     return Submission(kind, body, connector)
 
 
@@ -91,7 +95,7 @@ class Installation:
             one, more = waiting.pop()
             entry = self._accept(one, f"{_FIRST_MS + number}-{len(entries)}", first_connector + one.connector)
             self.seen[f"{one.kind} {'refused' if entry is None else 'accepted'}"] += 1
-            if entry is None:
+            if entry is None or (one.kind == "retain" and expected.is_bounded(one.body, entry.connector_id)):
                 continue
             waiting += [(replace(one, body=altered(one.body, dice)), 0) for _ in range(more)]
             entries.append(entry)

@@ -23,6 +23,8 @@ class ItemWatch(threading.Thread):
         self._accounts = accounts
         self._stop_requested = threading.Event()
         self._last: dict[tuple[int, ItemKey], tuple[int, int]] = {}
+        #: Items that were gone forever when they were last looked for.
+        self._gone: set[tuple[int, ItemKey]] = set()
         self.reads = 0
         self.went_back: list[str] = []
 
@@ -41,7 +43,15 @@ class ItemWatch(threading.Thread):
                     continue
                 for row in rows:
                     self._compare(account, (row["stream"], row["id"]), (row["version"], row["counter"]))
+                self._look_for_gone(account, {(row["stream"], row["id"]) for row in rows})
         self._database.close()
+
+    def _look_for_gone(self, account: Account, found: set[ItemKey]) -> None:
+        for key in account.ledger.gone():
+            if key not in found:
+                self._gone.add((account.id, key))
+            elif (account.id, key) in self._gone:
+                self.went_back.append(f"{account.name} {key}: it was gone and is there again")
 
     def _compare(self, account: Account, key: ItemKey, now: tuple[int, int]) -> None:
         self.reads += 1

@@ -13,7 +13,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.soak.payloads import ItemKey, Submission
+from tests.soak.payloads import ItemKey, Submission, is_deletion
 from tests.support.request_ids import entry_of
 
 _SEQUENCE_BITS = 20
@@ -41,6 +41,16 @@ class ExpectedItem:
     since: int = 0
     #: States of attempts whose answer was lost.
     uncertain: set[int] = field(default_factory=set)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was deleted, and no attempt whose answer was lost may have brought it back."""
+        return is_deletion(self.counter) and all(map(is_deletion, self.uncertain))
+
+    @property
+    def may_be_gone(self) -> bool:
+        """Whether it was deleted, or may have been by an attempt whose answer was lost."""
+        return is_deletion(self.counter) or any(map(is_deletion, self.uncertain))
 
     def accept(self, version: int, counter: int) -> None:
         """Record a 202 for this state. Answers may come in another order than that of acceptance."""
@@ -77,6 +87,8 @@ class Ledger:
         #: Attempts whose answer was lost.
         self.uncertain = 0
         self.items: dict[ItemKey, ExpectedItem] = {}
+        #: Items that are never sent again once they are deleted.
+        self.retired: set[ItemKey] = set()
         self.logs: dict[str, ExpectedLogs] = {}
         #: Entries that can never be applied, appended by the soak itself; and those of them that were dropped.
         self.unreadable: set[int] = set()
@@ -110,6 +122,16 @@ class Ledger:
         """Return whether an attempt with this state got no answer."""
         with self._lock:
             return key in self.items and counter in self.items[key].uncertain
+
+    def gone(self) -> set[ItemKey]:
+        """Return the items that must be gone forever, as soon as what was accepted is applied."""
+        with self._lock:
+            return {key for key in self.retired if key in self.items and self.items[key].is_gone}
+
+    def retire(self, key: ItemKey) -> None:
+        """Record that an item is not sent again once it is deleted."""
+        with self._lock:
+            self.retired.add(key)
 
     def _item(self, key: ItemKey) -> ExpectedItem:
         return self.items.setdefault(key, ExpectedItem())

@@ -26,6 +26,8 @@ _TEXTS = ("", "Ready", 'quoted "and" \\ escaped', "Zürich · 東京 · 🙂", "
 #: One state in this many is large.
 _LARGE_ONE_IN = 60
 _LARGE_BYTES = (20_000, 60_000, 400_000)
+#: Ids of a roster, a stream of one producer of which only some items are there at a time.
+ROSTER_IDS = 200
 #: Nested values whose spelling has to survive: white space, exponents, trailing zeros.
 _NESTED = ('{"b" : [1, 2.50 ,1E2],"a":null}', "[ ]", '{"deep":{"er":{"est":"\\u00e9"}}}')
 _LEVELS = {"trace": "trace", "Debug": "debug", "INFO": "info", "warning": "warn", "error": "error", "critical": "fatal"}
@@ -49,17 +51,24 @@ class Submission:
     headers: dict[str, str]
     #: Count that the 202 must report.
     received: int
-    #: State in which it leaves each of its items, by counter.
+    #: State in which it leaves each of its items, by counter; see `deletion`.
     items: dict[ItemKey, int] = field(default_factory=dict)
+    #: Items of a batch that a later one of the same batch replaces.
+    repeats: int = 0
     #: Of a submission of logs: its producer, and its number among those of the producer.
     log: tuple[str, int] | None = None
     #: Whether it goes to the connector's hook: its body is signed, and its key is the delivery's id.
     signed: bool = False
 
-    @property
-    def repeats(self) -> int:
-        """Number of items that a later one of the same batch replaces."""
-        return self.received - len(self.items) if self.items else 0
+
+def deletion(counter: int) -> int:
+    """Return the number that stands for "it is gone" where others stand for states; each deletion has its own."""
+    return -2 - counter
+
+
+def is_deletion(counter: int) -> bool:
+    """Return whether a number is one of `deletion`."""
+    return counter < -1
 
 
 def state(key: ItemKey, counter: int) -> State:
@@ -97,7 +106,13 @@ def batch_of(stream: str, states: Sequence[tuple[str, int]], *, packed: bool) ->
     items = ",".join(_item((stream, item_id), counter) for item_id, counter in states)
     body = f'{{"stream":{json.dumps(stream)},"items":[{items}]}}'.encode()
     left = {(stream, item_id): counter for item_id, counter in states}
-    return Submission("/api/ingest", *_packed(body, packed=packed), len(states), left)
+    return Submission("/api/ingest", *_packed(body, packed=packed), len(states), left, len(states) - len(left))
+
+
+def retain_of(stream: str, ids: Sequence[str], gone: dict[ItemKey, int], *, bounded: bool) -> Submission:
+    """Return a retain of these ids, which of all that may be there leaves out `gone`."""
+    body: dict[str, Any] = {"stream": stream, "ids": ids, **({"atMost": ROSTER_IDS} if bounded else {})}
+    return Submission("/api/ingest/retain", json.dumps(body).encode(), JSON, len(ids), gone)
 
 
 def webhook_of(item_id: str, counter: int, *, signed: bool = False) -> Submission:
@@ -151,6 +166,8 @@ def _log_entry(producer: str, number: int, index: int) -> tuple[str, str, str]:
 
 
 def _item(key: ItemKey, counter: int) -> str:
+    if is_deletion(counter):
+        return json_object({"id": json.dumps(key[1]), "deleted": "true"})
     made = state(key, counter)
     name = json.dumps(made.name, ensure_ascii=False)
     fields, tags = json_object(made.fields), json_object(made.tags)

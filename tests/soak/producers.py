@@ -11,7 +11,19 @@ from itertools import count
 import httpx
 
 from tests.soak.ledger import Ledger
-from tests.soak.payloads import HEARTBEAT, HOOKS, STREAMS, ItemKey, Submission, batch_of, log_of, webhook_of
+from tests.soak.payloads import (
+    HEARTBEAT,
+    HOOKS,
+    ROSTER_IDS,
+    STREAMS,
+    ItemKey,
+    Submission,
+    batch_of,
+    deletion,
+    log_of,
+    retain_of,
+    webhook_of,
+)
 from tests.support.client import NO_TLS
 from tests.support.signing import Hook
 
@@ -128,6 +140,10 @@ class Producer(threading.Thread):
         self._counters = count(number, of)
         self._own = {(stream, f"{self.name}-{item}"): -1 for stream in STREAMS for item in range(_OWN_ITEMS)}
         self._shared = [(stream, f"shared-{item}") for stream in STREAMS for item in range(_SHARED_ITEMS)]
+        #: Only this producer sends to its roster, so that it knows what there is; it uses some of the ids at a time.
+        self._roster = f"roster:{self.name}"
+        self._unused = [(self._roster, f"{self.name}-{item}") for item in range(ROSTER_IDS)]
+        self._own |= {self._unused.pop(): -1 for _ in range(_OWN_ITEMS)}
         self._logs, self._keys = count(), count()
         self._stopping = threading.Event()
         self._give_up = threading.Event()
@@ -163,22 +179,42 @@ class Producer(threading.Thread):
             return HEARTBEAT
         if kind < 0.25:
             return log_of(self.name, next(self._logs), packed=self._dice.random() < 0.3)
-        stream = self._dice.choice(STREAMS)
+        if kind < 0.33:
+            return self._retain()
+        stream = self._dice.choice((*STREAMS, self._roster))
         if stream == HOOKS:
             signed = self.account.hook is not None and self._dice.random() < _SIGNED
             return webhook_of(*self._state(self._key(stream)), signed=signed)
         states = [self._state(self._key(stream)) for _ in range(self._dice.randrange(1, _LARGEST_BATCH))]
-        if self._dice.random() < 0.2:
-            states.append(self._state((stream, states[0][0])))
+        first = stream, states[0][0]
+        if self._dice.random() < 0.2 and (first in self._own or first in self._shared):
+            states.append(self._state(first))
         return batch_of(stream, states, packed=self._dice.random() < 0.3)
 
+    def _retain(self) -> Submission:
+        there = [key for key in self._own if key[0] == self._roster]
+        gone = {key: self._delete(key) for key in self._dice.sample(there, self._dice.randrange(3))}
+        kept = [key for key in (*there, *self._unused) if key not in gone]
+        return retain_of(self._roster, [name for _, name in kept], gone, bounded=self._dice.random() < 0.5)
+
+    def _delete(self, key: ItemKey) -> int:
+        """Delete an item, sometimes for good: another one takes its place."""
+        self._own[key] = -1
+        if key[0] == self._roster and self._unused and self._dice.random() < 0.3:
+            del self._own[key]
+            self.account.ledger.retire(key)
+            self._own[self._unused.pop()] = -1
+        return deletion(next(self._counters))
+
     def _key(self, stream: str) -> ItemKey:
-        if self._dice.random() < 0.1:
+        if stream != self._roster and self._dice.random() < 0.1:
             return self._dice.choice([key for key in self._shared if key[0] == stream])
         return self._dice.choice([key for key in self._own if key[0] == stream])
 
     def _state(self, key: ItemKey) -> tuple[str, int]:
-        """Return the item's id with a new state, or with its last one."""
+        """Return the item's id with a new state, or with its last one, or with the number of a deletion."""
+        if key in self._own and key[0] != HOOKS and self._dice.random() < 0.1:
+            return key[1], self._delete(key)
         last = self._own.get(key, -1)
         counter = last if last >= 0 and self._dice.random() < 0.2 else next(self._counters)
         if key in self._own:

@@ -24,6 +24,7 @@ GOOD_CONFIGURATION = b'{"configuration":"{\\"Version\\": \\"7.0\\"}"}'
 #: The routes that append, each with a valid body.
 SUBMISSIONS = {
     "/api/ingest": GOOD_ITEMS,
+    "/api/ingest/retain": b'{"stream":"agents","ids":["agent-1","agent-2"],"atMost":0}',
     "/api/ingest/log": GOOD_LOG,
     "/api/ingest/heartbeat": b'{"any":["thing"]}',
     "/api/webhook/agents": b'{"id":7,"a":{"b":[1]}}',
@@ -33,6 +34,7 @@ ASKING = [("GET", CONFIG, b""), ("GET", STATUS, b"")]
 AUTHENTICATED = [*TAKING, *ASKING]
 COUNTED = {
     "/api/ingest": {"itemsReceived": 2},
+    "/api/ingest/retain": {"idsReceived": 2},
     "/api/ingest/log": {"entriesReceived": 1},
     "/api/ingest/heartbeat": {},
     "/api/webhook/agents": {"itemsReceived": 1},

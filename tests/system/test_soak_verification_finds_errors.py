@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.soak.engine_inspection import Database
-from tests.soak.payloads import HEARTBEAT, batch_of, json_object, log_of, state, webhook_of
+from tests.soak.payloads import HEARTBEAT, batch_of, deletion, json_object, log_of, retain_of, state, webhook_of
 from tests.soak.producers import Account, Client, Tally
 from tests.soak.verification import Connection, verify_rows
 from tests.support.stack import Stack
@@ -23,6 +23,10 @@ def account(stack: Stack) -> Account:
     submissions = [
         batch_of("agents", [("a", _OLD), ("b", 5)], packed=False),
         batch_of("agents", [("a", _NEW), ("c", 6), ("c", 7)], packed=True),
+        batch_of("agents", [("d", 8)], packed=False),
+        batch_of("agents", [("d", deletion(9))], packed=False),
+        batch_of("roster", [("e", 10), ("f", 11)], packed=False),
+        retain_of("roster", ["e"], {("roster", "f"): deletion(12)}, bounded=True),
         webhook_of("hooked", 3),
         log_of("somebody", 3, packed=True),
         HEARTBEAT,
@@ -74,6 +78,14 @@ WRONG = [
     (
         "invented rows",
         "INSERT INTO receipts (connector_id, version, lane, kind, received) VALUES (%s, 1, 0, 'items', 1)",
+    ),
+    *(
+        (
+            "not removed",
+            f"""INSERT INTO items (connector_id, version, updated_at, stream, id, fields, tags)
+            VALUES (%s, 1, now(), '{stream}', '{name}', '{{"counter":{counter}}}', '{{}}')""",  # noqa: S608 - of constants
+        )
+        for stream, name, counter in (("agents", "d", 8), ("roster", "f", 11))
     ),
     ("unbalanced", "UPDATE receipts SET superseded = 0 WHERE connector_id = %s"),
     (

@@ -96,11 +96,11 @@ def properties(shape: Shape, prefix: str = "") -> Iterator[tuple[str, bool]]:
     """Yield each property as the pages name it, and whether it is required."""
     for name, one in shape.properties.items():
         yield f"`{prefix}{name}`", one.required
-        if isinstance(one, Elements):
+        if isinstance(one, Elements) and isinstance(one.shape, Shape):
             yield from properties(one.shape, f"{name}[].")
 
 
-@pytest.mark.parametrize(("heading", "kind"), [("Items", "items"), ("Log entries", "log")])
+@pytest.mark.parametrize(("heading", "kind"), [("Items", "items"), ("Retain", "retain"), ("Log entries", "log")])
 def test_the_properties_are_those_of_the_kinds(heading: str, kind: str) -> None:
     body = KINDS[kind].body
     assert isinstance(body, Shape)

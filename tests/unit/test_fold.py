@@ -178,7 +178,7 @@ def test_levels_are_packed_in_their_stored_spelling() -> None:
     body = b'{"entries":[{"level":"WARNING","message":"m"},{"level":"Critical","message":"n"}]}'
     (part,) = Slice(LANE, [Entry("1-1", 1, Meta("log"), 2, body)]).parts()
 
-    ((query, columns),) = columns_of(part).inserts
+    ((query, columns),) = columns_of(part).statements
 
     assert query == "insert_logs"
     assert columns["levels"] == text_array([text("warn"), text("fatal")])

@@ -23,8 +23,8 @@ from shared.kinds import COUNTED, KINDS
 from shared.log_levels import STORED_LEVELS
 from shared.process.settings import SecretUrl, Settings
 from shared.request_id import unaccepted_request_id
-from tests.bodies import ANYTHING, BATCHES, LOGS, damaged, records
-from tests.validators import validate_items, validate_log_entries, validate_webhook
+from tests.bodies import ANYTHING, BATCHES, LOGS, RETAINS, damaged, records
+from tests.validators import validate_items, validate_log_entries, validate_retain, validate_webhook
 
 #: Everything that is described, as a client receives it.
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document()))
@@ -159,7 +159,7 @@ def test_examples_of_bodies_are_accepted() -> None:
         if " body " in name
     }
 
-    assert [validate_items(body) for body in taken["ingestItems"]] == [1, 1]
+    assert [validate_items(body) for body in taken["ingestItems"]] == [1, 1, 1]
     assert [validate_log_entries(body) for body in taken["ingestLog"]] == [1]
     for body in taken["ingestWebhook"]:
         validate_webhook(body, "id")
@@ -238,8 +238,8 @@ def is_accepted(validate: Callable[[bytes], object], body: bytes) -> bool:
 WEBHOOKS = records({"id": ANYTHING}, {"name": ANYTHING, "a": ANYTHING})
 
 
-@given(damaged(BATCHES), damaged(LOGS), damaged(WEBHOOKS))
-def test_every_accepted_body_is_valid_by_its_schema(items: bytes, log: bytes, webhook: bytes) -> None:
+@given(damaged(BATCHES), damaged(LOGS), damaged(WEBHOOKS), damaged(RETAINS))
+def test_every_accepted_body_is_valid_by_its_schema(items: bytes, log: bytes, webhook: bytes, retain: bytes) -> None:
     # schemathesis tries the other direction: it makes bodies from the document.
     if is_accepted(validate_items, items):
         validator(SCHEMAS["ItemBatch"]).validate(json.loads(items))
@@ -247,3 +247,5 @@ def test_every_accepted_body_is_valid_by_its_schema(items: bytes, log: bytes, we
         validator(SCHEMAS["EntryBatch"]).validate(json.loads(log))
     if is_accepted(lambda body: validate_webhook(body, "id"), webhook):
         validator(SCHEMAS["WebhookItem"]).validate(json.loads(webhook))
+    if is_accepted(validate_retain, retain):
+        validator(SCHEMAS["Retained"]).validate(json.loads(retain))

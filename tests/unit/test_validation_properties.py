@@ -24,8 +24,8 @@ from ingest_api.validation.json_text import decoded_size, digits_in_plain_form
 from ingest_api.validation.timestamps import is_timestamp
 from shared.json_chunks import chunks
 from shared.log_levels import STORED_LEVELS
-from tests.bodies import ANYTHING, BATCHES, GOOD_TEXT, LOGS, damaged
-from tests.validators import exact, fast, validate_heartbeat, validate_items, validate_webhook
+from tests.bodies import ANYTHING, BATCHES, GOOD_TEXT, LOGS, RETAINS, damaged
+from tests.validators import exact, fast, validate_heartbeat, validate_items, validate_retain, validate_webhook
 
 
 class _No(Exception):
@@ -107,6 +107,10 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "level": lambda value: is_string(value) and value.lower() in STORED_LEVELS,
     "message": is_string,
     "timestamp": lambda value: is_string(value) and is_timestamp(value),
+    "deleted": lambda value: isinstance(value, bool),
+    "atMost": lambda value: (
+        isinstance(value, _Number) and re.fullmatch(r"-?0|[1-9]\d{0,15}", value) is not None and int(value) < 1 << 53
+    ),
 }
 
 
@@ -114,6 +118,24 @@ def check_record(value: Any, required: set[str], optional: set[str]) -> None:
     check(isinstance(value, _Object))
     check(required <= {name for name, _ in value} <= required | optional)
     check(all(RULES[name](member) for name, member in value))
+
+
+def check_item(value: Any) -> None:
+    check_record(value, {"id"}, {"name", "fields", "tags", "deleted"})
+    members = dict(value)
+    check(members.get("deleted") is not True or set(members) == {"id", "deleted"})
+
+
+def retain_oracle(body: bytes) -> int:
+    batch = tree(body)
+    check_anything(batch)
+    check(isinstance(batch, _Object))
+    check_record(_Object(member for member in batch if member[0] != "ids"), {"stream"}, {"atMost"})
+    lists = [value for name, value in batch if name == "ids"]
+    check(lists)
+    check(all(isinstance(ids, list) and not isinstance(ids, _Object) and all(map(RULES["id"], ids)) for ids in lists))
+    check(lists[-1] or "atMost" in dict(batch))
+    return len(lists[-1])
 
 
 def oracle(body: bytes, array: Literal["items", "entries"]) -> int:
@@ -128,7 +150,7 @@ def oracle(body: bytes, array: Literal["items", "entries"]) -> int:
         check(isinstance(elements, list) and not isinstance(elements, _Object))
         for element in elements:
             if array == "items":
-                check_record(element, {"id"}, {"name", "fields", "tags"})
+                check_item(element)
             else:
                 check_record(element, {"level", "message"}, {"timestamp", "context"})
     return len(arrays[-1])
@@ -156,9 +178,20 @@ def test_logs_are_validated_as_the_oracle_validates_them(body: bytes) -> None:
     assert fast("log", body) in (None, found)
 
 
-@given(st.sampled_from(["items", "log"]), st.data(), st.integers(1, 60))
+@given(damaged(RETAINS))
+def test_retains_are_validated_as_the_oracle_validates_them(body: bytes) -> None:
+    found = outcome(exact, "retain", body)
+    assert found == outcome(retain_oracle, body)
+    assert fast("retain", body) in (None, found)
+    assert outcome(validate_retain, body) == found
+
+
+BODIES = {"items": BATCHES, "log": LOGS, "retain": RETAINS}
+
+
+@given(st.sampled_from([*BODIES]), st.data(), st.integers(1, 60))
 def test_chunks_change_no_outcome(kind: str, data: st.DataObject, size: int) -> None:
-    body = data.draw(damaged(BATCHES if kind == "items" else LOGS))
+    body = data.draw(damaged(BODIES[kind]))
     with pytest.MonkeyPatch.context() as patch:
         whole = outcome(exact, kind, body)
         patch.setattr(exact_module, "chunks", partial(chunks, size=size))

@@ -61,11 +61,11 @@ SELECT lane FROM next WHERE lane IS NOT NULL;
 
 -- name: select_letters_to_retry
 -- The next letters of a lane to retry, the oldest first, up to the one that reaches a bound.
-SELECT connector_id, version, meta::text AS meta, received, body
+SELECT connector_id, version, meta::text AS meta, received, body, bound_lifted
 FROM (
     SELECT *, sum(octet_length(body)) OVER before AS bytes_before, sum(received) OVER before AS rows_before
     FROM (
-        SELECT connector_id, version, meta, received, body
+        SELECT connector_id, version, meta, received, body, bound_lifted
         FROM dead_letters
         WHERE lane = %(lane)s AND retry_requested_at IS NOT NULL
         ORDER BY version
@@ -81,15 +81,15 @@ ORDER BY version;
 SELECT claim_dead_letters(%(connector_ids)b::bigint[], %(versions)b::bigint[]);
 
 -- name: request_retries
--- Marks letters to be retried; one that is marked already keeps its mark.
+-- Marks letters to be retried; one that is marked already keeps its mark. A bound that is lifted stays so.
 WITH letter AS (
 -- include: unlocked_letters
 )
 UPDATE dead_letters
-SET retry_requested_at = now()
+SET retry_requested_at = coalesce(retry_requested_at, now()), bound_lifted = bound_lifted OR %(lift_bound)s
 FROM letter
 WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version
-  AND retry_requested_at IS NULL;
+  AND (retry_requested_at IS NULL OR (%(lift_bound)s AND NOT bound_lifted));
 
 -- name: count_retries
 -- What became of letters that were marked: still waiting, applied, or dead again.

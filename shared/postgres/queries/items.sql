@@ -12,6 +12,8 @@
 -- `look_first` leaves such rows out before the upsert instead, which would lock them, and a lock is a write. That pays if
 -- most rows are unchanged; looking at each row first makes changed rows cost a quarter more.
 --
+-- `late` asks whether an item of the part was removed since: where no row is left, only that tells.
+--
 -- A version says when its submission was accepted, unless Redis' clock was ahead: not later than now, then.
 INSERT INTO items (connector_id, stream, id, name, fields, tags, version, updated_at)
 SELECT connector_id, stream, id, name, fields, tags, version, least(version_time(version), now())
@@ -24,6 +26,9 @@ WHERE NOT (%(look_first)s AND EXISTS (
     WHERE known.connector_id = part.connector_id AND known.stream = part.stream AND known.id = part.id
       AND known.version > %(dead_version)s
       AND ROW(known.name, known.fields, known.tags)::record *= ROW(part.name, part.fields, part.tags)::record
+))
+AND NOT (%(late)s AND (
+-- include: is_overtaken
 ))
 ON CONFLICT (connector_id, stream, id) DO UPDATE
 SET name = excluded.name, fields = excluded.fields, tags = excluded.tags,

@@ -9,6 +9,15 @@ FROM unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[], %(kinds)b::text
     AS slice (connector_id, version, kind, received, superseded)
 ON CONFLICT (connector_id, version) DO NOTHING;
 
+-- name: set_superseded
+-- Completes receipts that were inserted before all of it was known; only those of this very transaction.
+UPDATE receipts
+SET superseded = slice.superseded
+FROM unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[], %(superseded)b::int[])
+    AS slice (connector_id, version, superseded)
+WHERE receipts.connector_id = slice.connector_id AND receipts.version = slice.version
+  AND slice.superseded > 0 AND receipts.applied_at = now();
+
 -- name: find_applied
 -- Returns which of some submissions were applied before, and deletes their dead letters.
 WITH applied AS (
@@ -24,16 +33,21 @@ WITH applied AS (
 SELECT version FROM applied;
 
 -- name: count_superseded
--- Adds to the receipts of late submissions the items that were not written because the table holds a newer state; only
--- to receipts of this very transaction, which have its time.
+-- Adds to the receipts of late submissions the items that were not written or deleted because the table holds a newer
+-- state, or they were removed since; only to receipts of this very transaction, which have its time.
 UPDATE receipts
 SET superseded = superseded + lost.items
 FROM (
     SELECT part.connector_id, part.version, count(*)::int AS items
     FROM unnest(%(connector_ids)b::bigint[], %(streams)b::text[], %(ids)b::text[], %(versions)b::bigint[])
         AS part (connector_id, stream, id, version)
-    JOIN items USING (connector_id, stream, id)
-    WHERE items.version > part.version AND part.version <= %(applied)s
+    WHERE part.version <= %(applied)s AND (EXISTS (
+        SELECT FROM items
+        WHERE items.connector_id = part.connector_id AND items.stream = part.stream AND items.id = part.id
+          AND items.version > part.version
+    ) OR
+-- include: is_overtaken
+    )
     GROUP BY part.connector_id, part.version
 ) AS lost
 WHERE receipts.connector_id = lost.connector_id AND receipts.version = lost.version AND receipts.applied_at = now();
@@ -57,20 +71,21 @@ WHERE known.last_seen_at < excluded.last_seen_at OR known.last_seen_at > now();
 
 -- name: select_outcome
 -- What became of one submission: applied, or dead; no row while it is neither.
-SELECT 'applied' AS state, kind, received, applied_at AS ended_at, NULL AS reason, NULL AS detail
+SELECT 'applied' AS state, kind, received, removed, applied_at AS ended_at, NULL AS reason, NULL AS detail
 FROM receipts
 WHERE connector_id = %(connector_id)s AND version = %(version)s
 UNION ALL
-SELECT 'dead', meta ->> 'kind', received, died_at, reason, detail
+SELECT 'dead', meta ->> 'kind', received, NULL, died_at, reason, detail
 FROM dead_letters
 WHERE connector_id = %(connector_id)s AND version = %(version)s;
 
 -- name: select_submission
 -- The same for operators, who have the request id alone: its lane and version.
-SELECT connector_id, 'applied' AS state, kind, received, applied_at AS ended_at, NULL AS reason, NULL AS detail
+SELECT connector_id, 'applied' AS state, kind, received, removed, applied_at AS ended_at, NULL AS reason,
+       NULL AS detail
 FROM receipts
 WHERE lane = %(lane)s AND version = %(version)s
 UNION ALL
-SELECT connector_id, 'dead', meta ->> 'kind', received, died_at, reason, detail
+SELECT connector_id, 'dead', meta ->> 'kind', received, NULL, died_at, reason, detail
 FROM dead_letters
 WHERE lane = %(lane)s AND version = %(version)s;
