@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.support.client import JSON, MB, Connector, assert_accepted, assert_refused, batch, get, item
-from tests.support.processes import Process, wait_until
+from tests.support.processes import Process, assert_all_gone, wait_until
 from tests.support.raw_http import begin
 from tests.support.stack import Api, Stack
 from tests.support.submissions import all_is_applied_once, stored
@@ -173,6 +173,22 @@ def test_request_in_progress_is_answered_while_the_api_stops(
     with workerless.worker():
         workerless.lanes_are_empty()
     assert stored(workerless, connector) == ({"late"} if head[9:12] == b"202" else set())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_api_that_ends_leaves_no_process_for_large_bodies(
+    stack: Stack, new_connector: Callable[..., Connector], number: signal.Signals
+) -> None:
+    connector = new_connector(stack)
+    with stack.api() as api:
+        with connector.connection(api.url) as connection:
+            large = batch(item("large", notes="x" * (2 * MB)))
+            assert_accepted(connection.post("/api/ingest", content=large, headers=JSON), items=1)
+        [own] = [pid for pid in api.family() if pid != api.pid]
+        api.send(number)
+        api.ends()
+        assert_all_gone([own])
+        assert "Traceback" not in api.printed
 
 
 def _inflight_bytes(api: Api) -> float:
