@@ -18,7 +18,7 @@ from typing import Any, get_args
 import httpx
 
 #: Values of the parameters in paths.
-PATH = {"stream": "agents", "request_id": "req_a1b2c3d4e5f6g7"}
+PATH = {"stream": "agents", "request_id": "req_a1b2c3d4e5f6g7", "hook_id": f"hk_{'0' * 32}"}
 
 
 def parsed(package: str, case: dict[str, Any]) -> tuple[str, Any]:
