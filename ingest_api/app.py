@@ -40,14 +40,12 @@ from shared.redis.connections import connect_redis, connect_redis_async
 def create_app(settings: Settings) -> ASGIApp:
     """Return the ASGI application. `settings` must name both engines."""
     append_redis, status_redis, blocking_redis = _redis_clients(settings.redis_url, settings.redis_connections)
-    database_url, connections = settings.database_url, settings.postgres_connections
-    postgres = postgres_pool(database_url, application="ingest api", connections=connections)
+    postgres = postgres_pool(settings.database_url, application="ingest api", connections=settings.postgres_connections)
 
-    readiness = Readiness(blocking_redis, database_url, accept_data_loss=settings.accept_data_loss)
+    readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
-    body_processes = BodyProcesses()
     memory = MemoryBudget(settings.max_inflight_bytes)
-    bodies = BodyReader(memory, BodyThreads(), body_processes, idle_timeout=settings.body_timeout_seconds)
+    bodies = BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
@@ -62,7 +60,7 @@ def create_app(settings: Settings) -> ASGIApp:
         routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
     routes += [
         Route("/healthz", Healthz(), methods=["GET"]),
-        Route("/healthz/pipeline", pipeline(blocking_redis, postgres, database_url), methods=["GET"]),
+        Route("/healthz/pipeline", pipeline(blocking_redis, postgres, settings.database_url), methods=["GET"]),
         Route("/readyz", readyz(readiness), methods=["GET"]),
         Route("/metrics", Metrics(blocking_redis, shared=settings.web_concurrency > 1), methods=["GET"]),
     ]
@@ -76,7 +74,7 @@ def create_app(settings: Settings) -> ASGIApp:
         loading.cancel()
         for client in (postgres.close, append_redis.aclose, status_redis.aclose):
             await client()
-        body_processes.close()
+        bodies.close()
         finish_log()
 
     return ErrorMiddleware(Routing(routes, lifespan))

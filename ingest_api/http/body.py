@@ -45,6 +45,10 @@ class BodyReader:
         self._processes = processes
         self._idle_timeout = idle_timeout
 
+    def close(self) -> None:
+        """End the large-body processes."""
+        self._processes.close()
+
     def reserve(self, connector_id: int) -> Reservation:
         """Return a reservation that holds nothing yet."""
         return Reservation(self._memory, connector_id)
