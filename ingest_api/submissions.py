@@ -40,6 +40,7 @@ class Submissions:
         """Answer one submission. Raises ApiError if it is refused."""
         credential = read_credential(context)
         connector_id = await self.authenticator.identify(context, credential)
+        context.takes_suffix = kind.takes_suffix
         lane, encoded = self.authenticator.lane_of(credential), encode_meta(meta)
 
         def examine(body: bytes) -> tuple[int, Idempotency | None]:

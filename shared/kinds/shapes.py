@@ -132,6 +132,8 @@ class Kind:
     counted: str | None = None
     #: Where its elements are appended; None: they are states of items, if there are any.
     table: Table | None = None
+    #: Whether senders may name a type of their own: `application/*+json`.
+    takes_suffix: bool = False
 
 
 def parameter_of(name: str) -> str:

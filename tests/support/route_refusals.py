@@ -26,6 +26,7 @@ def _refused() -> list[Row]:
         row = Row("", method, path, 400, body=body)
         key = {**JSON, "Idempotency-Key": "two words"}
         brotli = {**JSON, "Content-Encoding": "br"}
+        other = "application/+json" if "webhook" in path else "application/scim+json"
         too_large = replace(row, status=413, code="body_too_large")
         rows += [
             replace(row, what="no JSON", code="invalid_json", body=body[:-1]),
@@ -34,6 +35,7 @@ def _refused() -> list[Row]:
             replace(row, what="an array", status=409, code="wrong_type", at="$", body=b"[]"),
             replace(row, what="no Content-Type", status=415, code="unsupported_media_type", headers={}),
             replace(row, what="XML", status=415, code="unsupported_media_type", headers={"Content-Type": "text/xml"}),
+            replace(row, what=other, status=415, code="unsupported_media_type", headers={"Content-Type": other}),
             replace(row, what="brotli", status=415, code="unsupported_encoding", headers=brotli),
             replace(too_large, what="30 MB + 1 declared", body=b"", declared=BODY_LIMIT + 1),
             replace(too_large, what="30 MB + 1 within gzip", body=_BOMB, headers=GZIP),
