@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from shared.entry import Entry
 from shared.request_id import position_of_entry
 from workers.decoding import Piece, UnreadableEntryError, pieces_of
@@ -95,7 +93,7 @@ class Slice:
                     if part.is_full:
                         yield part
                         part = Part()
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError) as error:
+            except (ValueError, RecursionError, KeyError) as error:
                 raise UnreadableEntryError(str(error)) from error
         if part.rows:
             yield part

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.errors import ApiError
 from ingest_api.validation import elements
 from shared.limits import MAX_FAULTS, MB
 from tests.bodies import ENTRIES, ITEMS
@@ -158,4 +158,3 @@ def test_each_fault_is_the_one_that_the_element_has_alone(kind: str, data: st.Da
     assert faults == expected[: len(faults)]
     assert more == (len(faults) < len(expected))
     assert all(re.match(rf"\$\.{array}\[\d+\]", fault["path"]) for fault in faults)
-    assert ErrorCode[faults[0]["code"].upper()]
