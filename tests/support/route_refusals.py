@@ -45,15 +45,9 @@ def _refused() -> list[Row]:
         if method == "POST":
             rows += [
                 replace(row, what="a key with a space", status=409, code="invalid_idempotency_key", headers=key),
-                replace(
-                    row,
-                    what="a key used before",
-                    status=409,
-                    code="idempotency_key_reused",
-                    body=body + b" ",
-                    headers={**JSON, "Idempotency-Key": f"used-for-{path}"},
-                ),
-            ]
+                replace(row, what="a key used before", status=409, code="idempotency_key_reused", body=body + b" ",
+                        headers={**JSON, "Idempotency-Key": f"used-for-{path}"}),
+            ]  # fmt: skip
     return [*rows, *_shapes(), *_misplaced()]
 
 
