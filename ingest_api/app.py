@@ -41,7 +41,6 @@ def create_app(settings: Settings) -> ASGIApp:
     """Return the ASGI application. `settings` must name both engines."""
     append_redis, status_redis, blocking_redis = _redis_clients(settings.redis_url, settings.redis_connections)
     postgres = postgres_pool(settings.database_url, application="ingest api", connections=settings.postgres_connections)
-
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
     memory = MemoryBudget(settings.max_inflight_bytes)

@@ -43,6 +43,8 @@ class RequestContext:
     send: Send
     request_id: str = ""
     connector_id: int | None = None
+    #: Whether the route takes a body of any type `application/*+json`.
+    takes_suffix: bool = False
     rate_limit: RateLimit | None = None
     #: Body bytes received, before decompression.
     received_bytes: int = 0

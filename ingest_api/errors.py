@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from shared.error_codes import ErrorCode, ErrorSpec
@@ -13,8 +14,13 @@ class ApiError(Exception):
     """Ends a request with an error answer. `message` is one sentence that says what to change.
 
     `path` locates the problem in the body (`$.items[3].fields.notes`); `limit` and `observed` are numbers in the unit
-    that `message` names; `retry_after` is in whole seconds; `headers` are added to the answer.
+    that `message` names; `retry_after` is in whole seconds; `headers` are added to the answer. `faults` describe the
+    first faulty elements of a batch, of which this error is the first; `more_faults` says that not all were looked at.
     """
+
+    #: Plain values, as the answer holds them.
+    faults: Sequence[dict[str, Any]] = ()
+    more_faults: bool = False
 
     def __init__(
         self,
@@ -51,8 +57,13 @@ class ApiError(Exception):
 
     def payload(self, request_id: str = "") -> dict[str, Any]:
         """Return the body of the answer, in the form that all errors have."""
-        error: dict[str, Any] = {"code": self.code.text, "message": self.message}
-        for name in ("path", "limit", "observed"):
-            if (value := getattr(self, name)) is not None:
-                error[name] = value
+        error = self.description()
+        if self.faults:
+            error |= {"faults": self.faults, "moreFaults": self.more_faults}
         return {"status": "error", "requestId": request_id, "error": error}
+
+    def description(self) -> dict[str, Any]:
+        """Return what is wrong, as an answer holds it."""
+        known = {name: getattr(self, name) for name in ("path", "limit", "observed")}
+        told = {name: value for name, value in known.items() if value is not None}
+        return {"code": self.code.text, "message": self.message, **told}

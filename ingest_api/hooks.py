@@ -55,6 +55,7 @@ class HookEndpoint:
     async def _serve(self, hook_id: str, context: RequestContext, receive: Receive) -> None:
         if not self.keyring:
             raise ApiError(ErrorCode.HOOKS_OFF)
+        context.takes_suffix = WEBHOOK.takes_suffix
         require_readable(context)
         if not FORM.fullmatch(hook_id):
             raise ApiError(ErrorCode.UNAUTHORIZED)

@@ -44,6 +44,7 @@ class Submissions:
         """Answer one submission: of a credential, or a delivery to a hook. Raises ApiError if it is refused."""
         credential = delivery.credential if delivery else read_credential(context)
         connector_id = await self.authenticator.identify(context, credential)
+        context.takes_suffix = kind.takes_suffix
         lane = self.authenticator.lane_of(credential)
         # Strangers have a share of their own, so that they take neither memory nor turns from the connector.
         with self.bodies.reserve(-connector_id if delivery else connector_id) as reservation:

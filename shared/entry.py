@@ -25,7 +25,7 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
     #: The name of a kind in `shared.kinds`, or UNREADABLE.
     kind: str
-    #: Of a webhook: the stream in its path, and the member that holds the item's id.
+    #: Of a webhook: the stream in its path, and where the item's id is (`shared/json_pointer.py`).
     stream: str = ""
     id_field: str = ""
 

@@ -112,7 +112,10 @@ class ErrorCode(enum.Enum):
 
     BODY_TOO_LARGE = ErrorSpec(413, "The body is over 30 MB, before or after decompression.", False, "Split the batch.")
     UNSUPPORTED_MEDIA_TYPE = ErrorSpec(
-        415, "`Content-Type` is missing or not `application/json`.", False, "Send `Content-Type: application/json`."
+        415,
+        "`Content-Type` is missing or not `application/json`.",
+        False,
+        "Send `Content-Type: application/json`; a webhook may send `application/*+json`.",
     )
     UNSUPPORTED_ENCODING = ErrorSpec(
         415, "`Content-Encoding` is neither gzip nor identity.", False, "Use gzip, or none."

@@ -30,6 +30,8 @@ MAX_NUMBER_DIGITS: Final = 1000
 MAX_AT_MOST: Final = (1 << 53) - 1
 #: Levels of objects and arrays in a body.
 MAX_NESTING: Final = 100
+#: Faults that one refusal tells.
+MAX_FAULTS: Final = 20
 
 #: Token bucket of a new connector: tokens a second, and its capacity.
 DEFAULT_RATE: Final = 100.0

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 from typing import Any, Final
 
 import msgspec
 
+from shared import json_pointer
 from shared.entry import UNREADABLE, Entry
 from shared.json_chunks import BETWEEN_STRINGS, CHUNK_BYTES, chunks
 from shared.kinds import KINDS
@@ -146,8 +147,10 @@ def _batch_decoder(batch: Shape, elements: Any) -> msgspec.json.Decoder[Any]:
 def _webhook_item(entry: Entry) -> Any:
     members = {name: bytes(value) for name, value in _WEBHOOK.decode(entry.body).items()}
     name = members.get("name", b"")
+    first, *steps = json_pointer.parse(entry.meta.id_field)
+    item_id = bytes(reduce(json_pointer.step, steps, msgspec.Raw(members[first])))
     return element_type(ITEM)(
-        id=_text(members[entry.meta.id_field]),
+        id=_text(item_id),
         name=_text(name) if name.startswith(b'"') else None,
         fields=_flattened(members),
     )

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from shared.entry import Entry
 from shared.request_id import position_of_entry
 from workers.decoding import Piece, UnreadableEntryError, kind_of, pieces_of, retain_of
@@ -104,7 +102,7 @@ class Slice:
                     if part.is_full:
                         yield part
                         part = Part()
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError) as error:
+            except (ValueError, RecursionError, KeyError) as error:
                 raise UnreadableEntryError(str(error)) from error
         if part.rows:
             yield part

@@ -9,6 +9,7 @@ a thread, or of a large body in another process (`body_processes`).
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from typing import Final
 
@@ -25,6 +26,7 @@ from ingest_api.http.turns import BodyThreads
 from shared.limits import MAX_BODY_BYTES
 
 _JSON: Final = b"application/json"
+_JSON_BY_SUFFIX: Final = re.compile(rb"application/[a-z0-9!#$&^_.+-]+\+json")
 #: Size in bytes from which a body is checked in a thread; a hostile one of this size takes milliseconds.
 _IN_THREAD_BYTES: Final = 131_072
 #: Size in bytes from which it is checked in another process; a hostile one of this size takes some 20 ms.
@@ -70,7 +72,7 @@ class BodyReader:
             _count(body, context, reservation)
         size = context.received_bytes
         if size and context.header(b"content-type") is None:  # it came in chunks: its length was unknown
-            raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+            raise _not_json(context)
         is_gzip = _is_gzip(context)
         if size <= _IN_THREAD_BYTES:
             small = inflate_small(body) if is_gzip else bytes(body)
@@ -107,16 +109,24 @@ def require_readable(context: RequestContext) -> int:
     content_type = context.header(b"content-type")
     # The HTTP protocol has refused lengths that are not numbers, and passes on no more than was declared.
     declared = int(context.header(b"content-length") or 0)
-    if (declared and content_type is None) or (content_type is not None and not _is_json(content_type)):
-        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+    if (declared and content_type is None) or (content_type is not None and not _is_json(content_type, context)):
+        raise _not_json(context)
     _is_gzip(context)
     if declared > MAX_BODY_BYTES:
         raise body_too_large(declared)
     return declared
 
 
-def _is_json(content_type: bytes) -> bool:
-    return content_type == _JSON or content_type.partition(b";")[0].strip().lower() == _JSON
+def _is_json(content_type: bytes, context: RequestContext) -> bool:
+    if content_type == _JSON:
+        return True
+    named = content_type.partition(b";")[0].strip().lower()
+    return named == _JSON or (context.takes_suffix and _JSON_BY_SUFFIX.fullmatch(named) is not None)
+
+
+def _not_json(context: RequestContext) -> ApiError:
+    both = "`Content-Type` is missing or neither `application/json` nor `application/*+json`; send one of them."
+    return ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, both if context.takes_suffix else None)
 
 
 def _is_gzip(context: RequestContext) -> bool:

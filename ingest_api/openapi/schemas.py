@@ -156,7 +156,7 @@ _ANY_OBJECT: Final[Schema] = {
 }
 _WEBHOOK_ITEM: Final[Schema] = {
     "description": "One item, of which each member is a field: a primitive as it is, an object or array as a string of "
-    "its exact source text. The member that `idField` names (`id`) must be there: a string, number or boolean of 1 to "
+    "its exact source text. What `idField` names (`id`) must be there: a string, number or boolean of 1 to "
     f"{ID.max_bytes} bytes. A string `name` is the item's name: up to {NAME.max_bytes:,} bytes. All values "
     f"together: up to {FIELDS.max_bytes:,} bytes. Strings and numbers within nested values may be any.",
     "type": "object",

@@ -4,11 +4,10 @@ First comes what is wrong with the text as a whole (400), then the first error i
 property given twice the last one counts, as in every parser that reads the body after us, and the others are checked
 like it.
 
-The work is bounded, whatever a body holds. Elements are accepted by the fast validator a run at a time; of a run that
-it doesn't accept, only elements are looked at here that it can't accept alone. The walk of an object of primitives ends
-behind the last member that it may have. Of an object with known properties the first members are walked; if more come,
-some property is given again and again, and the parser in C finds the last of each, which is then checked: of those in
-between only the names are.
+The work is bounded, whatever a body holds. Of a batch only elements are looked at here that the fast validator can't
+accept (`elements`). The walk of an object of primitives ends behind the last member that it may have. Of an object with
+known properties the first members are walked; if more come, some property is given again and again, and the parser in C
+finds the last of each, which is then checked: of those in between only the names are.
 """
 
 from __future__ import annotations
@@ -22,24 +21,22 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.validation.fast import LONGEST_SOURCE, FastValidator, fast_validator
+from ingest_api.validation.elements import check_elements
+from ingest_api.validation.fast import fast_validator
 from ingest_api.validation.json_source import NESTED, Source, name_refusal
 from ingest_api.validation.json_text import child_path, cut
 from ingest_api.validation.timestamps import MAX_TIMESTAMP_CHARACTERS, is_timestamp
 from ingest_api.validation.together import check_together
-from shared.json_chunks import BETWEEN_OBJECTS, BETWEEN_STRINGS, chunks
+from shared.json_chunks import BETWEEN_OBJECTS, BETWEEN_STRINGS
 from shared.kinds.shapes import Choice, Elements, Flag, Name, Primitives, Property, Shape, Text, Timestamp, WholeNumber
 from shared.limits import MAX_KEY_BYTES, MAX_VALUE_BYTES
 
 ROOT: Final = "$"
 #: Members of an object with known properties that are walked; there are fewer unless some are given many times.
 _WALKED: Final = 16
-#: Right elements of one run that the fast validator can't accept, before the rest of the run is walked.
-_UNSURE: Final = 8
 _UNKNOWN: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
 #: Of so few digits that the number is built at no cost.
 _WHOLE_NUMBER: Final = re.compile(rb"-?0|[1-9][0-9]{0,18}")
-_elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def check_batch(body: bytes, batch: Shape) -> int:
@@ -116,57 +113,15 @@ def _check_property(source: Source, path: str, shape: Shape, one: Property) -> i
 
 def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> int:
     expect(source, path, "array")
-    fast = fast_validator(batch)
-    start, count = source.start, 0
 
-    def check(position: int, element: Source) -> None:
-        place = f"{path}[{count + position}]"
+    def check(element: Source, place: str) -> None:
         if isinstance(one.shape, Text):
             _check_text(element, place, one.shape)
         else:
             check_object(element, place, one.shape)
 
-    def check_run(run: bytes) -> int:
-        return _check_run(run, source.depth + 1, fast, check)
-
     between = BETWEEN_STRINGS if isinstance(one.shape, Text) else BETWEEN_OBJECTS
-    for end, passed in chunks(memoryview(source.body)[start:], check_run, between=between):
-        source.end = start + end
-        count += passed
-    return count
-
-
-def _check_run(run: bytes, depth: int, fast: FastValidator, check: Callable[[int, Source], object]) -> int:
-    """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within a string."""
-    count = fast.count(run, around=0) if len(run) <= LONGEST_SOURCE else None
-    if count is not None:
-        return count
-    elements = _elements.decode(run)
-    position = unsure = 0
-    while position < len(elements):
-        if unsure < _UNSURE:
-            position += _sure_elements(elements[position:], fast)
-        if position < len(elements):
-            # A long element is the only one of its run, and not copied.
-            alone = len(elements) == 1
-            check(position, Source(run, depth, 1) if alone else Source(bytes(elements[position]), depth))
-            position, unsure = position + 1, unsure + 1
-    return len(elements)
-
-
-def _sure_elements(elements: list[msgspec.Raw], fast: FastValidator) -> int:
-    """Return how many elements are sure to be right before one that is not."""
-    sure, end = 0, len(elements)
-    while sure < end:
-        middle = (sure + end + 1) // 2
-        part = elements[sure:middle]
-        if sum(map(len, part)) < LONGEST_SOURCE and fast.count(b"[%b]" % b",".join(part), around=0) is not None:
-            sure = middle
-        elif len(part) == 1:
-            break
-        else:
-            end = middle
-    return sure
+    return check_elements(source, path, fast_validator(batch), check, between)
 
 
 def _check_text(source: Source, path: str, one: Text) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation.exact import (
     ROOT,
@@ -16,6 +18,7 @@ from ingest_api.validation.exact import (
 )
 from ingest_api.validation.json_source import LONGEST_ESCAPE, NESTED, Source
 from ingest_api.validation.json_text import child_path, cut, decoded
+from shared import json_pointer
 from shared.kinds.items import ID, NAME
 from shared.kinds.shapes import OneItem
 from shared.limits import MAX_CONFIGURATION_BYTES
@@ -35,25 +38,60 @@ def check_heartbeat(body: bytes) -> None:
 
 def check_webhook(body: bytes, item: OneItem, id_field: str) -> int:
     """Check the body of a webhook: one item, of which every member is a field. Raises ApiError."""
+    first, *steps = _names(id_field)
     source = Source.parse(body)
     expect(source, ROOT, "object")
-    total, has_id = 0, False
+    total, has_id, around = 0, False, slice(0, 0)
     for walked, name in enumerate(source.members(ROOT)):
         check_count(walked, ROOT, item.fields)
         path = child_path(ROOT, name)
-        if name == id_field:
+        if name == first:
             has_id = True
-            _check_id(source, path)
+            if not steps:
+                _check_id(source, path)
         if name == "name" and source.kind == "string":
             check_size(source.string_size(path), path, NAME)
         size = _size(source, path)
         check_member(name, size, path)
         total += size
+        if name == first:
+            around = slice(source.start, source.end)
     check_total(total, ROOT, item.fields)
     if not has_id:
-        sentence = f"The body has no member `{cut(id_field)}` to take the item's id from; add it or set `idField`."
-        raise ApiError(ErrorCode.MISSING_PROPERTY, sentence, path=child_path(ROOT, id_field))
+        raise _no_id(id_field, child_path(ROOT, first))
+    if steps:
+        _check_nested_id(body[around], id_field, first, steps)
     return 1
+
+
+def _names(id_field: str) -> list[str]:
+    try:
+        return json_pointer.parse(id_field)
+    except ValueError:
+        sentence = (
+            "`idField` begins with `/`, so it must be a JSON Pointer such as `/data/object/id`: up to "
+            f"{json_pointer.MAX_STEPS} names without quotes, backslashes and control characters; "
+            "write `~0` for `~` and `~1` for `/`."
+        )
+        raise ApiError(ErrorCode.INVALID_PARAMETER, sentence, path="idField") from None
+
+
+def _check_nested_id(text: bytes, id_field: str, first: str, steps: list[str]) -> None:
+    """Check what a pointer finds in a member that is within its limits, and so short enough for several parses."""
+    path, found = child_path(ROOT, first), msgspec.Raw(text)
+    for name in steps:
+        path = f"{path}[{name}]" if text.startswith(b"[") and name.isdecimal() else child_path(path, name)
+        try:
+            found = json_pointer.step(found, name)
+        except KeyError:
+            raise _no_id(id_field, path) from None
+        text = bytes(memoryview(found)[:1])
+    _check_id(Source(bytes(found)), path)
+
+
+def _no_id(id_field: str, path: str) -> ApiError:
+    sentence = f"The body has no member `{cut(id_field)}` to take the item's id from; add it or set `idField`."
+    return ApiError(ErrorCode.MISSING_PROPERTY, sentence, path=path)
 
 
 def _check_id(source: Source, path: str) -> None:

@@ -163,6 +163,8 @@ class Kind:
     table: Table | None = None
     #: Its elements are the ids of the only items that a stream keeps.
     retains: bool = False
+    #: Whether senders may name a type of their own: `application/*+json`.
+    takes_suffix: bool = False
 
 
 def parameter_of(name: str) -> str:

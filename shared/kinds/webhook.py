@@ -8,5 +8,9 @@ from shared.kinds.items import FIELDS
 from shared.kinds.shapes import Kind, OneItem
 
 WEBHOOK: Final = Kind(
-    name="webhook", path="/api/webhook/{stream:path}", counted="itemsReceived", body=OneItem(fields=FIELDS)
+    name="webhook",
+    path="/api/webhook/{stream:path}",
+    counted="itemsReceived",
+    body=OneItem(fields=FIELDS),
+    takes_suffix=True,
 )

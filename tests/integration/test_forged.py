@@ -100,6 +100,8 @@ FORGED: list[dict[str, Any]] = [
     {"m": "[" * 10_000},
     {"m": '{"kind":"webhook","stream":"a\\u0000b","idField":"id"}', "b": b'{"id":"x"}'},
     {"m": '{"kind":"webhook","stream":"s","idField":"missing"}', "b": b'{"id":"x"}'},
+    {"m": '{"kind":"webhook","stream":"s","idField":"/a/id"}', "b": b'{"a":"x"}'},
+    {"m": '{"kind":"webhook","stream":"s","idField":"/~2"}', "b": b'{"id":"x"}'},
     {"m": '{"kind":"webhook","stream":"s","idField":"id"}', "b": b"[]"},
     {"b": b""},
     {"b": b"\xff\xfe"},

@@ -94,9 +94,13 @@ def _check_refusal(row: Row, document: dict[str, Any]) -> None:
     assert document == {"status": "error", "error": error}
     assert error["code"] == row.code
     assert error.get("path") == row.at
-    assert error.keys() <= {"code", "message", "path", "limit", "observed"}
-    assert re.fullmatch(r"[^\n]+[.]", error["message"])
-    assert not re.search(r"Traceback|SELECT|psycopg|ik_[0-9a-f]{12}", error["message"])
+    assert ("faults" in error) == ("moreFaults" in error) == bool(re.match(r"\$\.(items|entries)\[", row.at or ""))
+    faults = error.pop("faults", [error])
+    assert faults[0] == {name: value for name, value in error.items() if name != "moreFaults"}
+    for fault in faults:
+        assert fault.keys() <= {"code", "message", "path", "limit", "observed"}
+        assert re.fullmatch(r"[^\n]+[.]", fault["message"])
+        assert not re.search(r"Traceback|SELECT|psycopg|ik_[0-9a-f]{12}", fault["message"])
 
 
 def route_check_on(stack: Stack) -> RouteCheck:

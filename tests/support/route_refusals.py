@@ -10,6 +10,7 @@ from tests.support.body_cases import BODY_LIMIT, gzip_of_zeros
 from tests.support.client import GZIP, JSON, MB, batch, item
 from tests.support.route_rows import AUTHENTICATED, CONFIG, HOOK, NEVER_ACCEPTED, STATUS, SUBMISSIONS, TAKING, Row
 
+_BROTLI = {**JSON, "Content-Encoding": "br"}
 _BOMB = gzip_of_zeros(31 * MB)
 
 
@@ -25,7 +26,7 @@ def _refused() -> list[Row]:
     for method, path, body in TAKING:
         row = Row("", method, path, 400, body=body)
         key = {**JSON, "Idempotency-Key": "two words"}
-        brotli = {**JSON, "Content-Encoding": "br"}
+        other = "application/+json" if "webhook" in path else "application/scim+json"
         too_large = replace(row, status=413, code="body_too_large")
         rows += [
             replace(row, what="no JSON", code="invalid_json", body=body[:-1]),
@@ -34,7 +35,8 @@ def _refused() -> list[Row]:
             replace(row, what="an array", status=409, code="wrong_type", at="$", body=b"[]"),
             replace(row, what="no Content-Type", status=415, code="unsupported_media_type", headers={}),
             replace(row, what="XML", status=415, code="unsupported_media_type", headers={"Content-Type": "text/xml"}),
-            replace(row, what="brotli", status=415, code="unsupported_encoding", headers=brotli),
+            replace(row, what=other, status=415, code="unsupported_media_type", headers={"Content-Type": other}),
+            replace(row, what="brotli", status=415, code="unsupported_encoding", headers=_BROTLI),
             replace(too_large, what="30 MB + 1 declared", body=b"", declared=BODY_LIMIT + 1),
             replace(too_large, what="30 MB + 1 within gzip", body=_BOMB, headers=GZIP),
         ]
@@ -43,15 +45,9 @@ def _refused() -> list[Row]:
         if method == "POST":
             rows += [
                 replace(row, what="a key with a space", status=409, code="invalid_idempotency_key", headers=key),
-                replace(
-                    row,
-                    what="a key used before",
-                    status=409,
-                    code="idempotency_key_reused",
-                    body=body + b" ",
-                    headers={**JSON, "Idempotency-Key": f"used-for-{path}"},
-                ),
-            ]
+                replace(row, what="a key used before", status=409, code="idempotency_key_reused", body=body + b" ",
+                        headers={**JSON, "Idempotency-Key": f"used-for-{path}"}),
+            ]  # fmt: skip
     return [*rows, *_deliveries(), *_shapes(), *_misplaced()]
 
 
@@ -127,6 +123,8 @@ _SHAPES: list[tuple[str, str, bytes, str, str | None]] = [
     ("POST", "/api/webhook/", b'{"id":1}', "invalid_stream", None),
     ("POST", "/api/webhook/agents", b'{"ID":1}', "missing_property", "$.id"),
     ("POST", "/api/webhook/agents?idField=key", b'{"key":{}}', "invalid_id", "$.key"),
+    ("POST", "/api/webhook/agents?idField=/a/id", b'{"a":{"id":{}}}', "invalid_id", "$.a.id"),
+    ("POST", "/api/webhook/agents?idField=/~2", b'{"id":1}', "invalid_parameter", "idField"),
     ("PUT", CONFIG, b"{}", "missing_property", "$.configuration"),
     ("PUT", CONFIG, b'{"configuration":{}}', "wrong_type", "$.configuration"),
     ("PUT", CONFIG, b'{"configuration":null}', "wrong_type", "$.configuration"),

@@ -9,6 +9,8 @@ from tests.support.client import GZIP, JSON, batch
 from tests.support.route_refusals import REFUSED
 from tests.support.route_rows import CONFIG, COUNTED, GOOD_CONFIGURATION, HOOK, MOMENT, STATUS, SUBMISSIONS, Row
 
+_WEBHOOK = "/api/webhook/agents"
+
 
 def _good() -> list[Row]:
     return [*_good_submissions(), *_good_deliveries(), *_good_configurations(), *_good_statuses(), *_good_others()]
@@ -33,9 +35,16 @@ def _good_submissions() -> list[Row]:
                 answered={"idempotent-replayed": "true"},
             ),
         ]
+    plain = Row(
+        "", "POST", _WEBHOOK, 202, body=SUBMISSIONS[_WEBHOOK], members={"status": "accepted"} | COUNTED[_WEBHOOK]
+    )
     return [
         *rows,
         Row("no items", "POST", "/api/ingest", 202, body=batch(), members={"status": "accepted", "itemsReceived": 0}),
+        *(
+            replace(plain, what=media_type, headers={"Content-Type": media_type})
+            for media_type in ("application/cloudevents+json", "Application/SCIM+json; charset=utf-8")
+        ),
         Row("no body", "POST", "/api/ingest/heartbeat", 202, headers={}, members={"status": "accepted"}),
         Row(
             "an empty body",

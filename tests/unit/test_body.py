@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ingest_api.checks import Findings, SubmissionCheck
 from ingest_api.context import RECEIVED_BODY, RequestContext
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.http.body import BodyReader
+from ingest_api.http.body import BodyReader, require_readable
 from ingest_api.http.body_processes import BodyProcesses
 from ingest_api.http.inflation import inflate
 from ingest_api.http.memory import MemoryBudget
@@ -138,6 +138,31 @@ _TEXT = gzip.compress(b"text", mtime=0)
 @pytest.mark.parametrize("damaged", [b"not gzip", _TEXT[:-6], _TEXT + b"rest"])
 def test_damaged_gzip_is_refused(damaged: bytes) -> None:
     assert code_of([damaged], content_encoding="gzip") is ErrorCode.INVALID_COMPRESSION
+
+
+@pytest.mark.parametrize(
+    ("media_type", "by_suffix"),
+    [
+        ("application/cloudevents+json", True),
+        ("Application/Vnd.a.v1+JSON ; charset=utf-8", True),
+        *(
+            (other, False)
+            for other in ("application/+json", "application/json+xml", "text/a+json", "application/a b+json")
+        ),
+    ],
+)
+def test_a_type_with_the_suffix_of_json_is_taken_where_the_route_takes_it(media_type: str, *, by_suffix: bool) -> None:
+    context = post(content_type=media_type, content_length="2")
+    with pytest.raises(ApiError, match="unsupported_media_type") as caught:
+        require_readable(context)
+    assert "+json" not in caught.value.message
+    context.takes_suffix = True
+    if by_suffix:
+        assert require_readable(context) == 2
+        return
+    with pytest.raises(ApiError) as caught:
+        require_readable(context)
+    assert "application/*+json" in caught.value.message
 
 
 def test_an_unsupported_encoding_is_refused_before_the_body_is_read() -> None:

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.validation import exact as exact_module
+from ingest_api.validation import elements as elements_module
 from ingest_api.validation.json_text import decoded_size, digits_in_plain_form
 from ingest_api.validation.timestamps import is_timestamp
 from shared.json_chunks import chunks
@@ -194,7 +194,7 @@ def test_chunks_change_no_outcome(kind: str, data: st.DataObject, size: int) -> 
     body = data.draw(damaged(BODIES[kind]))
     with pytest.MonkeyPatch.context() as patch:
         whole = outcome(exact, kind, body)
-        patch.setattr(exact_module, "chunks", partial(chunks, size=size))
+        patch.setattr(elements_module, "chunks", partial(chunks, size=size))
         assert outcome(exact, kind, body) == whole
 
 
@@ -202,7 +202,7 @@ def test_a_chunk_stays_in_its_array() -> None:
     body = b'{"stream":"s","items":[{"id":"a"},{"id":"b"},{"id":"c"}],"items":[{"id":"d"},{"id":"e"}]}'
     for size in range(1, len(body)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(exact_module, "chunks", partial(chunks, size=size))
+            patch.setattr(elements_module, "chunks", partial(chunks, size=size))
             assert exact("items", body) == 2
 
 

@@ -1,0 +1,128 @@
+"""Exact validation of a batch's elements: the first faults of all, each of another element.
+
+Elements are accepted by the fast validator a run at a time. A run that it doesn't accept is halved until each element
+that it can't accept is alone; those are checked by the exact validation. The search ends with the array, behind the
+last fault that an answer tells, or once it has taken so much work that the refusal would cost several times what it
+costs to accept such a body.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from ingest_api.errors import ApiError
+from ingest_api.validation.fast import LONGEST_SOURCE, FastValidator
+from ingest_api.validation.json_source import Source
+from shared.json_chunks import BETWEEN_OBJECTS, chunks, end_of_value
+from shared.limits import MAX_FAULTS
+
+#: Right elements of one run that the fast validator can't accept, before the rest of the run is walked.
+_UNSURE: Final = 8
+#: What the exact validation may look at one by one: names, values of arrays, levels. Of a large body, so many bytes of
+#: it allow for one more.
+_MARKS: Final = b":,[{"
+_FREE_MARKS: Final = 4_096
+_BYTES_FOR_A_MARK: Final = 64
+#: Of one element: text may hold more of them, but not that many are looked at.
+_MOST_MARKS: Final = 24_000
+#: Bytes in runs that were cut within an element, and so read for nothing, beyond those that were passed.
+_MAX_BYTES_WASTED: Final = 1_048_576
+_elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+#: Checks the element at hand, which stands at a path. Raises ApiError.
+Check = Callable[[Source, str], object]
+
+
+def check_elements(
+    source: Source, path: str, fast: FastValidator, check: Check, between: re.Pattern[bytes] = BETWEEN_OBJECTS
+) -> int:
+    """Return the number of elements of the array at hand. Raises the first one's ApiError, with the faults of all.
+
+    `between`: what stands between two elements.
+    """
+    start, count = source.start, 0
+    faults = _Faults(len(source.body))
+
+    def check_run(run: bytes) -> int:
+        try:
+            return _check_run(run, source.depth + 1, fast, check_at)
+        except msgspec.DecodeError as error:
+            if not end_of_value(error):
+                faults.bytes_wasted += len(run)
+            raise
+
+    def check_at(position: int, element: Source) -> bool:
+        return faults.is_right(element, f"{path}[{count + position}]", check)
+
+    for end, passed in chunks(memoryview(source.body)[start:], check_run, between=between):
+        faults.bytes_wasted -= start + end - source.end
+        source.end = start + end
+        count += passed
+    faults.raise_any()
+    return count
+
+
+def _check_run(run: bytes, depth: int, fast: FastValidator, is_right: Callable[[int, Source], bool]) -> int:
+    """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within a string."""
+    count = fast.count(run, around=0) if len(run) <= LONGEST_SOURCE else None
+    if count is not None:
+        return count
+    elements = _elements.decode(run)
+    alone = len(elements) == 1  # perhaps a long element, which is not copied
+    positions, right = _unsure(elements, fast), 0
+    while (position := next(positions, None)) is not None:
+        element = Source(run, depth, 1) if alone else Source(bytes(elements[position]), depth)
+        right += is_right(position, element)
+        if right == _UNSURE:
+            right, positions = 0, iter(range(position + 1, len(elements)))
+    return len(elements)
+
+
+def _unsure(elements: list[msgspec.Raw], fast: FastValidator) -> Iterator[int]:
+    """Yield the position of each element that the fast validator doesn't accept alone."""
+    parts = [(0, len(elements))]
+    while parts:
+        start, end = parts.pop()
+        if end - start < len(elements) and _is_sure(elements[start:end], fast):
+            continue
+        if end - start == 1:
+            yield start
+        elif start < end:
+            middle = (start + end) // 2
+            parts += [(middle, end), (start, middle)]
+
+
+def _is_sure(part: list[msgspec.Raw], fast: FastValidator) -> bool:
+    return sum(map(len, part)) < LONGEST_SOURCE and fast.count(b"[%b]" % b",".join(part), around=0) is not None
+
+
+class _Faults:
+    """The faults found so far, by the paths of their elements: part of a run may be checked twice."""
+
+    def __init__(self, body_bytes: int) -> None:
+        self.bytes_wasted = 0
+        self._found: dict[str, ApiError] = {}
+        self._marks_left = _FREE_MARKS + body_bytes // _BYTES_FOR_A_MARK
+
+    def is_right(self, element: Source, path: str, check: Check) -> bool:
+        """Check an element; keep its fault. Raises ApiError if there are faults, and no more are looked for."""
+        if len(self._found) == MAX_FAULTS or self._marks_left < 0 or self.bytes_wasted > _MAX_BYTES_WASTED:
+            self.raise_any(more=True)
+        try:
+            check(element, path)
+        except ApiError as fault:
+            self._found[path] = fault
+            self._marks_left -= min(sum(map(element.body.count, _MARKS)), _MOST_MARKS)
+            return False
+        return True
+
+    def raise_any(self, *, more: bool = False) -> None:
+        """Raise the first fault, with all. `more`: whether there are elements that were not looked at."""
+        for first in self._found.values():
+            first.faults = [fault.description() for fault in self._found.values()]
+            first.more_faults = more
+            raise first
