@@ -44,8 +44,7 @@ def create_app(settings: Settings) -> ASGIApp:
     readiness = Readiness(blocking_redis, database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
     body_processes = BodyProcesses()
-    memory = MemoryBudget(settings.max_inflight_bytes)
-    bodies = BodyReader(memory, BodyThreads(), body_processes, idle_timeout=settings.body_timeout_seconds)
+    bodies = _body_reader(settings, body_processes)
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
@@ -94,3 +93,8 @@ def _redis_clients(url: str, connections: int) -> tuple[AsyncRedis, AsyncRedis, 
 def _appender(settings: Settings, redis: AsyncRedis, waker: Waker) -> Appender:
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
     return Appender(redis, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)
+
+
+def _body_reader(settings: Settings, processes: BodyProcesses) -> BodyReader:
+    memory = MemoryBudget(settings.max_inflight_bytes)
+    return BodyReader(memory, BodyThreads(), processes, idle_timeout=settings.body_timeout_seconds)
