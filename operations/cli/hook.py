@@ -21,6 +21,7 @@ from operations.cli.output import (
     visible,
 )
 from operations.hooks import NewHook, select_hooks
+from shared import json_pointer
 from shared.hooks.hook import DEFAULT_TOLERANCE, path_of
 from shared.hooks.schemes import SCHEMES
 from shared.kinds.items import STREAM
@@ -52,6 +53,12 @@ def _id_field(value: str) -> str:
     text = plain_text(value) or ""
     if not 1 <= len(text.encode()) <= MAX_KEY_BYTES or "\0" in text:
         raise typer.BadParameter(f"It must have 1 to {MAX_KEY_BYTES} bytes.")
+    try:
+        json_pointer.parse(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"A JSON Pointer has up to {json_pointer.MAX_STEPS} names, without quotes, backslashes and control characters."
+        ) from None
     return text
 
 
