@@ -10,6 +10,7 @@ import hashlib
 import re
 from typing import Final
 
+from ingest_api.append_script import Idempotency
 from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from shared.redis.names import lane_keys
@@ -25,6 +26,8 @@ def read_idempotency_key(context: RequestContext) -> bytes | None:
     return key
 
 
-def idempotency_name(key: bytes, *, connector_id: int, lane: int) -> str:
-    """Return the Redis key of a submission sent with `key`."""
-    return lane_keys(lane).idempotency(connector_id, hashlib.sha256(key).hexdigest())
+def idempotency_of(key: bytes | None, fingerprint: str, *, connector_id: int, lane: int) -> Idempotency | None:
+    """Return what the append script compares of a submission that was sent with `key`."""
+    if key is None:
+        return None
+    return Idempotency(lane_keys(lane).idempotency(connector_id, hashlib.sha256(key).hexdigest()), fingerprint)

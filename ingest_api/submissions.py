@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.append_script import Idempotency, Submission
+from ingest_api.append_script import Submission
 from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.checks import SubmissionCheck
 from ingest_api.context import RequestContext, query_parameter
 from ingest_api.delivery import Delivery
 from ingest_api.errors import ApiError
 from ingest_api.http.body import BodyReader
-from ingest_api.idempotency import idempotency_name, read_idempotency_key
+from ingest_api.idempotency import idempotency_of, read_idempotency_key
 from shared.entry import Meta, encode_meta
 from shared.kinds import KINDS
 from shared.kinds.shapes import Kind, OneItem
@@ -58,14 +58,9 @@ class Submissions:
                 if error.code.value.status < _SERVER_ERRORS:
                     await self.authenticator.charge(context, credential)
                 raise
-            if delivery:
-                key = delivery.idempotency_key(found)
-            idempotency = None
-            if key is not None:
-                name = idempotency_name(key, connector_id=connector_id, lane=lane)
-                idempotency = Idempotency(name, found.fingerprint)
-            stored = body if check.keeps_body else b""
-            submission = Submission(encode_meta(meta), found.count, stored, idempotency)
+            key = delivery.idempotency_key(found) if delivery else key
+            idempotency = idempotency_of(key, found.fingerprint, connector_id=connector_id, lane=lane)
+            submission = Submission(encode_meta(meta), found.count, body if check.keeps_body else b"", idempotency)
             result = await self.authenticator.append(context, credential, lane, submission)
         context.request_id = request_id_of_entry(lane, result.entry_id)
         payload: dict[str, Any] = {"status": "accepted", "requestId": context.request_id}

@@ -37,10 +37,6 @@ log = structlog.get_logger()
 _SLOW_SECONDS: Final = 25.0
 
 
-def _do_nothing(_applied: int) -> None:
-    pass
-
-
 class SliceApplier:
     """Applies the slices of one lane for one drain, which holds the lane's lease."""
 
@@ -53,7 +49,7 @@ class SliceApplier:
         #: Most rows of the last slice held the same state already; the next slice is probably like it.
         self._mostly_unchanged = False
 
-    def apply(self, work: Work, meanwhile: Callable[[int], None] = _do_nothing) -> None:
+    def apply(self, work: Work, meanwhile: Callable[[int], None] = lambda _applied: None) -> None:
         """Apply the entries that were not applied before, and settle all of them.
 
         `meanwhile` is called, with the highest applied version, while Postgres writes. Raises psycopg.Error if the

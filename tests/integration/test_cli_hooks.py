@@ -182,6 +182,7 @@ def test_a_redis_that_lost_or_kept_too_much_gets_the_hooks_of_postgres(
         ("--scheme", "gitlab"),
         ("--stream", "a b"),
         ("--id-field", ""),
+        ("--id-field", "/~2"),
         ("--tolerance", "0"),
         ("--secret", ""),
         ("--scheme", "standard", "--secret", "whsec_short"),
