@@ -57,7 +57,7 @@ def _id_field(value: str) -> str:
         json_pointer.parse(text)
     except ValueError:
         raise typer.BadParameter(
-            f"A JSON Pointer has up to {json_pointer.MAX_STEPS} names without quotes, backslashes or control characters."
+            f"A JSON Pointer has up to {json_pointer.MAX_STEPS} names without quotes, backslashes, control characters."
         ) from None
     return text
 
