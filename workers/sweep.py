@@ -152,7 +152,7 @@ class Sweeper:
         elsewhere = sum(self._backlogs.values()) - self._backlogs.get(lane, 0)
         _, claimed, entries, backlog_bytes, settled = self._scripts(
             "sweep_lane",
-            [keys.stream, keys.lease, keys.backlog, keys.ready, keys.retry],
+            [keys.stream, keys.lease, keys.backlog, keys.ready, keys.retry, keys.large],
             [job_id, LEASE_MS, int(queued), elsewhere, int(retries), _RETRY_MARKER_MS, LONGEST_LEASE_MS],
         )
         self._backlogs[lane] = backlog_bytes

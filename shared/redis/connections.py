@@ -171,6 +171,11 @@ def reopen(client: Redis) -> None:
     client.connection_pool.connection_kwargs["epoch"].count += 1
 
 
+def is_wrong_type(error: Exception) -> bool:
+    """Return True if a key has a type that no process of ours gives it."""
+    return isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
+
+
 def server_of(client: Redis) -> str:
     """Return which server a client leads to. Raises one of UNAVAILABLE, also for a replica."""
     connection: Any = client.connection or client.connection_pool.get_connection()

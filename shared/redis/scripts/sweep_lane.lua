@@ -2,7 +2,7 @@
 -- while the lane's job is still queued (all workers are busy, or none runs), so that jobs don't pile up.
 --
 -- KEYS[1] lane's stream   KEYS[2] lane's lease   KEYS[3] lane's backlog   KEYS[4] lane's ready marker
--- KEYS[5] lane's retry marker
+-- KEYS[5] lane's retry marker   KEYS[6] lane's large entries
 -- ARGV[1] job id of the wake-up, should it be claimed
 -- ARGV[2] lease, milliseconds
 -- ARGV[3] '1' if a job of this lane is queued
@@ -24,6 +24,7 @@ local function of_type(key, reply)
 end
 
 local entries = of_type(KEYS[1], redis.pcall('XLEN', KEYS[1]))
+of_type(KEYS[6], redis.pcall('XLEN', KEYS[6]))
 if not of_type(KEYS[3], redis.pcall('HSET', KEYS[3], 'elsewhere', ARGV[4])) then
   redis.call('HSET', KEYS[3], 'elsewhere', ARGV[4])
 end
