@@ -82,9 +82,9 @@ def queued_lanes(queue: Queue) -> set[int]:
     try:
         job_ids = queue.get_job_ids()
     except (ResponseError, UnicodeDecodeError) as error:
-        if not (is_wrong_type(error) or isinstance(error, UnicodeDecodeError)):
+        if isinstance(error, ResponseError) and not is_wrong_type(error):
             raise
-        log.error("queue_emptied", error=str(error))
+        log.warning("queue_emptied", error=str(error))
         queue.connection.delete(queue.key)
         return set()
     return {lane for job_id in job_ids if (lane := _lane_of(job_id)) is not None}

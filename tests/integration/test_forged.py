@@ -266,7 +266,9 @@ def plant(redis: Redis, name: str, kind: str) -> None:
         case "set":
             redis.sadd(name, b"\xff", "planted")
         case "hash":
-            garbage = dict.fromkeys(("1", "bytes", "settled", "elsewhere", "c:1", "connector", "rate", "burst"), b"\xff")
+            garbage = dict.fromkeys(
+                ("1", "bytes", "settled", "elsewhere", "c:1", "connector", "rate", "burst"), b"\xff"
+            )
             redis.hset(name, mapping=garbage)  # type: ignore[arg-type] # redis-py's types don't know bytes as values
         case "sorted set":
             redis.zadd(name, {b"\xff": 1e300})

@@ -81,6 +81,20 @@ def test_a_key_rotated_before_a_failover_to_a_lagging_replica_is_refused(system:
     assert system.sweeper.runs
 
 
+def test_a_key_rotated_right_after_a_failover_is_refused_although_the_old_primary_goes_on(system: Replicated) -> None:
+    old = system.connector("rotated elsewhere")
+    with old.connection() as client:
+        request_id = assert_accepted(_post(client, "before"))
+        wait_until("it is applied", lambda: _state(client, request_id) == "applied")
+        system.fail_over()
+        new = system.rotate(old)
+        for _ in range(20):
+            assert _post(client, "old").status_code in (401, 503)
+        system.mend_link()
+    _all_move(old, new)
+    wait_until("the lanes are empty", lambda: system.waiting() == 0)
+
+
 def test_an_old_primary_that_is_cut_off_is_left_and_statuses_are_read_from_the_new_one(system: Replicated) -> None:
     with system.connector("cut off").connection() as client:
         system.worker.stop()

@@ -16,18 +16,18 @@
 -- Returns {ready, claimed, entries, bytes, settled}; ready and claimed are 0 or 1; settled is the number of entries that
 -- ever left the lane.
 
-if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0, 0, 0} end
 local function of_type(key, reply)
   if type(reply) ~= 'table' or not reply.err then return reply end
   redis.call('DEL', key)
   return false
 end
 
-local entries = of_type(KEYS[1], redis.pcall('XLEN', KEYS[1]))
 of_type(KEYS[6], redis.pcall('XLEN', KEYS[6]))
 if not of_type(KEYS[3], redis.pcall('HSET', KEYS[3], 'elsewhere', ARGV[4])) then
   redis.call('HSET', KEYS[3], 'elsewhere', ARGV[4])
 end
+if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0, 0, 0} end
+local entries = of_type(KEYS[1], redis.pcall('XLEN', KEYS[1]))
 if entries == 0 and redis.call('HDEL', KEYS[3], 'unusable') == 1 then
   redis.call('DEL', KEYS[1])
   entries = false
