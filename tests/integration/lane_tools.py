@@ -42,6 +42,12 @@ def presented(credential: str) -> Presented:
     return found
 
 
+def status(lane: Lane, credential: str) -> str:
+    """Return the status of a check of the credential, which is the lane's from now on."""
+    lane.credential = credential
+    return str(lane.ask("check")[1][0])
+
+
 @dataclass
 class Lane:
     """One connector's lane, on real engines."""
