@@ -23,7 +23,7 @@ from ingest_api.authentication import Authenticator, read_credential
 from ingest_api.context import RequestContext, query_parameter
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.waiting_places import Place, WaitingPlaces
-from shared.entry import decode_meta
+from shared.entry import QueuedEntry
 from shared.kinds import counts
 from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
@@ -107,10 +107,10 @@ class RequestStatus:
             queued = await self._find_entry(keys=[keys.stream, keys.large], args=[position.entry_id, GROUP])
         except RedisError:
             raise ApiError(ErrorCode.STORE_UNAVAILABLE) from None
-        if queued:
-            connector, meta, count = queued
-            return Outcome("queued", decode_meta(meta).kind, int(count)) if int(connector) == connector_id else None
-        return await self._read_recorded(connector_id, position)
+        entry = QueuedEntry.decode(queued)
+        if entry is None:
+            return await self._read_recorded(connector_id, position)
+        return Outcome("queued", entry.kind, entry.count) if entry.connector_id == connector_id else None
 
     async def _read_recorded(self, connector_id: int, position: Position) -> Outcome | None:
         try:

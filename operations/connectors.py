@@ -8,7 +8,8 @@ which is the safe side, and running the same command again completes the change.
 
 The credential is revoked again after the commit, on a new connection: if Redis lost its data in between, or another
 server took over, the first revocation is lost, and Redis may have been loaded from what Postgres still held. What is
-loaded after the commit is the new state.
+loaded after the commit is the new state. An old primary that is cut off knows of neither revocation, so such a change
+returns only when no process asks it any more.
 
 If Redis knows a newer generation of the connector than Postgres, Postgres was restored. Then the lane is loaded: Redis
 may hold a key that Postgres does not know.
@@ -31,7 +32,7 @@ from shared.credentials.sync import count_lanes, load_lanes, put_credential, rev
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.redis.connections import reopen
+from shared.redis.connections import reopen, wait_until_others_follow
 from shared.redis.names import lane_keys
 from shared.redis.scripts import Scripts
 
@@ -84,6 +85,7 @@ class Connectors:
             self._store(connector_id, credential)
         self.revoke_again(row, generation, [row["key_id"]])
         self.put(connector_id, row["lane"])
+        wait_until_others_follow(self.redis)
         return credential
 
     def disable(self, connector_id: int) -> None:
@@ -93,6 +95,7 @@ class Connectors:
             key_ids = [row["key_id"], *(hook["hook_id"] for hook in hooks)]
             self.revoke(row, generation, key_ids)
         self.revoke_again(row, generation, key_ids)
+        wait_until_others_follow(self.redis)
 
     def enable(self, connector_id: int) -> None:
         """Accept the connector's current credential and its enabled hooks again."""

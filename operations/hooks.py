@@ -21,6 +21,7 @@ from shared.hooks.schemes import SCHEMES
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
+from shared.redis.connections import wait_until_others_follow
 
 _DIGEST_BYTES: Final = 32
 
@@ -89,6 +90,8 @@ class Hooks:
         if not keep_seconds:
             self._revoke_again(change)
         self._put(change)
+        if not keep_seconds:
+            wait_until_others_follow(self._connectors.redis)
         return secret
 
     def disable(self, hook_id: str) -> None:
@@ -97,6 +100,7 @@ class Hooks:
             self._revoke(change)
             self._execute("enable_hook", hook_id, enabled=False)
         self._revoke_again(change)
+        wait_until_others_follow(self._connectors.redis)
 
     def enable(self, hook_id: str) -> None:
         """Accept the hook's deliveries again."""
@@ -110,6 +114,7 @@ class Hooks:
             self._revoke(change)
             self._execute("delete_hook", hook_id)
         self._revoke_again(change)
+        wait_until_others_follow(self._connectors.redis)
 
     def find(self, hook_id: str) -> dict[str, Any]:
         """Return a row of `select_hooks`. Raises SentenceError."""

@@ -6,6 +6,7 @@ only place that names a stream field.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -28,6 +29,25 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     #: Of a webhook: the stream in its path, and where the item's id is (`shared/json_pointer.py`).
     stream: str = ""
     id_field: str = ""
+
+
+class QueuedEntry(msgspec.Struct, frozen=True):
+    """What `find_entry.lua` returns of an entry that waits in its lane."""
+
+    connector_id: int
+    kind: str
+    count: int
+
+    @classmethod
+    def decode(cls, fields: Sequence[bytes] | None) -> QueuedEntry | None:
+        """Return None if there is no entry, or one that no process of ours has written."""
+        if not fields:
+            return None
+        connector, meta, count = fields
+        try:
+            return cls(int(connector), decode_meta(meta).kind, int(count))
+        except (ValueError, msgspec.DecodeError):
+            return None
 
 
 @dataclass(frozen=True, slots=True)

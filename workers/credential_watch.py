@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 from redis import Redis
 
-from shared.credentials.sync import count_lanes, load_lanes, outdated_lanes
+from shared.credentials.sync import copied_lanes, count_lanes, load_lanes, outdated_lanes
 from shared.postgres.connections import Connection
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ class CredentialWatch:
             return
         connection = self._connection()
         outdated = outdated_lanes(connection, self._redis)
-        all_of_them = time.monotonic() >= self._compare_at
+        all_of_them = time.monotonic() >= self._compare_at or not copied_lanes(self._redis)
         if not (outdated or all_of_them):
             return
         lanes = count_lanes(connection, self._redis)

@@ -16,7 +16,7 @@ from operations.cli.arguments import AsJson
 from operations.cli.errors import CommandError
 from operations.cli.logs import document
 from operations.cli.output import print_json, print_line, print_members, readable_seconds, visible
-from shared.entry import decode_meta
+from shared.entry import QueuedEntry
 from shared.kinds import counts
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
@@ -70,21 +70,19 @@ def _queued(redis_url: str, position: Position) -> dict[str, Any] | None:
     names = [keys.stream, keys.large]
     with connect_redis(redis_url) as redis:
         scripts = Scripts(redis)
-        entry = scripts("find_entry", names, [position.entry_id, GROUP])
-        if not entry:
+        entry = QueuedEntry.decode(scripts("find_entry", names, [position.entry_id, GROUP]))
+        if entry is None:
             return None
         ahead = scripts("count_ahead", names, [position.entry_id, _COUNTED_AHEAD])
-    connector, meta, count = entry
     age = (datetime.now(UTC) - position.received_at).total_seconds()
-    kind = decode_meta(meta).kind
     return {
-        "connectorId": int(connector),
-        "kind": kind,
+        "connectorId": entry.connector_id,
+        "kind": entry.kind,
         "state": "queued",
         "ahead": ahead,
         "ageSeconds": round(max(0.0, age), 3),
         "receivedAt": rfc3339(position.received_by(datetime.now(UTC))),
-        **counts(kind, int(count)),
+        **counts(entry.kind, entry.count),
     }
 
 

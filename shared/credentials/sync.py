@@ -29,7 +29,7 @@ from redis.exceptions import ResponseError
 from shared.causes import NOT_MIGRATED, NotNowError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.redis.connections import server_of
+from shared.redis.connections import is_wrong_type, server_of
 from shared.redis.names import CORRECTIONS, GROUP, LANES, LaneKeys, lane_keys
 from shared.redis.scripts import Scripts
 from shared.request_id import MAX_LANES, position_of_version
@@ -69,15 +69,25 @@ def count_lanes(connection: Connection, redis: Redis) -> int:
 
 def copied_lanes(redis: Redis) -> int:
     """Return the number of lanes as copied to Redis, 0 if there is no copy that makes sense."""
+    lanes = _number(redis, LANES)
+    return lanes if 0 < lanes <= MAX_LANES else 0
+
+
+def counted_corrections(redis: Redis) -> int:
+    """Return how many credentials differed from Postgres and were corrected, ever."""
+    return max(0, _number(redis, CORRECTIONS))
+
+
+def _number(redis: Redis, name: str) -> int:
+    """Return a key's number, 0 if it holds none."""
     try:
-        lanes = int(redis.get(LANES) or 0)
+        return int(redis.get(name) or 0)
     except ValueError:
         return 0
     except ResponseError as error:
-        if not str(error).startswith("WRONGTYPE"):
+        if not is_wrong_type(error):
             raise
         return 0
-    return lanes if 0 < lanes <= MAX_LANES else 0
 
 
 def unready_lanes(redis: Redis, lanes: int) -> list[int]:
@@ -118,8 +128,14 @@ def load_lanes(connection: Connection, redis: Redis, lanes: Iterable[int]) -> in
                 raise LoadingError(f"Lane {lane} is being loaded by another process.")
             corrected += loaded
         if corrected:
-            one.incrby(CORRECTIONS, corrected)
+            _count_corrections(one, corrected)
     return corrected
+
+
+def _count_corrections(redis: Redis, corrected: int) -> None:
+    if redis.type(CORRECTIONS) != b"string" or not _number(redis, CORRECTIONS):
+        redis.set(CORRECTIONS, 0)  # nothing, or no number
+    redis.incrby(CORRECTIONS, corrected)
 
 
 def forget_ready(redis: Redis, lane: int) -> None:
@@ -132,7 +148,7 @@ def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int
     keys, token = lane_keys(lane), secrets.token_hex(8)
     redis.set(keys.loading, token, px=_TOKEN_LIFE_MS)
     # Before Postgres: a key that is not current there afterwards was revoked meanwhile, or should have been.
-    members: set[Any] = redis.smembers(keys.key_ids)
+    members = _key_ids(redis, keys)
     with connection.transaction():
         # First of all: a change that is read although its revision is not is read again.
         state = connection.execute(sql("select_lane_state"), {"lane": lane}).fetchall()[0]
@@ -140,7 +156,7 @@ def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int
     ahead = _store(scripts, keys, token, rows)
     if ahead is None:
         return None
-    stale = {key_id.decode() for key_id in members} - {row["key_id"] for row in rows}
+    stale = members - {row["key_id"].encode() for row in rows}
     lowered = [connector_id for connector_id in sorted(set(ahead)) if _lower(connection, scripts, lane, connector_id)]
     _strike(redis, keys, stale)
     floor = position_of_version(lane, state["applied_version"])
@@ -178,10 +194,18 @@ def _lower(connection: Connection, scripts: Scripts, lane: int, connector_id: in
     return True
 
 
-def _strike(redis: Redis, keys: LaneKeys, stale: set[str]) -> None:
+def _key_ids(redis: Redis, keys: LaneKeys) -> set[bytes]:
+    """Return the key ids that the lane holds: none if the key is no set, which the script then replaces."""
+    if redis.type(keys.key_ids) != b"set":
+        return set()
+    found: Any = redis.smembers(keys.key_ids)
+    return set(found)
+
+
+def _strike(redis: Redis, keys: LaneKeys, stale: set[bytes]) -> None:
     if stale:
         pipeline = redis.pipeline()
-        pipeline.delete(*map(keys.credential, stale))
+        pipeline.delete(*(keys.credential("").encode() + key_id for key_id in stale))
         pipeline.srem(keys.key_ids, *stale)
         pipeline.execute()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -32,4 +33,4 @@ def report_sweep(redis: Redis, stalled: Sequence[int]) -> None:
 def last_sweep(redis: Redis) -> list[int] | None:
     """Return the lanes that the last sweep found stalled; None if no sweeper acts."""
     report: Any = redis.get(SWEEP)
-    return None if report is None else [int(lane) for lane in report.split(b",") if lane]
+    return None if report is None else [int(lane) for lane in re.findall(rb"\d{1,4}", report)]

@@ -16,6 +16,7 @@ another server's data proves nothing about credentials (`shared/credentials/sync
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import lru_cache
 from typing import Any, Final
@@ -42,7 +43,7 @@ UNAVAILABLE: Final = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError,
 
 _TIMEOUT_SECONDS: Final = 5.0
 #: Life of a connection in seconds, until it is opened again to follow the address.
-_LIFE_SECONDS: Final = 2.0
+LIFE_SECONDS: Final = 2.0
 _OPTIONS: Final[dict[str, Any]] = {
     "socket_timeout": _TIMEOUT_SECONDS,
     "socket_connect_timeout": _TIMEOUT_SECONDS,
@@ -106,7 +107,7 @@ class _Guard:
         now = time.monotonic()
         if self._opened_in == self._epoch.count and now < self._expires:
             return False
-        self._opened_in, self._expires = self._epoch.count, now + _LIFE_SECONDS
+        self._opened_in, self._expires = self._epoch.count, now + LIFE_SECONDS
         return True
 
     def _translated(self, error: RedisError) -> RedisError:
@@ -165,6 +166,24 @@ def connect_redis_async(url: str, *, connections: int) -> redis.asyncio.Redis:
 def reopen(client: Redis) -> None:
     """Leave all connections of a client, and all others to the same address, before their next use."""
     client.connection_pool.connection_kwargs["epoch"].count += 1
+
+
+def wait_until_others_follow(client: Redis) -> None:
+    """Wait until no process uses a connection that is older than now, if another server may be at its other end.
+
+    A server that has no replicas, and was none for as long as a connection lives, has not replaced another one.
+    """
+    facts: dict[str, Any] = {}
+    with contextlib.suppress(ResponseError):  # a service that does not let it be read
+        facts = client.info("replication") | client.info("server")
+    is_alone = facts.get("connected_slaves") == 0 and not str(facts.get("master_replid2", "")).strip("0")
+    if not (is_alone and facts.get("uptime_in_seconds", 0) > LIFE_SECONDS):
+        time.sleep(LIFE_SECONDS)
+
+
+def is_wrong_type(error: Exception) -> bool:
+    """Return True if a key has a type that no process of ours gives it."""
+    return isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
 
 
 def server_of(client: Redis) -> str:

@@ -10,8 +10,9 @@ from redis import Redis
 from rq import Worker
 from rq.serializers import JSONSerializer
 
+from shared.credentials.sync import copied_lanes, counted_corrections
 from shared.redis.activity import last_sweep
-from shared.redis.names import CORRECTIONS, GROUP, LANES, lane_keys
+from shared.redis.names import GROUP, lane_keys
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import wake_queue
 
@@ -61,7 +62,7 @@ class RedisState:
 def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
     """Read the state of every lane and worker. `lanes`: their number, or None to use Redis' copy of it."""
     scripts = Scripts(redis)
-    number_of_lanes = int(redis.get(LANES) or 0) if lanes is None else lanes
+    number_of_lanes = copied_lanes(redis) if lanes is None else lanes
     found = [_look_at_lane(scripts, lane) for lane in range(number_of_lanes)]
     queue = wake_queue(redis)
     return RedisState(
@@ -70,7 +71,7 @@ def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
         queued_jobs=queue.count,
         failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
         sweeper=last_sweep(redis) is not None,
-        corrections=int(redis.get(CORRECTIONS) or 0),
+        corrections=counted_corrections(redis),
     )
 
 

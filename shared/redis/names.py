@@ -12,7 +12,7 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 |                     |        |                  | settle                               | recount_backlog,            |
 |                     |        |                  |                                      | look_at_lane, find_entry,   |
 |                     |        |                  |                                      | count_ahead                 |
-| large               | stream | while it has any | append, settle                       | look_at_lane, find_entry,   |
+| large               | stream | while it has any | append, settle, sweep_lane           | look_at_lane, find_entry,   |
 |                     |        |                  |                                      | count_ahead                 |
 | lease               | string | seconds          | append, sweep_lane,                  | look_at_lane                |
 |                     |        |                  | acquire_lease, hand_over_lease,      |                             |
@@ -22,7 +22,7 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 | ready               | string | forever          | mark_ready, credential sync          | append, sweep_lane,         |
 |                     |        |                  |                                      | look_at_lane                |
 | revision            | string | until a change   | mark_ready, put_credential,          | credential sync             |
-|                     |        |                  | revoke_credential                    |                             |
+|                     |        |                  | revoke_credential, append            |                             |
 | loading             | string | 30 s             | credential sync, mark_ready          | load_lane                   |
 | generations         | hash   | forever          | load_lane, put_credential,           |                             |
 |                     |        |                  | revoke_credential                    |                             |

@@ -11,12 +11,16 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 from redis import Redis
+from redis.exceptions import ResponseError
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from shared.redis.connections import UNAVAILABLE
+from shared.redis.connections import UNAVAILABLE, is_wrong_type
 from shared.redis.names import WAKE_QUEUE
+
+log = structlog.get_logger()
 
 DRAIN_TASK: Final = "workers.tasks.drain_lane"
 #: Maximum time of a job in seconds: a drain leaves its worker after 20 s and one slice, and the largest submission is a
@@ -74,8 +78,16 @@ def forget_failed_drains(queue: Queue, has_recovered: Callable[[int], bool]) -> 
 
 
 def queued_lanes(queue: Queue) -> set[int]:
-    """Return the lanes that have a job in the queue."""
-    return {lane for job_id in queue.get_job_ids() if (lane := _lane_of(job_id)) is not None}
+    """Return the lanes that have a job in the queue. A queue that can't be read is emptied: lanes are woken again."""
+    try:
+        job_ids = queue.get_job_ids()
+    except (ResponseError, UnicodeDecodeError) as error:
+        if isinstance(error, ResponseError) and not is_wrong_type(error):
+            raise
+        log.warning("queue_emptied", error=str(error))
+        queue.connection.delete(queue.key)
+        return set()
+    return {lane for job_id in job_ids if (lane := _lane_of(job_id)) is not None}
 
 
 def others_wait(queue: Queue, lane: int) -> bool:

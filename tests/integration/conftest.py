@@ -23,6 +23,7 @@ from shared.postgres.migrations import migrate
 from shared.process.settings import SecretUrl, Settings
 from shared.redis.connections import connect_redis
 from tests.integration.ingestctl_tools import Ingestctl, bare_environ
+from tests.integration.lane_tools import Lane
 from tests.integration.partition_tools import KEEP, names
 
 TEMPLATE = "migrated_template"
@@ -123,6 +124,19 @@ def unmigrated(empty_database_url: str, redis_flushed_url: str) -> Ingestctl:
 def crm(connection: Connection, redis: Redis) -> CreatedConnector:
     """Connector 1, made in this process: faster than with `ingestctl`."""
     return Connectors(connection, redis).create("crm")
+
+
+@pytest.fixture
+def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
+    """The lane of a connector, with the usual limits; files that need others have a fixture of their own."""
+    with Lane.of_new_connector(redis, database_url) as lane:
+        yield lane
+
+
+@pytest.fixture
+def connectors(lane: Lane) -> Connectors:
+    """Changes the connector of the lane."""
+    return Connectors(lane.connection, lane.redis)
 
 
 def temporary_database(server_url: str, template: str = "") -> Iterator[str]:

@@ -7,11 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
 from operations.connectors import Connectors
 from operations.local.binaries import find_postgres_bin
@@ -20,7 +18,7 @@ from shared.credentials.sync import load_lanes, unready_lanes
 from shared.postgres.connections import connect_postgres
 from shared.redis.connections import connect_redis
 from tests.integration.ingestctl_tools import bare_environ
-from tests.integration.lane_tools import Lane
+from tests.integration.lane_tools import Lane, status
 from workers.write import prepare
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "backup.md"
@@ -70,17 +68,6 @@ class Operator:
 @pytest.fixture
 def operator(tmp_path: Path, database_url: str, postgres_url: str, redis_flushed_url: str) -> Operator:
     return Operator(tmp_path, database_url, postgres_url, redis_flushed_url)
-
-
-@pytest.fixture
-def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
-    with Lane.of_new_connector(redis, database_url) as lane:
-        yield lane
-
-
-def status(lane: Lane, credential: str) -> str:
-    lane.credential = credential
-    return str(lane.ask("check")[1][0])
 
 
 def test_postgres_is_restored_under_a_newer_redis(lane: Lane, operator: Operator, database_url: str) -> None:

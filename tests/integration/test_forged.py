@@ -11,8 +11,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from operations.connectors import Connectors
 from shared.credentials.sync import copied_lanes
+from shared.redis import names
+from shared.redis.activity import last_sweep, living_workers, report_worker
+from shared.redis.lane_status import look_at_redis
 from shared.redis.names import LANES, SWEEPER
+from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LONGEST_LEASE_MS, wake_queue
 from shared.request_id import MAX_MILLISECONDS, MAX_SEQUENCE
 from tests.integration.lane_tools import Lane, batch, presented
@@ -40,14 +45,15 @@ def fields(**changed: Any) -> Any:
     return {name: value for name, value in {**written, **changed}.items() if value is not None}
 
 
-def goes_on(lane: Lane, sweeper: Sweeper) -> None:
+def goes_on(lane: Lane, sweeper: Sweeper, watch: CredentialWatch | None = None) -> None:
     """Assert that the lane applies a submission after the sweeper has looked at it."""
+    watch = watch or CredentialWatch(lane.redis, lambda: lane.connection, lambda: True)
     deadline = time.monotonic() + 20
     item_id = f"after {next(_numbers)}"
     while (answer := lane.ask("append", batch({"id": item_id, "fields": {"n": 1}}))[1])[0] != "ok":
         assert answer == ["not_ready"]
         sweeper.sweep()
-        CredentialWatch(lane.redis, lambda: lane.connection, lambda: True).look()
+        watch.look()
         assert time.monotonic() < deadline
     while not lane.rows(f"SELECT FROM items WHERE id = '{item_id}'"):
         lane.drain_once()
@@ -143,16 +149,69 @@ def test_a_lease_that_would_never_end_is_shortened(lane: Lane, sweeper: Sweeper)
         assert 0 < lane.redis.pttl(lane.keys.lease) <= LONGEST_LEASE_MS, (lease, life)
 
 
-def test_a_key_of_another_type_is_replaced(lane: Lane, sweeper: Sweeper) -> None:
-    names = ("stream", "lease", "backlog", "retry", "failures", "loading", "ready")
-    for name, kind in itertools.product(names, ("list", "string")):
-        key = getattr(lane.keys, name)
-        plant(lane.redis, key, kind)
+KEY_DIGEST = "ab" * 32
+#: Types of the keys that are no strings.
+TYPES = {"stream": "stream", "large": "stream", "backlog": "hash", "generations": "hash", "credential": "hash"}
+TYPES |= {"key_ids": "set", "WORKERS": "sorted set"}
 
+
+def keys_of(lane: Lane) -> dict[str, str]:
+    """Every name in `shared/redis/names.py`, of one lane and one credential."""
+    key_id = presented(lane.credential).key_id
+    others = {
+        "credential": lane.keys.credential(key_id),
+        "bucket": lane.keys.bucket(key_id),
+        "read_bucket": lane.keys.read_bucket(key_id),
+        "idempotency": lane.keys.idempotency(lane.connector_id, KEY_DIGEST),
+    }
+    lanes = {name: key for name, key in vars(lane.keys).items() if not name.startswith("_")}
+    constants = {name: value for name, value in vars(names).items() if str(value).startswith("ingest:")}
+    return {**lanes, **others, **constants, "WAKE_QUEUE": f"rq:queue:{names.WAKE_QUEUE}"}
+
+
+@pytest.mark.parametrize("ready", ["ready", "not ready"])
+def test_no_key_of_another_type_or_content_stops_a_lane(
+    lane: Lane, sweeper: Sweeper, ready: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.sweep._STANDBY_MS", 50)
+    watch = CredentialWatch(lane.redis, lambda: lane.connection, lambda: True)
+    for name, key in keys_of(lane).items():
+        for planted in ("list", TYPES.get(name, "string")):
+            watch.look()
+            plant(lane.redis, key, planted)
+            if ready != "ready":
+                lane.redis.delete(lane.keys.ready)
+
+            sweep_until_it_acts(sweeper)
+            lane.redis.delete(lane.keys.lease)
+            goes_on(lane, sweeper, watch)
+            assert repeats_once(lane), (name, planted)
+            assert health_and_metrics_answer(lane), (name, planted)
+            lane.credential = Connectors(lane.connection, lane.redis).rotate(lane.connector_id).text
+
+
+def sweep_until_it_acts(sweeper: Sweeper) -> None:
+    deadline = time.monotonic() + 20
+    sweeper.sweep()
+    while not sweeper.acts:
         sweeper.sweep()
-        lane.redis.delete(lane.keys.lease)
+        assert time.monotonic() < deadline
 
-        goes_on(lane, sweeper)
+
+def repeats_once(lane: Lane) -> bool:
+    """Return True if a repeat with an idempotency key is the first submission."""
+    body = batch({"id": "once", "fields": {"n": 1}})
+    first, second = (lane.ask("append", body, idempotency=KEY_DIGEST, fingerprint="00")[1] for _ in range(2))
+    lane.drain_once()
+    return (first[0], second[0], first[-1]) in (("ok", "replayed", second[-1]), ("replayed", "replayed", second[-1]))
+
+
+def health_and_metrics_answer(lane: Lane) -> bool:
+    """Return True if everything that shows the state of Redis can be read, after a worker has reported."""
+    scripts = Scripts(lane.redis)
+    report_worker(scripts, "worker")
+    state = look_at_redis(lane.redis, None)
+    return last_sweep(lane.redis) == [] and living_workers(scripts) == 1 and len(state.lanes) == lane.lanes
 
 
 def test_counters_that_are_no_numbers_are_corrected(lane: Lane, sweeper: Sweeper) -> None:
@@ -199,9 +258,21 @@ def test_a_number_of_lanes_that_makes_no_sense_is_read_from_postgres(lane: Lane)
 
 
 def plant(redis: Redis, name: str, kind: str) -> None:
-    """Store something that no process of ours would."""
+    """Store something that no process of ours would: of the right type too, bytes that mean nothing."""
     redis.delete(name)
-    if kind == "list":
-        redis.rpush(name, "planted")
-    else:
-        redis.set(name, "planted")
+    match kind:
+        case "list":
+            redis.rpush(name, b"\xff", "planted")
+        case "string":
+            redis.set(name, b"\xff planted")
+        case "set":
+            redis.sadd(name, b"\xff", "planted")
+        case "hash":
+            garbage = dict.fromkeys(
+                ("1", "bytes", "settled", "elsewhere", "c:1", "connector", "rate", "burst"), b"\xff"
+            )
+            redis.hset(name, mapping=garbage)  # type: ignore[arg-type] # redis-py's types don't know bytes as values
+        case "sorted set":
+            redis.zadd(name, {b"\xff": 1e300})
+        case "stream":
+            redis.xadd(name, {b"\xff": b"\xff"})

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
-from redis import Redis
 
 from operations.connectors import Connectors
 from shared.credentials.sync import load_lanes, outdated_lanes, unready_lanes
 from shared.postgres.connections import Connection, connect_postgres
 from shared.redis.connections import server_of
-from tests.integration.lane_tools import Lane
+from tests.integration.lane_tools import Lane, status
 from workers.credential_watch import CredentialWatch
 
 WAITING = "SELECT FROM pg_stat_activity WHERE application_name = 'second' AND wait_event_type = 'Lock'"
 TABLES = ("connectors", "credentials", "credential_revisions")
-
-
-@pytest.fixture
-def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
-    with Lane.of_new_connector(redis, database_url) as lane:
-        yield lane
-
-
-@pytest.fixture
-def connectors(lane: Lane) -> Connectors:
-    return Connectors(lane.connection, lane.redis)
 
 
 class Dump:
@@ -49,12 +36,6 @@ class Dump:
                 overriding = "OVERRIDING SYSTEM VALUE" if table == "connectors" else ""
                 self._connection.execute(f"INSERT INTO {table} {overriding} TABLE {table}_dump".encode())
             self._connection.execute("SELECT setval('connectors_connector_id_seq', %s)", (self._next["last_value"],))
-
-
-def status(lane: Lane, credential: str) -> str:
-    """Return the status of a check of the credential."""
-    lane.credential = credential
-    return str(lane.ask("check")[1][0])
 
 
 def test_a_restored_postgres_is_followed_without_a_restart(lane: Lane, connectors: Connectors) -> None:

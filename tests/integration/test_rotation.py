@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,24 +13,7 @@ from shared.credentials import sync
 from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
 from shared.postgres.connections import Connection, connect_postgres
 from shared.redis.names import lane_of
-from tests.integration.lane_tools import Lane
-
-
-@pytest.fixture
-def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
-    with Lane.of_new_connector(redis, database_url) as lane:
-        yield lane
-
-
-@pytest.fixture
-def connectors(lane: Lane) -> Connectors:
-    return Connectors(lane.connection, lane.redis)
-
-
-def status(lane: Lane, credential: str) -> str:
-    """Return the status of a check of the credential."""
-    lane.credential = credential
-    return str(lane.ask("check")[1][0])
+from tests.integration.lane_tools import Lane, status
 
 
 def test_a_rotation_revokes_the_old_credential_and_accepts_the_new_one(lane: Lane, connectors: Connectors) -> None:

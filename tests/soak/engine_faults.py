@@ -161,6 +161,23 @@ def postgres_silent(context: FaultContext, _dice: random.Random) -> Iterator[Inj
 
 
 @contextlib.contextmanager
+def sessions_swapped(context: FaultContext, _dice: random.Random) -> Iterator[Injection]:
+    """Lead every client of Postgres through a pooler that gives the next transaction another session."""
+    fleet, injection = context.fleet, Injection(context.counts())
+    context.mark_broken()
+    fleet.postgres.swap_sessions(on=True)
+    try:
+        before = fleet.postgres.swapped
+        yield injection
+        injection.version = context.submit_quietly()
+        submission_is_applied(context, injection)
+        if swapped := fleet.postgres.swapped - before:
+            injection.evidence.append(f"{swapped} transactions had another session than the one before")
+    finally:
+        fleet.postgres.swap_sessions(on=False)
+
+
+@contextlib.contextmanager
 def postgres_read_only(context: FaultContext, _dice: random.Random) -> Iterator[Injection]:
     """Make Postgres read-only: a replica, or a primary whose disk is full."""
     injection = Injection(context.counts())

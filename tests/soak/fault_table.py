@@ -90,6 +90,8 @@ FAULTS = (
           either(reported, grown("lane_paused", "lane_woken")), weight=2, lasts=(3, 20), lasts_shortly=(1, 3)),
     Fault("Postgres read-only", engines.postgres_read_only, _WRITE,
           _PAUSED, lasts=(2, 15), lasts_shortly=(1, 3)),
+    Fault("Postgres behind a swapping pooler", engines.sessions_swapped, _WRITE,
+          reported, engines.submission_is_applied, lasts=(5, 30), lasts_shortly=(2, 3)),
     Fault("process told to stop", processes.process_restarted, _ALL,
           either(reported, grown(*_REFUSED)), weight=4),
     Fault("rolling restart", processes.everything_restarted, _ALL,

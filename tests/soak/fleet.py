@@ -22,9 +22,10 @@ from redis.retry import Retry
 
 from tests.preloaded import run_ingestctl
 from tests.soak.engine_inspection import CALL_SECONDS, Database, Lanes, Logs
+from tests.support.pooler import SwitchedPooler
 from tests.support.processes import Process, environment, free_port
 from tests.support.stack import Api, Stack
-from tests.support.tcp_proxy import PostgresProxy, RedisProxy
+from tests.support.tcp_proxy import RedisProxy
 
 #: Interval in seconds at which the fleet checks its processes.
 _CHECK_SECONDS = 0.1
@@ -53,7 +54,7 @@ class Fleet:
         self.redis = Redis.from_url(stack.redis_url, socket_timeout=CALL_SECONDS, retry=Retry(NoBackoff(), 0))
         self.lanes = Lanes(self.redis, self.database.rows("SELECT count(*) AS lanes FROM lanes")[0]["lanes"])
         self.logs = Logs(stack.folder)
-        self.postgres = PostgresProxy(stack.database_url, close_damaged=True)
+        self.postgres = SwitchedPooler(stack.database_url, close_damaged=True)
         self.api_redis, self.worker_redis = RedisProxy(stack.redis_url), RedisProxy(stack.redis_url)
         self.ports = [free_port() for _ in range(apis)]
         #: Processes that ended without being told to.

@@ -43,6 +43,7 @@ def hostile_bodies() -> list[tuple[str, bytes]]:
         ("/api/ingest/log", b'{"entries":[{"level":"info","message":"m","context":{', b'"a":1,'),
         ("/api/ingest/heartbeat", b"[", b"1,"),
         ("/api/webhook/hooks", b"", b'{"a":'),
+        ("/api/webhook/hooks", b'{"id":"a",', b'"a":1,'),
         ("/api/ingest", b"0", b"0" * 1024),
     ]
     return [(path, gzip.compress(start + part * (_INFLATED_BYTES // len(part)), 1)) for path, start, part in parts]

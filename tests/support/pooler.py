@@ -68,6 +68,9 @@ class SwappingPooler(PostgresProxy):
     It resets nothing: what a client leaves in a session is there two transactions later.
     """
 
+    #: Number of transactions after which the session was swapped.
+    swapped = 0
+
     def _relay(self, client: socket.socket) -> None:
         with client, contextlib.ExitStack() as sessions, contextlib.suppress(OSError):
             start = _read_start(client)
@@ -77,7 +80,7 @@ class SwappingPooler(PostgresProxy):
             client.sendall(_greeting(one))
             _greeting(other)
             while not self._closed.is_set() and _relay_transaction(client, one):
-                one, other = other, one
+                one, other, self.swapped = other, one, self.swapped + 1
         self._clients.discard(client)
 
     def _session(self, start: bytes) -> socket.socket:
@@ -85,6 +88,22 @@ class SwappingPooler(PostgresProxy):
         session.connect(self._server)
         session.sendall(start)
         return session
+
+
+class SwitchedPooler(SwappingPooler):
+    """Swaps sessions while it is told to; relays as a plain proxy otherwise."""
+
+    _swaps = False
+
+    def swap_sessions(self, *, on: bool) -> None:
+        """Start or stop swapping; connections begin anew."""
+        self.close()
+        self._swaps = on
+        self.open()
+
+    def _relay(self, client: socket.socket) -> None:
+        relay = super()._relay if self._swaps else super(SwappingPooler, self)._relay
+        relay(client)
 
 
 class _Messages:

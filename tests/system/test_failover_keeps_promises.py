@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import pytest
@@ -22,6 +23,10 @@ def _state(client: httpx.Client, request_id: str) -> str:
     answer = client.get(f"/api/requests/{request_id}", params={"wait": 1})
     assert answer.status_code in (200, 503), answer.text
     return str(answer.json().get("state"))
+
+
+def _is_applied(client: httpx.Client, request_id: str) -> bool:
+    return _state(client, request_id) == "applied"
 
 
 def _all_move(old: Connector, new: Connector) -> None:
@@ -48,7 +53,9 @@ def system(workerless: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield system
 
 
-def test_with_wait_replicas_an_unreplicated_submission_is_not_accepted(system: Replicated) -> None:
+def test_with_wait_replicas_only_what_a_replica_has_is_accepted_and_a_failover_loses_none_of_it(
+    system: Replicated,
+) -> None:
     api = system.start_api(WAIT_REPLICAS=1)
     with system.connector("waits").connection(api.url) as client:
         assert_accepted(_post(client, "replicated"))
@@ -57,6 +64,11 @@ def test_with_wait_replicas_an_unreplicated_submission_is_not_accepted(system: R
         assert client.get("/api/connector/config").status_code == 200, "what appends nothing waits for no replica"
         system.mend_link()
         wait_until("the replica is back", lambda: _post(client, "again").status_code == 202)
+        accepted = [assert_accepted(_post(client, f"kept-{number}")) for number in range(20)]
+        system.fail_over()
+        for request_id in accepted:
+            wait_until("it is applied", partial(_is_applied, client, request_id))
+        system.mend_link()
 
 
 def test_a_key_rotated_before_a_failover_to_a_lagging_replica_is_refused(system: Replicated) -> None:
@@ -79,6 +91,20 @@ def test_a_key_rotated_before_a_failover_to_a_lagging_replica_is_refused(system:
     wait_until("the lanes are empty", lambda: system.waiting() == 0)
     assert system.worker.runs
     assert system.sweeper.runs
+
+
+def test_a_key_rotated_right_after_a_failover_is_refused_although_the_old_primary_goes_on(system: Replicated) -> None:
+    old = system.connector("rotated elsewhere")
+    with old.connection() as client:
+        request_id = assert_accepted(_post(client, "before"))
+        wait_until("it is applied", lambda: _state(client, request_id) == "applied")
+        system.fail_over()
+        new = system.rotate(old)
+        for _ in range(20):
+            assert _post(client, "old").status_code in (401, 503)
+        system.mend_link()
+    _all_move(old, new)
+    wait_until("the lanes are empty", lambda: system.waiting() == 0)
 
 
 def test_an_old_primary_that_is_cut_off_is_left_and_statuses_are_read_from_the_new_one(system: Replicated) -> None:

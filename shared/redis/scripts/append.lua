@@ -6,6 +6,7 @@
 -- KEYS[1] lane's stream          KEYS[2] lane's lease
 -- KEYS[3] lane's backlog         KEYS[4] lane's ready marker
 -- KEYS[5] lane's large entries: of each, all but the body
+-- KEYS[6] lane's revision: deleted if a credential is damaged, so that the sweeper loads the lane within a second
 -- then for each credential or hook: its hash, its bucket
 -- then for each call of mode 'once': the idempotency key
 --
@@ -35,13 +36,14 @@
 --   {'connector_full', connector, burst, remaining, reset, ''}   the connector's part is full; no token taken
 --   {'unauthorized'}                                             unknown key id, or another secret
 --   {'not_ready'}                                                credentials are not loaded into this server, or the
---                                                                stream is not usable (see append)
+--                                                                stream or the credential is not usable
 
 local stream, lease, backlog, ready, large = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local revision = KEYS[6]
 local backlog_limit, connector_limit, max_sequence = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local entry_overhead, credential_count = tonumber(ARGV[8]), tonumber(ARGV[10])
 local MAX_MILLISECONDS = 4398046511103 -- of an entry id: 42 bits, as in shared/request_id.py
-local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 5, 10, 2
+local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 6, 10, 2
 -- Bytes from which a body is large: a script that reads its entry would copy it.
 local LARGE = 65536
 local ARGS_PER_CALL = {check = 2, charge = 2, append = 5, once = 6}
@@ -67,12 +69,19 @@ end
 -- Buckets by key: a connector's credential and its hooks share one.
 local buckets = {}
 
--- Returns a credential with the tokens in its bucket now; false if the digest is not the stored one.
+-- Returns a credential with the tokens in its bucket now; false if the digest is not the stored one; a credential
+-- without a bucket if it is damaged, which no script of ours does.
 local function read_credential(key, bucket, digest)
-  local stored = redis.call('HMGET', key, 'digest', 'connector', 'rate', 'burst')
+  local stored = redis.pcall('HMGET', key, 'digest', 'connector', 'rate', 'burst')
   -- Constant time: Lua keeps one copy of each string and compares addresses.
-  if stored[1] ~= digest then return false end
+  local known = stored.err or stored[1] or stored[2]
+  if not known or (stored[1] ~= digest and #(stored[1] or '') == #digest) then return false end
   local rate, burst = tonumber(stored[3]), tonumber(stored[4])
+  local is_whole = stored[1] == digest and rate and rate > 0 and burst and burst >= 1
+  if not (is_whole and string.match(stored[2] or '', '^%d+$')) then
+    redis.call('DEL', revision)
+    return {}
+  end
   local credential = {connector = stored[2], rate = rate, burst = burst, bucket = buckets[bucket]}
   if credential.bucket then return credential end
   local shared = {key = bucket, rate = rate, burst = burst, tokens = burst}
@@ -126,8 +135,20 @@ local function append(connector, cost, meta, count, body)
   return id
 end
 
+-- Returns the entry id and the fingerprint of the submission that used an idempotency key first; nothing if none has.
+-- A key that holds anything else is replaced.
+local function read_first(idempotency)
+  local record = redis.pcall('GET', idempotency)
+  local fingerprint, milliseconds, sequence =
+    string.match(type(record) == 'string' and record or '', '^(%x+) (%d+)-(%d+)$')
+  if fingerprint and tonumber(milliseconds) <= MAX_MILLISECONDS and tonumber(sequence) <= max_sequence then
+    return milliseconds .. '-' .. sequence, fingerprint
+  end
+end
+
 local function decide(credential, mode, idempotency, meta, count, body, fingerprint)
   if not credential then return {'unauthorized'} end
+  if not credential.bucket then return {'not_ready'} end
   local connector, rate, burst, bucket = credential.connector, credential.rate, credential.burst, credential.bucket
   local function answer(status, last)
     local tokens = bucket.tokens
@@ -140,16 +161,16 @@ local function decide(credential, mode, idempotency, meta, count, body, fingerpr
     if bucket.stepped_back then bucket.changed = true end
     return answer('limited', math.max(1, math.ceil((1 - bucket.tokens) / rate)))
   end
-  local first = mode == 'once' and redis.call('GET', idempotency)
+  local first_id, first_fingerprint
+  if mode == 'once' then first_id, first_fingerprint = read_first(idempotency) end
   local cost = body and #body + entry_overhead
-  if body and not first then
+  if body and not first_id then
     if part_of(connector) + cost > connector_limit then return answer('connector_full', '') end
     if bytes + elsewhere + cost > backlog_limit then return answer('full', '') end
   end
   bucket.tokens, bucket.changed = bucket.tokens - 1, true
   if mode == 'charge' then return answer('ok', '') end
-  if first then
-    local first_fingerprint, first_id = string.match(first, '^(%x+) (%S+)$')
+  if first_id then
     if first_fingerprint == fingerprint then return answer('replayed', first_id) end
     return answer('reused', '')
   end

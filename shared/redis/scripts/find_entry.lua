@@ -4,7 +4,8 @@
 -- KEYS[1] lane's stream   KEYS[2] lane's large entries
 -- ARGV[1] entry id   ARGV[2] group
 --
--- Returns {connector, meta, count}, or nothing if the lane does not hold it (any more).
+-- Returns {connector, meta, count}, or nothing if the lane does not hold it (any more), or holds one without these
+-- fields, which no script of ours has written.
 
 -- Whether the stream still holds an entry that it held once: nothing leaves it before it was delivered, and then it is
 -- pending until it leaves.
@@ -29,4 +30,4 @@ found = found or redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not found then return false end
 local fields = {}
 for i = 1, #found[2], 2 do fields[found[2][i]] = found[2][i + 1] end
-return {fields.c, fields.m, fields.n}
+return fields.c and fields.m and fields.n and {fields.c, fields.m, fields.n}

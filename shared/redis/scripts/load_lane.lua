@@ -11,14 +11,21 @@
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
 
+-- Returns a key; deletes it first if it has a type that no script of ours gives it.
+local function typed(key, kind)
+  if redis.call('TYPE', key).ok ~= kind then redis.call('DEL', key) end
+  return key
+end
+
 local ahead = {}
+local generations, key_ids = typed(KEYS[2], 'hash'), typed(KEYS[3], 'set')
 for i = 0, #KEYS - 4 do
   local a = 2 + i * 7
-  local known = tonumber(redis.call('HGET', KEYS[2], ARGV[a]) or 0)
+  local known = tonumber(redis.call('HGET', generations, ARGV[a]) or 0) or 0 -- 0: written by hand
   if known <= tonumber(ARGV[a + 1]) then
-    redis.call('HSET', KEYS[2], ARGV[a], ARGV[a + 1])
-    redis.call('SADD', KEYS[3], ARGV[a + 5])
-    redis.call('HSET', KEYS[4 + i],
+    redis.call('HSET', generations, ARGV[a], ARGV[a + 1])
+    redis.call('SADD', key_ids, ARGV[a + 5])
+    redis.call('HSET', typed(KEYS[4 + i], 'hash'),
       'connector', ARGV[a], 'digest', ARGV[a + 2], 'rate', ARGV[a + 3], 'burst', ARGV[a + 4])
     if ARGV[a + 6] ~= '' then redis.call('HSET', KEYS[4 + i], 'hook', ARGV[a + 6]) end
   else

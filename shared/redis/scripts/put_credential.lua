@@ -7,10 +7,17 @@
 --
 -- Returns 1 if it was stored, 0 if it was too old.
 
-if ARGV[8] ~= '1' and tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) > tonumber(ARGV[2]) then return 0 end
+-- Returns a key; deletes it first if it has a type that no script of ours gives it.
+local function typed(key, kind)
+  if redis.call('TYPE', key).ok ~= kind then redis.call('DEL', key) end
+  return key
+end
+
+local known = tonumber(redis.call('HGET', typed(KEYS[1], 'hash'), ARGV[1]) or 0) or 0 -- 0: written by hand
+if ARGV[8] ~= '1' and known > tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('SADD', KEYS[2], ARGV[6])
-redis.call('HSET', KEYS[3], 'connector', ARGV[1], 'digest', ARGV[3], 'rate', ARGV[4], 'burst', ARGV[5])
+redis.call('SADD', typed(KEYS[2], 'set'), ARGV[6])
+redis.call('HSET', typed(KEYS[3], 'hash'), 'connector', ARGV[1], 'digest', ARGV[3], 'rate', ARGV[4], 'burst', ARGV[5])
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[3], 'hook', ARGV[7]) end
 redis.call('DEL', KEYS[4])
 return 1

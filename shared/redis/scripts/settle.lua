@@ -20,14 +20,22 @@ for i = 2, #ARGV, 3 do
   end
 end
 
+-- Adds to a counter and returns it; one that is no number was written by hand, and is deleted: the sweeper counts again.
+local function add(field, number)
+  local sum = redis.pcall('HINCRBY', KEYS[2], field, string.format('%.0f', number))
+  if type(sum) == 'number' then return sum end
+  redis.pcall('HDEL', KEYS[2], field)
+  return 0
+end
+
 -- Former versions and operators remove entries from the stream alone.
 if has_large and redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[3]) end
-if freed > 0 then redis.call('HINCRBY', KEYS[2], 'bytes', string.format('%.0f', -freed)) end
+if freed > 0 then add('bytes', -freed) end
 -- By this the sweeper sees that the lane moves.
-if settled > 0 then redis.call('HINCRBY', KEYS[2], 'settled', settled) end
+if settled > 0 then add('settled', settled) end
 for connector, part in pairs(parts) do
   -- A connector with nothing in the backlog has no field, so the hash does not grow forever.
-  if redis.call('HINCRBY', KEYS[2], 'c:' .. connector, string.format('%.0f', -part)) <= 0 then
+  if add('c:' .. connector, -part) <= 0 then
     redis.call('HDEL', KEYS[2], 'c:' .. connector)
   end
 end

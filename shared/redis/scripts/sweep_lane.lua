@@ -2,7 +2,7 @@
 -- while the lane's job is still queued (all workers are busy, or none runs), so that jobs don't pile up.
 --
 -- KEYS[1] lane's stream   KEYS[2] lane's lease   KEYS[3] lane's backlog   KEYS[4] lane's ready marker
--- KEYS[5] lane's retry marker
+-- KEYS[5] lane's retry marker   KEYS[6] lane's large entries
 -- ARGV[1] job id of the wake-up, should it be claimed
 -- ARGV[2] lease, milliseconds
 -- ARGV[3] '1' if a job of this lane is queued
@@ -16,17 +16,18 @@
 -- Returns {ready, claimed, entries, bytes, settled}; ready and claimed are 0 or 1; settled is the number of entries that
 -- ever left the lane.
 
-if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0, 0, 0} end
 local function of_type(key, reply)
   if type(reply) ~= 'table' or not reply.err then return reply end
   redis.call('DEL', key)
   return false
 end
 
-local entries = of_type(KEYS[1], redis.pcall('XLEN', KEYS[1]))
+of_type(KEYS[6], redis.pcall('XLEN', KEYS[6]))
 if not of_type(KEYS[3], redis.pcall('HSET', KEYS[3], 'elsewhere', ARGV[4])) then
   redis.call('HSET', KEYS[3], 'elsewhere', ARGV[4])
 end
+if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0, 0, 0} end
+local entries = of_type(KEYS[1], redis.pcall('XLEN', KEYS[1]))
 if entries == 0 and redis.call('HDEL', KEYS[3], 'unusable') == 1 then
   redis.call('DEL', KEYS[1])
   entries = false
