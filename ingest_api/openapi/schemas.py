@@ -104,7 +104,7 @@ def _scalar_rules(one: Property) -> Schema:
         case Timestamp():
             return {"type": "string", "format": "date-time", "pattern": f"^(?!0000)(?:{FORM.pattern})$"}
         case Flag():
-            return {"type": "boolean", "default": False}
+            return {"type": "boolean"}
         case WholeNumber():
             return {"type": "integer", "minimum": 0, "maximum": one.max}
     raise AssertionError(f"no rule for {one}")

@@ -151,7 +151,8 @@ class Api:
             assert answer.headers["X-Request-Id"] == told["requestId"]
             if answer.status_code == 202:
                 assert one.encoding in _SAME
-                assert self._stored(told["requestId"]) == one.body
+                kept = b"" if one.path == "/api/ingest/heartbeat" else one.body
+                assert self._stored(told["requestId"]) == kept
             else:
                 assert told["error"]["message"]
 

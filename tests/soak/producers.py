@@ -193,11 +193,11 @@ class Producer(threading.Thread):
 
     def _retain(self) -> Submission:
         there = [key for key in self._own if key[0] == self._roster]
-        gone = {key: self._delete(key) for key in self._dice.sample(there, self._dice.randrange(3))}
+        gone = {key: self._remove(key) for key in self._dice.sample(there, self._dice.randrange(3))}
         kept = [key for key in (*there, *self._unused) if key not in gone]
         return retain_of(self._roster, [name for _, name in kept], gone, bounded=self._dice.random() < 0.5)
 
-    def _delete(self, key: ItemKey) -> int:
+    def _remove(self, key: ItemKey) -> int:
         """Delete an item, sometimes for good: another one takes its place."""
         self._own[key] = -1
         if key[0] == self._roster and self._unused and self._dice.random() < 0.3:
@@ -214,7 +214,7 @@ class Producer(threading.Thread):
     def _state(self, key: ItemKey) -> tuple[str, int]:
         """Return the item's id with a new state, or with its last one, or with the number of a deletion."""
         if key in self._own and key[0] != HOOKS and self._dice.random() < 0.1:
-            return key[1], self._delete(key)
+            return key[1], self._remove(key)
         last = self._own.get(key, -1)
         counter = last if last >= 0 and self._dice.random() < 0.2 else next(self._counters)
         if key in self._own:

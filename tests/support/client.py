@@ -121,8 +121,13 @@ def assert_refused(answer: httpx.Response, status: int, code: str, path: str | N
     error: dict[str, Any] = document["error"]
     assert document == {"status": "error", "requestId": request_id, "error": error}
     assert (error["code"], error.get("path")) == (code, path), error
-    assert error.keys() <= {"code", "message", "path", "limit", "observed"}
-    assert re.fullmatch(r"[^\n]+[.]", error["message"]), error
+    first = {name: value for name, value in error.items() if name not in {"faults", "moreFaults"}}
+    faults = error.get("faults", [first])
+    assert (faults[0], isinstance(error.get("moreFaults"), bool)) == (first, "faults" in error)
+    assert 1 <= len(faults) <= 20
+    for fault in faults:
+        assert {"code", "message"} <= fault.keys() <= {"code", "message", "path", "limit", "observed"}
+        assert re.fullmatch(r"[^\n]+[.]", fault["message"]), fault
     return error
 
 

@@ -94,7 +94,7 @@ def _check_refusal(row: Row, document: dict[str, Any]) -> None:
     assert document == {"status": "error", "error": error}
     assert error["code"] == row.code
     assert error.get("path") == row.at
-    assert ("faults" in error) == ("moreFaults" in error) == bool(re.match(r"\$\.(items|entries)\[", row.at or ""))
+    assert ("faults" in error) == ("moreFaults" in error) == bool(re.match(r"\$\.(items|entries|ids)\[", row.at or ""))
     faults = error.pop("faults", [error])
     assert faults[0] == {name: value for name, value in error.items() if name != "moreFaults"}
     for fault in faults:

@@ -24,7 +24,7 @@ GOOD_CONFIGURATION = b'{"configuration":"{\\"Version\\": \\"7.0\\"}"}'
 #: The routes that append, each with a valid body.
 SUBMISSIONS = {
     "/api/ingest": GOOD_ITEMS,
-    "/api/ingest/retain": b'{"stream":"agents","ids":["agent-1","agent-2"],"atMost":0}',
+    "/api/ingest/retain": b'{"stream":"queues","ids":["sales","support"],"atMost":0}',
     "/api/ingest/log": GOOD_LOG,
     "/api/ingest/heartbeat": b'{"any":["thing"]}',
     "/api/webhook/agents": b'{"id":7,"a":{"b":[1]}}',

@@ -116,7 +116,7 @@ def test_full_backlog_is_503_on_every_route_that_appends(workerless: Stack, sett
     heavy = [
         ("POST", "/api/ingest", batch(item("heavy", notes=large))),
         ("POST", "/api/ingest/log", json.dumps({"entries": [{"level": "info", "message": large}]}).encode()),
-        ("POST", "/api/ingest/heartbeat", json.dumps({"notes": large}).encode()),
+        ("POST", "/api/ingest/retain", json.dumps({"stream": "agents", "ids": [large[:500]] * 700}).encode()),
         ("POST", "/api/webhook/agents", json.dumps({"id": 1, "notes": large}).encode()),
     ]
     workerless.lanes_are_empty()
@@ -127,8 +127,11 @@ def test_full_backlog_is_503_on_every_route_that_appends(workerless: Stack, sett
         refuse_each(RouteCheck(connector, other, ""), api.url, heavy, code)
 
         assert workerless.waiting() == 2
-        # A small body still fits; another connector has its own share.
+        # A small body still fits, and a heartbeat, of which nothing is stored; another connector has its own share.
         assert connector.post_to(api.url, GOOD_ITEMS, JSON).status_code == 202
+        with connector.connection(api.url) as connection:
+            answer = connection.post("/api/ingest/heartbeat", content=json.dumps({"notes": large}), headers=JSON)
+            assert answer.status_code == 202
         if code == "connector_backlog_full":
             assert other.post_to(api.url, heavy[0][2], JSON).status_code == 202
         with connector.connection(api.url) as connection:
