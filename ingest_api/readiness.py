@@ -17,12 +17,13 @@ from redis.exceptions import RedisError
 from ingest_api.conditions import OK, Conditions, failed_if, run_check, without_redis
 from ingest_api.errors import ApiError, ErrorCode
 from shared.causes import NotNowError, cause_of
-from shared.credentials.sync import copied_lanes, count_lanes, load_lanes, unready_lanes
+from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
 from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
 from shared.redis.connections import reopen
 from shared.redis.durability import blocking_problem, check_durability
 from shared.redis.names import WRITE_PROBE
+from shared.redis.numbers import copied_lanes
 
 log = structlog.get_logger()
 

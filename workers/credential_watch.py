@@ -9,8 +9,9 @@ from typing import Final
 import structlog
 from redis import Redis
 
-from shared.credentials.sync import copied_lanes, count_lanes, load_lanes, outdated_lanes
+from shared.credentials.sync import count_lanes, load_lanes, outdated_lanes
 from shared.postgres.connections import Connection
+from shared.redis.numbers import copied_lanes
 
 log = structlog.get_logger()
 

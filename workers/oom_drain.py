@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 from redis import Redis
 
-from shared.credentials.sync import copied_lanes
 from shared.outage import Outage, Repeats
 from shared.redis.names import lane_keys
+from shared.redis.numbers import copied_lanes
 from shared.redis.wakeups import JOB_TIMEOUT_SECONDS, new_job_id
 from workers.context import DrainContext
 from workers.drain import Drain

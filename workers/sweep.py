@@ -22,7 +22,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from rq import Queue
 
-from shared.credentials.sync import copied_lanes, count_lanes
+from shared.credentials.sync import count_lanes
 from shared.entry import backlog_cost
 from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
@@ -113,21 +113,16 @@ class Sweeper:
         if not self.acts:
             return
         if not self._lanes:
-            self._count_lanes()
+            with self._connect() as connection:
+                self._lanes = count_lanes(connection, self._redis)
         queued = queued_lanes(self._queue)
         for lane in range(self._lanes):
             self._attempt(f"lane {lane}", partial(self._look, lane, queued=lane in queued))
-        if copied_lanes(self._redis) != self._lanes:
-            self._attempt("count lanes", self._count_lanes)
         self._attempt("recount", self._recount)
         self._attempt("schedule", self._schedule.keep)
         # RQ notices minutes later that a worker was killed, when another one has long drained its lane.
         self._attempt("forget failed jobs", partial(forget_failed_drains, self._queue, self._is_mended))
         report_sweep(self._redis, self._stalled.stalled(time.monotonic()))
-
-    def _count_lanes(self) -> None:
-        with self._connect() as connection:
-            self._lanes = count_lanes(connection, self._redis)
 
     def _attempt(self, step: str, do: Callable[[], object]) -> None:
         try:

@@ -24,15 +24,15 @@ from typing import Any, Final
 
 import structlog
 from redis import Redis
-from redis.exceptions import ResponseError
 
 from shared.causes import NOT_MIGRATED, NotNowError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.redis.connections import is_wrong_type, server_of
-from shared.redis.names import CORRECTIONS, GROUP, LANES, LaneKeys, lane_keys
+from shared.redis.connections import server_of
+from shared.redis.names import GROUP, LANES, LaneKeys, lane_keys
+from shared.redis.numbers import add_corrections
 from shared.redis.scripts import Scripts
-from shared.request_id import MAX_LANES, position_of_version
+from shared.request_id import position_of_version
 
 log = structlog.get_logger()
 
@@ -65,29 +65,6 @@ def count_lanes(connection: Connection, redis: Redis) -> int:
         raise NotMigratedError
     redis.set(LANES, lanes)
     return lanes
-
-
-def copied_lanes(redis: Redis) -> int:
-    """Return the number of lanes as copied to Redis, 0 if there is no copy that makes sense."""
-    lanes = _number(redis, LANES)
-    return lanes if 0 < lanes <= MAX_LANES else 0
-
-
-def counted_corrections(redis: Redis) -> int:
-    """Return how many credentials differed from Postgres and were corrected, ever."""
-    return max(0, _number(redis, CORRECTIONS))
-
-
-def _number(redis: Redis, name: str) -> int:
-    """Return a key's number, 0 if it holds none."""
-    try:
-        return int(redis.get(name) or 0)
-    except ValueError:
-        return 0
-    except ResponseError as error:
-        if not is_wrong_type(error):
-            raise
-        return 0
 
 
 def unready_lanes(redis: Redis, lanes: int) -> list[int]:
@@ -128,14 +105,8 @@ def load_lanes(connection: Connection, redis: Redis, lanes: Iterable[int]) -> in
                 raise LoadingError(f"Lane {lane} is being loaded by another process.")
             corrected += loaded
         if corrected:
-            _count_corrections(one, corrected)
+            add_corrections(one, corrected)
     return corrected
-
-
-def _count_corrections(redis: Redis, corrected: int) -> None:
-    if redis.type(CORRECTIONS) != b"string" or not _number(redis, CORRECTIONS):
-        redis.set(CORRECTIONS, 0)  # nothing, or no number
-    redis.incrby(CORRECTIONS, corrected)
 
 
 def forget_ready(redis: Redis, lane: int) -> None:

@@ -10,9 +10,9 @@ from redis import Redis
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from shared.credentials.sync import copied_lanes, counted_corrections
 from shared.redis.activity import last_sweep
 from shared.redis.names import GROUP, lane_keys
+from shared.redis.numbers import copied_lanes, counted_corrections
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import wake_queue
 

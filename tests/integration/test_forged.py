@@ -12,11 +12,11 @@ import pytest
 from redis import Redis
 
 from operations.connectors import Connectors
-from shared.credentials.sync import copied_lanes
 from shared.redis import names
 from shared.redis.activity import last_sweep, living_workers, report_worker
 from shared.redis.lane_status import look_at_redis
 from shared.redis.names import LANES, SWEEPER
+from shared.redis.numbers import copied_lanes
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LONGEST_LEASE_MS, wake_queue
 from shared.request_id import MAX_MILLISECONDS, MAX_SEQUENCE
@@ -186,6 +186,7 @@ def test_no_key_of_another_type_or_content_stops_a_lane(
             lane.redis.delete(lane.keys.lease)
             goes_on(lane, sweeper, watch)
             assert repeats_once(lane), (name, planted)
+            watch.look()
             assert health_and_metrics_answer(lane), (name, planted)
             lane.credential = Connectors(lane.connection, lane.redis).rotate(lane.connector_id).text
 
