@@ -24,7 +24,7 @@ from shared.process.settings import REGISTER
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ingest_api", "workers", "operations", "shared")
 PAGES = sorted(
-    page for pattern in ("*.md", "docs/**/*.md", "tests/*.md", "benchmarks/*.md") for page in ROOT.glob(pattern)
+    page for pattern in ("*.md", "docs/**/*.md", "tests/*.md", "benchmarks/*.md", "clients/**/*.md") for page in ROOT.glob(pattern)
 )
 
 

@@ -42,6 +42,7 @@ class Core:
         self.error: IngestError | None = None
         self.accepted_at = float("-inf")
         self.closing = self.stopping = False
+        self._unsent: Unsent | None = None
         self.dropped_entries = 0
         #: Grows with each change that a step may wait for.
         self.changes = 0
@@ -176,6 +177,8 @@ class Core:
 
     def close(self, seconds: float) -> Steps[None]:
         """Send what waits, for at most so many seconds, then stop."""
+        if self._unsent is not None:
+            return
         until = self.clock() + seconds
         self.closing = True
         self.changed()
@@ -192,16 +195,15 @@ class Core:
 
     def finish(self) -> Unsent:
         """Let go of the outbox; return what was not sent."""
+        if self._unsent is not None:
+            return self._unsent
         items, batches = self.outbox.totals()
         open_rows = [row for lane in self.lanes.values() for row in lane.rows]
         kept = [] if self.outbox.on_disk else [row for batch in self.outbox.all() for row in batch.decoded()]
         self.outbox.close()
-        return Unsent(
-            items + len(open_rows),
-            batches,
-            self.outbox.on_disk and not open_rows,
-            kept + [json.loads(row) for row in open_rows],
-        )
+        rows = kept + [json.loads(row) for row in open_rows]
+        self._unsent = Unsent(items + len(open_rows), batches, self.outbox.on_disk and not open_rows, rows)
+        return self._unsent
 
     def raise_untold(self, unsent: Unsent) -> None:
         """Raise what the author of a connector has to know at its end."""

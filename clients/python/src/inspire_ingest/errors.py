@@ -71,7 +71,7 @@ class RowsRejected(IngestError):
     def __init__(self, rows: Sequence[Rejected], count: int) -> None:
         first = rows[0]
         super().__init__(
-            f"{count} rows were rejected and all others were sent; the first is {first.row}: {first.message} "
+            f"Rejected rows: {count}; all others were sent. One is {first.row}: {first.message} "
             'Correct them at the source, or pass on_rejected="collect" and read result.rejected.'
         )
         self.rows = rows

@@ -76,14 +76,11 @@ class Lane:
         if self._options.on_rejected == "skip":
             return
         self._untold += 1
-        if len(self.result.rejected) < KEPT:
-            known = {name: fault[name] for name in ("path", "limit", "observed") if name in fault}
-            self.result.rejected.append(
-                Rejected(row, str(fault.get("code", "")), str(fault.get("message", "")), **known)
-            )
+        known = {name: fault[name] for name in ("path", "limit", "observed") if name in fault}
+        self.result.rejected.append(Rejected(row, str(fault.get("code", "")), str(fault.get("message", "")), **known))
 
     def raise_rejected(self) -> None:
         """Raise RowsRejected for rows that were not told yet, if rejected rows are to raise."""
         untold, self._untold = self._untold, 0
         if untold and self._options.on_rejected == "raise":
-            raise RowsRejected(self.result.rejected[-untold:], untold)
+            raise RowsRejected([*self.result.rejected][-untold:], untold)

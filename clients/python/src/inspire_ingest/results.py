@@ -32,8 +32,8 @@ class Result:
     rejected_items: int = 0
     #: The last 1,000 ones.
     request_ids: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT))
-    #: The first 1,000 ones; none if `on_rejected` is "skip".
-    rejected: list[Rejected] = field(default_factory=list)
+    #: The last 1,000 ones; none if `on_rejected` is "skip".
+    rejected: deque[Rejected] = field(default_factory=lambda: deque(maxlen=KEPT))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,48 @@
+"""kill -9 of a connector with an outbox: nothing is missing, doubled or out of order."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from inspire_ingest import Connector
+
+from tests.clients.service import LOST, Service, refused
+
+PROGRAM = Path(__file__).with_name("killed_connector.py")
+ROOT = Path(__file__).resolve().parents[2]
+#: Trouble that repeats while connectors are killed.
+TROUBLE = [None, LOST, None, None, refused(503, "overloaded", retry_after=0), None]
+
+
+def run_until_killed(service: Service, outbox: Path, first: int, flushes: int) -> int:
+    """Let a connector put numbers from `first` on, and kill it after some flushes; return the first that may be lost."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "clients" / "python" / "src")}
+    command = [sys.executable, str(PROGRAM), service.url, str(outbox), str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout
+        for _ in range(flushes):
+            assert process.stdout.readline()
+        process.kill()
+        printed = process.stdout.read().split()
+    return int(printed[-1]) if printed else first
+
+
+def test_a_killed_connector_loses_and_doubles_nothing(service: Service, tmp_path: Path) -> None:
+    service.replies = list(itertools.islice(itertools.cycle(TROUBLE), 10_000))
+    outbox = tmp_path / "outbox.db"
+    on_disk = 0
+    for flushes in (5, 40, 17):
+        on_disk = max(on_disk, run_until_killed(service, outbox, on_disk, flushes))
+    service.replies = []
+    Connector(service.url, "ik_test", outbox=str(outbox), on_rejected="skip").__enter__().close()
+
+    bodies: dict[str | None, object] = {}
+    for seen in service.seen:
+        assert bodies.setdefault(seen.key, seen.document) == seen.document, "a key belongs to one body"
+    expected = [str(number) for number in range(on_disk) if number % 40 != 3]
+    # Rows that were put after the last flush before a kill may have been sent, and are put again from that flush on.
+    assert [*dict.fromkeys(service.ids)][: len(expected)] == expected
