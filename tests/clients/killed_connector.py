@@ -16,4 +16,5 @@ if __name__ == "__main__":
         number += 1
         if number % 3 == 0:
             numbers.flush()
-            print(number, flush=True)
+            sys.stdout.write(f"{number}\n")
+            sys.stdout.flush()

@@ -83,12 +83,11 @@ class Service:
 
     def _faulty(self, bad: list[int]) -> Reply:
         faults: list[dict[str, Any]] = [
-            {"code": "nul_character", "message": "Remove it.", "path": f"$.items[{n}].fields.bad"} for n in bad
+            {"code": "nul_character", "message": "Remove it.", "path": f"$.items[{index}].fields.bad"} for index in bad
         ]
-        more: dict[str, Any] = {
-            "faults": faults[:MAX_FAULTS],
-            **({"moreFaults": True} if len(bad) > MAX_FAULTS else {}),
-        }
+        more: dict[str, Any] = {"faults": faults[:MAX_FAULTS]}
+        if len(bad) > MAX_FAULTS:
+            more["moreFaults"] = True
         return refused(409, **faults[0], **(more if self.names_faults else {}))
 
     @property

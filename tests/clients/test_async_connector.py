@@ -43,12 +43,12 @@ def test_both_have_the_same_names_and_arguments(one: type, other: type) -> None:
 def test_a_connector_does_its_work(service: Service) -> None:
     service.replies = [None, LOST, None, refused(503, "overloaded", retry_after=0)]
 
+    record = logging.makeLogRecord({"name": "source", "msg": "from logging", "levelno": logging.INFO})
+
     async def work() -> None:
         async with connector(service, batch_items=10, on_rejected="collect") as ours:
             assert await ours.config(default={"poll": 1}) == {"poll": 1}
-            ours.log_handler().handle(
-                logging.makeLogRecord({"name": "source", "msg": "from logging", "levelno": logging.INFO})
-            )
+            ours.log_handler().handle(record)
             ours.log("info", "hello", n=1)
             async with ours.stream("agents") as agents:
                 for number in range(55):

@@ -19,7 +19,7 @@ TROUBLE = [None, LOST, None, None, refused(503, "overloaded", retry_after=0), No
 
 
 def run_until_killed(service: Service, outbox: Path, first: int, flushes: int) -> int:
-    """Let a connector put numbers from `first` on, and kill it after some flushes; return the first that may be lost."""
+    """Kill a connector that puts numbers from `first` on, after some flushes; return the first that may be lost."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "clients" / "python" / "src")}
     command = [sys.executable, str(PROGRAM), service.url, str(outbox), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
