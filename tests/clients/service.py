@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -107,12 +108,22 @@ def refused(status: int, code: str, *, retry_after: int | None = None, **more: A
     return status, {"status": "error", "requestId": "req_zz", "error": error}, headers
 
 
+class Server(ThreadingHTTPServer):
+    """A server that is silent about clients that were killed."""
+
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell errors, but not of lost connections."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving() -> Iterator[Service]:
     """Serve on a port of its own."""
     service = Service()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(service.answer))
-    server.block_on_close = False
+    server = Server(("127.0.0.1", 0), handler(service.answer))
     thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)
     thread.start()
     service.url = f"http://127.0.0.1:{server.server_port}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from inspire_ingest import (
     Closed,
-    ConfigurationMissing,
+    ConfigurationError,
     Connector,
     Dead,
     InvalidRow,
@@ -35,12 +35,18 @@ def put_100(stream: Stream) -> None:
 def test_the_environment_names_the_service(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("INSPIRE_INGEST_KEY", raising=False)
     monkeypatch.setenv("INSPIRE_BASE_URL", service.url)
-    with pytest.raises(ConfigurationMissing, match="INSPIRE_INGEST_KEY"):
+    with pytest.raises(ConfigurationError, match="INSPIRE_INGEST_KEY"):
         Connector.from_env()
 
     monkeypatch.setenv("INSPIRE_INGEST_KEY", "ik_test\n")
     with Connector.from_env() as connector:
         assert connector.heartbeat()
+
+
+@pytest.mark.parametrize(("url", "key"), [("inspire.example.com", "ik_a"), ("http://x", ""), ("http://x", "ik_a\n")])
+def test_what_cannot_be_an_address_or_a_credential_is_refused_at_once(url: str, key: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Connector(url, key)
 
 
 def test_a_default_configuration_is_published_once(service: Service, connect: Connect) -> None:
@@ -96,6 +102,15 @@ def test_log_entries_are_sent_also_those_of_logging(service: Service, connect: C
     assert entries == [("warn", "by hand", {"rows": 3}), ("error", "failed: x", {"logger": "tests.source"})]
 
 
+def test_a_log_entry_that_is_refused_raises_nothing(service: Service) -> None:
+    service.replies = [refused(409, "invalid_level", path="$.entries[0].level")]
+    with Connector(service.url, "ik_test", heartbeat_seconds=0) as connector:
+        connector.log("strange", "refused")
+        connector.log("info", "accepted")
+
+    assert [entry["message"] for entry in service.entries] == ["accepted"]
+
+
 def test_a_log_that_floods_displaces_no_item(service: Service, connect: Connect) -> None:
     service.replies = AWAY[:]
     connector = connect(outbox_bytes=100_000, batch_items=10)
@@ -146,6 +161,9 @@ def test_what_is_unsent_is_returned(service: Service, connect: Connect) -> None:
     assert (unsent.items, unsent.on_disk, bool(unsent)) == (3, False, True)
     with pytest.raises(Closed):
         connector.stream("agents").put("d")
+    with pytest.raises(Closed):
+        connector.heartbeat()
+    assert connector.close() == unsent
 
 
 def test_the_end_of_a_with_block_tells_what_is_lost(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,24 @@ def test_retries_keep_their_key_and_count(service: Service, connect: Connect) ->
     assert len(set(keys(service))) == 1
 
 
+def test_a_key_that_was_used_for_another_body_is_replaced(service: Service, connect: Connect) -> None:
+    service.replies = [refused(409, "idempotency_key_reused")]
+    connector = connect()
+    put(connector, "a")
+    connector.stream("agents").flush()
+
+    assert service.ids == ["a"]
+    assert len(set(keys(service))) == 2
+
+
+def test_a_large_row_is_told_by_its_id(connect: Connect) -> None:
+    connector = connect(on_rejected="collect")
+    connector.stream("agents").put("a", fields={"bad": "x" * 20_000})
+    connector.stream("agents").flush()
+
+    assert connector.stream("agents").result.rejected[0].row == {"id": "a", "omitted": "20030 bytes"}
+
+
 @pytest.mark.parametrize("names_faults", [True, False])
 def test_bad_rows_are_cut_out_and_the_rest_is_sent(service: Service, connect: Connect, *, names_faults: bool) -> None:
     service.names_faults = names_faults

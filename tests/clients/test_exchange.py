@@ -34,6 +34,7 @@ def answer(status: int, code: str | None = None, **error: Any) -> Answer:
         (answer(409, "invalid_stream", path="$.stream"), Advice.STOP),
         (answer(409, "invalid_id", path="$.items[3].id"), Advice.CUT),
         (answer(409, "invalid_level", path="$.entries[0].level"), Advice.CUT),
+        (answer(409, "idempotency_key_reused"), Advice.RENEW),
         (answer(409, "nesting_too_deep"), Advice.SPLIT),
         (Answer(413, b"<html>"), Advice.SPLIT),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TROUBLE = [None, LOST, None, None, refused(503, "overloaded", retry_after=0), None]
 
 
-def run_until_killed(service: Service, outbox: Path, first: int, flushes: int) -> int:
+def run_until_killed(service: Service, outbox: Path, first: int, flushes: int, by: int = signal.SIGKILL) -> int:
     """Kill a connector that puts numbers from `first` on, after some flushes; return the first that may be lost."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "clients" / "python" / "src")}
     command = [sys.executable, str(PROGRAM), service.url, str(outbox), str(first)]
@@ -26,7 +27,7 @@ def run_until_killed(service: Service, outbox: Path, first: int, flushes: int) -
         assert process.stdout
         for _ in range(flushes):
             assert process.stdout.readline()
-        process.kill()
+        process.send_signal(by)
         printed = process.stdout.read().split()
     return int(printed[-1]) if printed else first
 
@@ -46,3 +47,10 @@ def test_a_killed_connector_loses_and_doubles_nothing(service: Service, tmp_path
     expected = [str(number) for number in range(on_disk) if number % 40 != 3]
     # Rows that were put after the last flush before a kill may have been sent, and are put again from that flush on.
     assert [*dict.fromkeys(service.ids)][: len(expected)] == expected
+
+
+def test_sigterm_sends_what_was_put(service: Service, tmp_path: Path) -> None:
+    on_disk = run_until_killed(service, tmp_path / "outbox.db", 0, 5, by=signal.SIGTERM)
+
+    assert len(service.ids) >= on_disk - on_disk // 40 - 1
+    assert service.ids == [str(number) for number in range(int(service.ids[-1]) + 1) if number % 40 != 3]

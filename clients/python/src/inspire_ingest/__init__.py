@@ -5,7 +5,7 @@ from .connector import Connector, Stream, Submission
 from .encoding import any_text, exact_text
 from .errors import (
     Closed,
-    ConfigurationMissing,
+    ConfigurationError,
     CredentialRefused,
     Dead,
     IngestError,
@@ -27,7 +27,7 @@ __all__ = [
     "AsyncStream",
     "AsyncSubmission",
     "Closed",
-    "ConfigurationMissing",
+    "ConfigurationError",
     "Connector",
     "CredentialRefused",
     "Dead",

@@ -40,7 +40,7 @@ class AsyncConnector:
 
     @classmethod
     def from_env(cls, **options: Unpack[Keywords]) -> Self:
-        """Return a connector with INSPIRE_BASE_URL and INSPIRE_INGEST_KEY; raise ConfigurationMissing."""
+        """Return a connector with INSPIRE_BASE_URL and INSPIRE_INGEST_KEY; raise ConfigurationError."""
         return cls(*from_environment(), **options)
 
     async def __aenter__(self) -> Self:

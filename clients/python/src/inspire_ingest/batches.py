@@ -16,6 +16,8 @@ LOG_LANE = ""
 
 #: JSON text has no line feed within a string, so that rows can be told apart again.
 _BETWEEN_ROWS = b",\n"
+#: Size of a rejected row that is kept whole; a thousand of the largest ones would fill the memory.
+_MAX_TOLD_BYTES = 16_384
 _PATHS = {ITEMS: "/api/ingest", RETAIN: "/api/ingest/retain", LOG: "/api/ingest/log"}
 
 
@@ -48,6 +50,13 @@ class Batch:
     def decoded(self) -> list[Any]:
         """Return all rows as they were sent."""
         return [json.loads(row) for row in self._rows()]
+
+    def told(self) -> list[Any]:
+        """Return all rows as their author is told of them: only the id of a large one."""
+        return [
+            decoded if len(row) <= _MAX_TOLD_BYTES else {"id": decoded.get("id"), "omitted": f"{len(row)} bytes"}
+            for row, decoded in zip(self._rows(), self.decoded())
+        ]
 
     def without(self, indexes: Collection[int]) -> list[Batch]:
         """Return the batch without some rows, in its place and under a key of its own; nothing if none is left."""

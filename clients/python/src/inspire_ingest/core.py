@@ -67,8 +67,7 @@ class Core:
         if error:
             raise error.with_traceback(None)
         if self.closing:
-            message = "The connector is closed: make a new one."
-            raise Closed(message)
+            raise Closed
 
     def stop(self, error: IngestError, lane: Lane | None = None) -> None:
         """Stop a lane by an error; a refused credential, and an error of no lane, stop all."""
@@ -182,7 +181,7 @@ class Core:
         until = self.clock() + seconds
         self.closing = True
         self.changed()
-        for lane in self.lanes.values():
+        for lane in [*self.lanes.values()]:
             while not self.seal(lane) and not self.error_of(lane) and self.clock() < until:
                 yield Wait(until - self.clock())
         while self._is_sending() and self.clock() < until:

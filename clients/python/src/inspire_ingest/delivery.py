@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, NamedTuple, Optional, TypeVar, Union
 
 from .batches import RETAIN, Batch
-from .errors import NotNow
+from .errors import Closed, NotNow
 from .exchange import Advice, Answer, Request, advice, faulty_rows, is_passing, pause, refusal
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("inspire_ingest")
 
 Result = TypeVar("Result")
+
+#: Attempts that may fail before a connector warns; a moment's 503 or 429 is no news.
+_QUIET_ATTEMPTS = 3
 
 
 class Wait(NamedTuple):
@@ -54,7 +57,10 @@ def _deliver(core: Core, lane: Lane, batch: Batch) -> Steps[None]:
             return
         lane.result.retries += 1
         seconds = pause(answer, attempt, core.chance())
-        log.info("%s: %s; attempt %d follows in %.1f s", lane.name or "log", described(answer), attempt + 2, seconds)
+        level = logging.INFO if attempt < _QUIET_ATTEMPTS else logging.WARNING
+        log.log(
+            level, "%s: %s; attempt %d follows in %.1f s", lane.name or "log", described(answer), attempt + 2, seconds
+        )
         yield from sleep(core, seconds)
         attempt += 1
         if core.stopping:
@@ -68,6 +74,8 @@ def _settle(core: Core, lane: Lane, batch: Batch, answer: Answer, advised: Advic
         lane.accepted(batch, answer.document["requestId"])
     elif advised is Advice.STOP:
         core.stop(refusal(answer), lane)
+    elif advised is Advice.RENEW:
+        core.outbox.replace(batch, *batch.without(()))
     elif advised is Advice.SPLIT and batch.count > 1 and batch.kind != RETAIN:
         core.outbox.replace(batch, *batch.halves())
     else:
@@ -83,11 +91,11 @@ def _cut(core: Core, lane: Lane, batch: Batch, answer: Answer) -> None:
         lane.reject({"retain": batch.count}, whole)
     else:
         faults = faults or dict.fromkeys(range(batch.count), whole)
-        rows = batch.decoded()
+        rows = batch.told()
         core.outbox.replace(batch, *batch.without(faults))
         for index, fault in faults.items():
             lane.reject(rows[index], fault)
-    log.warning("%s: %d rows were rejected: %s", lane.name or "log", len(faults) or 1, described(answer))
+    log.warning("%s: rows that were rejected: %d: %s", lane.name or "log", len(faults) or 1, described(answer))
 
 
 def exchange(request: Request) -> Steps[Answer]:
@@ -109,13 +117,15 @@ def call(core: Core, request: Request) -> Steps[Answer]:
     until = core.clock() + core.options.call_seconds
     attempt = 0
     while True:
+        if core.stopping:
+            raise Closed
         answer = yield from exchange(request)
         if answer.status in {200, 202, 304}:
             return answer
         if not is_passing(answer):
             raise core.refused(answer)
         seconds = pause(answer, attempt, core.chance())
-        if core.stopping or core.clock() + seconds > until:
+        if core.clock() + seconds > until:
             message = f"{request.method} {request.path} failed: {described(answer)}. Try again later."
             raise NotNow(message)
         yield from sleep(core, seconds)

@@ -14,8 +14,8 @@ class IngestError(Exception):
     """The base of all errors of this package."""
 
 
-class ConfigurationMissing(IngestError):
-    """The environment lacks an address or a credential."""
+class ConfigurationError(IngestError):
+    """The address of the service or the credential is missing, or can't be one."""
 
 
 class InvalidRow(IngestError, ValueError):
@@ -27,7 +27,10 @@ class InvalidRow(IngestError, ValueError):
 
 
 class Closed(IngestError):
-    """The connector was closed and takes no more rows."""
+    """The connector was closed."""
+
+    def __init__(self) -> None:
+        super().__init__("The connector is closed: make a new one.")
 
 
 class NotNow(IngestError):
@@ -71,7 +74,7 @@ class RowsRejected(IngestError):
     def __init__(self, rows: Sequence[Rejected], count: int) -> None:
         first = rows[0]
         super().__init__(
-            f"Rejected rows: {count}; all others were sent. One is {first.row}: {first.message} "
+            f"Rejected rows: {count}; all others were sent. One is {str(first.row)[:200]}: {first.message} "
             'Correct them at the source, or pass on_rejected="collect" and read result.rejected.'
         )
         self.rows = rows

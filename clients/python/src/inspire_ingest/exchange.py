@@ -62,6 +62,7 @@ class Advice(enum.Enum):
     FORGET = "it is accepted"
     RETRY = "the same request may pass later"
     CUT = "take out the rows that the refusal names"
+    RENEW = "send it under another key: this one was used for another body"
     SPLIT = "send smaller batches: it is too large, or a row in it is refused without being named"
     STOP = "no batch of this lane would pass"
 
@@ -75,6 +76,8 @@ def advice(answer: Answer) -> Advice:
     is_about_rows = answer.status == 413 or (answer.status in {400, 409} and answer.error)  # noqa: PLR2004 - as above
     if not is_about_rows or str(answer.error.get("path", "")).startswith("$.stream"):
         return Advice.STOP
+    if answer.error.get("code") == "idempotency_key_reused":
+        return Advice.RENEW
     return Advice.CUT if faulty_rows(answer) else Advice.SPLIT
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
 
+from .errors import ConfigurationError
 from .exchange import Answer, Request
 
 VERSION = "0.1.0"
@@ -14,7 +16,13 @@ _CONNECT_SECONDS = 10.0
 
 
 def client_arguments(base_url: str, key: str) -> dict[str, Any]:
-    """Return the arguments of an HTTP client."""
+    """Return the arguments of an HTTP client; raise ConfigurationError."""
+    if not base_url.startswith(("http://", "https://")):
+        message = f"The address {base_url!r} is not an http:// or https:// URL: see INSPIRE_BASE_URL."
+        raise ConfigurationError(message)
+    if not re.fullmatch(r"[!-~]+", key):
+        message = "The credential is empty or has characters that no credential has: see INSPIRE_INGEST_KEY."
+        raise ConfigurationError(message)
     headers = {"Authorization": f"Bearer {key}", "User-Agent": f"inspire-ingest-python/{VERSION}"}
     return {"base_url": base_url, "headers": headers}
 

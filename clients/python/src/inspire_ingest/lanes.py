@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from .batches import RETAIN, Batch
+from .batches import LOG_LANE, RETAIN, Batch
 from .errors import IngestError, RowsRejected
 from .options import Options
 from .results import KEPT, Rejected, Result
@@ -71,9 +71,9 @@ class Lane:
         self.unconfirmed.append(request_id)
 
     def reject(self, row: Any, fault: dict[str, Any]) -> None:
-        """Count a row that was refused, and keep it unless such rows are skipped."""
+        """Count a row that was refused, and keep it unless such rows are skipped; log entries always are."""
         self.result.rejected_items += 1
-        if self._options.on_rejected == "skip":
+        if self._options.on_rejected == "skip" or self.name == LOG_LANE:
             return
         self._untold += 1
         known = {name: fault[name] for name in ("path", "limit", "observed") if name in fault}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from .encoding import Convert, exact_text
-from .errors import ConfigurationMissing
+from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -66,7 +66,7 @@ class Options:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """Return the address of the service and the credential; raise ConfigurationMissing."""
+    """Return the address of the service and the credential; raise ConfigurationError."""
     return (
         _read(environment, "INSPIRE_BASE_URL", "the address of the service, e.g. https://inspire.example.com/datapool"),
         _read(environment, "INSPIRE_INGEST_KEY", "the connector's credential, which starts with ik_"),
@@ -77,5 +77,5 @@ def _read(environment: Mapping[str, str], name: str, meaning: str) -> str:
     value = environment.get(name, "").strip()
     if not value:
         message = f"{name} is not set: set it to {meaning}."
-        raise ConfigurationMissing(message)
+        raise ConfigurationError(message)
     return value

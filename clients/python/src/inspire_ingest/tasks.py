@@ -53,8 +53,11 @@ class Tasks:
 
     def log(self, row: bytes) -> None:
         """Add a log entry from any thread, or drop it."""
-        if self._loop and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._log, row)
+        try:
+            loop = self._loop or asyncio.get_running_loop()
+            loop.call_soon_threadsafe(self._log, row)
+        except RuntimeError:  # there is no loop yet, or it has ended
+            self.core.dropped_entries += 1
 
     def _log(self, row: bytes) -> None:
         self.core.log(row)
@@ -82,6 +85,7 @@ class Tasks:
 
     async def close(self, seconds: float) -> Unsent:
         """Send what waits, then end all tasks; return what is unsent."""
+        await asyncio.sleep(0)  # entries that were logged just before are added now
         await self.run(self.core.close(seconds))
         for task in self._running.values():
             task.cancel()
