@@ -64,7 +64,11 @@ class Service:
         etag = f'"{hash(text)}"'
         if seen.method == "GET" and seen.key == etag:
             return 304, {}, {"ETag": etag}
-        return 200, {"configuration": text, "defaultConfiguration": self.managed is None}, {"ETag": etag}
+        return (
+            200,
+            {"requestId": "req_1", "configuration": text, "defaultConfiguration": self.managed is None},
+            {"ETag": etag},
+        )
 
     def _submitted(self, seen: Seen, *, is_lost: bool) -> Reply:
         if seen.key in self.accepted:

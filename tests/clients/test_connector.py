@@ -17,6 +17,7 @@ from inspire_ingest import (
     NotNow,
     NotSent,
     OutboxFull,
+    Refused,
     Stream,
 )
 
@@ -58,6 +59,12 @@ def test_a_default_configuration_is_published_once(service: Service, connect: Co
     service.managed = '{"site": "London"}'
     assert connector.config(default={"poll": 60}) == {"poll": 60, "site": "London"}
     assert service.published == '{"poll":60}'
+
+
+def test_a_page_of_another_server_is_no_answer(connect: Connect, service: Service) -> None:
+    service.replies = [(202, {"hello": "world"}, {})]
+    with pytest.raises(Refused, match="INSPIRE_BASE_URL"):
+        connect().heartbeat()
 
 
 def test_a_flush_waits_until_all_is_applied(service: Service, connect: Connect) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from .exchange import Request
 
 ITEMS, RETAIN, LOG = "items", "retain", "log"
-#: The name of the lane of log entries; a stream has at least one character.
-LOG_LANE = ""
+#: The name of the lane of log entries; no stream has parentheses.
+LOG_LANE = "(log)"
 
 #: JSON text has no line feed within a string, so that rows can be told apart again.
 _BETWEEN_ROWS = b",\n"

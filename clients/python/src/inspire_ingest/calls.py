@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .batches import new_key
-from .delivery import Steps, Wait, call, exchange
+from .delivery import NOT_MODIFIED, Steps, Wait, call, exchange
 from .errors import IngestError
 from .exchange import Request
 from .results import Status
@@ -45,19 +45,17 @@ class Configuration:
         """Return the configuration, after publishing the default if operators manage none and it is not known yet."""
         headers = {"If-None-Match": self._etag} if self._etag else {}
         yield from self._exchange(core, Request("GET", _CONFIGURATION, headers=headers))
-        settings = self._settings()
         if default is None:
-            return settings
-        if self._document.get("defaultConfiguration") and settings != default:
-            text = core.encoder.json(default, "default").decode()
+            return self._settings()
+        text = core.encoder.json(default, "default").decode()
+        if self._document.get("defaultConfiguration") and self._document.get("configuration") != text:
             body = core.encoder.json({"configuration": text}, "default")
             yield from self._exchange(core, Request("PUT", _CONFIGURATION, body))
-            settings = self._settings()
-        return {**default, **settings}
+        return {**default, **self._settings()}
 
     def _exchange(self, core: Core, request: Request) -> Steps[None]:
         answer = yield from call(core, request)
-        if answer.status == 200:  # noqa: PLR2004 - beside 304, which has no body
+        if answer.status != NOT_MODIFIED:
             self._etag, self._document = answer.headers.get("etag", ""), answer.document
 
     def _settings(self) -> dict[str, Any]:

@@ -6,13 +6,14 @@ import json
 import random
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Callable
 
 from .batches import ITEMS, LOG, LOG_LANE, RETAIN, Batch, new_batch
 from .calls import status
 from .delivery import Steps, Wait
 from .encoding import Encoder
-from .errors import Closed, CredentialRefused, Dead, IngestError, NotNow, NotSent, OutboxFull, Refused
+from .errors import Closed, CredentialRefused, Dead, IngestError, NotNow, NotSent, OutboxFailed, OutboxFull, Refused
 from .exchange import Answer, refusal
 from .lanes import Lane
 from .options import Options
@@ -90,6 +91,15 @@ class Core:
             self.stop(error)
         return error
 
+    def add(self, lane: Lane, row: bytes) -> bool:
+        """Add a row if the present batch takes it; return whether it did."""
+        self.check(lane)
+        if not lane.fits(row):
+            return False
+        if lane.add(row, self.clock()):
+            self.changed()
+        return True
+
     def put(self, lane: Lane, row: bytes) -> Steps[None]:
         """Add a row as soon as there is room."""
         yield from self._room(lane, lambda: lane.fits(row) or self.seal(lane))
@@ -101,25 +111,26 @@ class Core:
         batch = new_batch(RETAIN, lane.name, ids, at_most)
         yield from self._room(lane, lambda: self.seal(lane) and self._append(batch))
 
-    def log(self, row: bytes) -> None:
-        """Add a log entry, or drop it if there is no room."""
+    def log(self, row: bytes) -> Steps[None]:
+        """Add a log entry, or drop it if there is no room, without waiting."""
         lane = self.lane(LOG_LANE)
-        if self.error_of(lane) or self.closing or not (lane.fits(row) or self.seal(lane)):
+        if self.closing or self.error_of(lane) or not (lane.fits(row) or self._is_sealed(lane)):
             self.dropped_entries += 1
-        elif lane.add(row, self.clock()):
-            self.changed()
+        else:
+            self.add(lane, row)
+        yield from ()
 
     def seal(self, lane: Lane) -> bool:
         """Put the rows of a lane into the outbox, as a batch; return whether there was room."""
         if lane.rows:
-            batch = new_batch(ITEMS if lane.name else LOG, lane.name, lane.rows)
+            batch = new_batch(LOG if lane.name == LOG_LANE else ITEMS, lane.name, lane.rows)
             if not self._append(batch):
                 return False
             lane.clear()
         return True
 
     def _append(self, batch: Batch) -> bool:
-        share = 1.0 if batch.lane else LOG_SHARE
+        share = LOG_SHARE if batch.kind == LOG else 1.0
         if not self.outbox.has_room(batch.lane, len(batch.rows), share):
             return False
         self.outbox.append(batch)
@@ -169,7 +180,8 @@ class Core:
             found = None
             while not (found and found.is_final):
                 found = yield from status(self, request_id, self._left(until, lane))
-            lane.unconfirmed.remove(request_id)
+            with suppress(ValueError):  # a thousand later ones have replaced it
+                lane.unconfirmed.remove(request_id)
             if found.state == "dead":
                 message = f"Request {request_id} can't be applied: {found.reason}. An operator can retry or drop it."
                 raise Dead(message, request_id, found.reason)
@@ -182,12 +194,19 @@ class Core:
         self.closing = True
         self.changed()
         for lane in [*self.lanes.values()]:
-            while not self.seal(lane) and not self.error_of(lane) and self.clock() < until:
+            while not self._is_sealed(lane) and not self.error_of(lane) and self.clock() < until:
                 yield Wait(until - self.clock())
         while self._is_sending() and self.clock() < until:
             yield Wait(until - self.clock())
         self.stopping = True
         self.changed()
+
+    def _is_sealed(self, lane: Lane) -> bool:
+        try:
+            return self.seal(lane)
+        except OutboxFailed as error:
+            self.stop(error)
+            return False
 
     def _is_sending(self) -> bool:
         return any(self.lanes[name].error is None for name in self.outbox.lanes()) and not self.error
@@ -206,8 +225,7 @@ class Core:
 
     def raise_untold(self, unsent: Unsent) -> None:
         """Raise what the author of a connector has to know at its end."""
-        for lane in self.lanes.values():
-            error = self.error_of(lane)
+        for error in [self.error, *(lane.error for lane in self.lanes.values())]:
             if error:
                 raise error.with_traceback(None)
         if unsent and not unsent.on_disk:

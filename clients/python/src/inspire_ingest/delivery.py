@@ -18,6 +18,8 @@ log = logging.getLogger("inspire_ingest")
 
 Result = TypeVar("Result")
 
+#: The status of an answer without a body: what was read before still holds.
+NOT_MODIFIED = 304
 #: Attempts that may fail before a connector warns; a moment's 503 or 429 is no news.
 _QUIET_ATTEMPTS = 3
 
@@ -58,9 +60,7 @@ def _deliver(core: Core, lane: Lane, batch: Batch) -> Steps[None]:
         lane.result.retries += 1
         seconds = pause(answer, attempt, core.chance())
         level = logging.INFO if attempt < _QUIET_ATTEMPTS else logging.WARNING
-        log.log(
-            level, "%s: %s; attempt %d follows in %.1f s", lane.name or "log", described(answer), attempt + 2, seconds
-        )
+        log.log(level, "%s: %s; attempt %d follows in %.1f s", lane.name, described(answer), attempt + 2, seconds)
         yield from sleep(core, seconds)
         attempt += 1
         if core.stopping:
@@ -95,7 +95,7 @@ def _cut(core: Core, lane: Lane, batch: Batch, answer: Answer) -> None:
         core.outbox.replace(batch, *batch.without(faults))
         for index, fault in faults.items():
             lane.reject(rows[index], fault)
-    log.warning("%s: rows that were rejected: %d: %s", lane.name or "log", len(faults) or 1, described(answer))
+    log.warning("%s: rows that were rejected: %d: %s", lane.name, len(faults) or 1, described(answer))
 
 
 def exchange(request: Request) -> Steps[Answer]:
@@ -113,14 +113,14 @@ def sleep(core: Core, seconds: float) -> Steps[None]:
 
 
 def call(core: Core, request: Request) -> Steps[Answer]:
-    """Send a request and retry it for a while; raise NotNow or Refused."""
+    """Send a request and retry it for a while; return the service's answer, or raise NotNow or Refused."""
     until = core.clock() + core.options.call_seconds
     attempt = 0
     while True:
         if core.stopping:
             raise Closed
         answer = yield from exchange(request)
-        if answer.status in {200, 202, 304}:
+        if answer.status == NOT_MODIFIED or (answer.status in {200, 202} and "requestId" in answer.document):
             return answer
         if not is_passing(answer):
             raise core.refused(answer)

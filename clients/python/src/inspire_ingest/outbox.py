@@ -112,8 +112,8 @@ class Outbox:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with _translated(self._path):
-            self._database.execute("BEGIN IMMEDIATE")
             try:
+                self._database.execute("BEGIN IMMEDIATE")
                 yield
                 self._database.execute("COMMIT")
             except BaseException:

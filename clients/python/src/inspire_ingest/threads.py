@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import httpx
 
 from . import calls
+from .batches import LOG_LANE
 from .core import Core
 from .delivery import Steps, pump
+from .errors import IngestError
 from .exchange import Answer, Request
 from .http import answered, request_arguments, unanswered
 from .lanes import Lane
@@ -26,7 +29,9 @@ class Threads:
 
     def __init__(self, core: Core, http: httpx.Client) -> None:
         self.core = core
-        self.lock = threading.Condition()
+        #: Python enters it in one step, which a signal can't split; it could split that of a Condition.
+        self.lock = threading.RLock()
+        self._changed = threading.Condition(self.lock)
         self._http = http
         self._running: dict[str, threading.Thread] = {}
 
@@ -43,21 +48,41 @@ class Threads:
 
     def put(self, lane: Lane, row: bytes) -> None:
         """Add a row, at once if it fits."""
-        with self.lock:
-            self.core.check(lane)
-            if lane.fits(row):
-                if lane.add(row, self.core.clock()):
-                    self.lock.notify_all()
-                return
-        self.run(self.core.put(lane, row))
+        if not self._add(lane, row):
+            self.run(self.core.put(lane, row))
 
     def log(self, row: bytes) -> None:
         """Add a log entry, or drop it."""
+        lane = self.core.lane(LOG_LANE)
+        try:
+            if self._add(lane, row):
+                return
+        except IngestError:
+            self.core.dropped_entries += 1
+        else:
+            self.run(self.core.log(row))
+
+    def _add(self, lane: Lane, row: bytes) -> bool:
         with self.lock:
-            self.core.log(row)
-            self.lock.notify_all()
+            before = self.core.changes
+            added = self.core.add(lane, row)
+            if self.core.changes != before:
+                self._changed.notify_all()
+            return added
 
     def run(self, steps: Steps[T]) -> T:
+        """Run steps in a thread of their own: Ctrl-C or SIGTERM in the main thread must not end them halfway."""
+        outcome: Future[T] = Future()
+        threading.Thread(target=self._resolve, args=[steps, outcome], daemon=True).start()
+        return outcome.result()
+
+    def _resolve(self, steps: Steps[T], outcome: Future[T]) -> None:
+        try:
+            outcome.set_result(self._run(steps))
+        except Exception as error:  # noqa: BLE001 - the thread that waits raises it
+            outcome.set_exception(error)
+
+    def _run(self, steps: Steps[T]) -> T:
         """Run steps under the lock, which is free during requests and waits."""
         answer: Answer | None = None
         with self.lock:
@@ -70,12 +95,12 @@ class Threads:
                     return result
                 finally:
                     if self.core.changes != before:
-                        self.lock.notify_all()
+                        self._changed.notify_all()
                 if isinstance(step, Request):
                     answer = self._exchange(step)
                 else:
                     answer = None
-                    self.lock.wait(step.seconds)
+                    self._changed.wait(step.seconds)
 
     def close(self, seconds: float) -> Unsent:
         """Send what waits, then end all threads; return what is unsent."""
@@ -104,8 +129,8 @@ class Threads:
 
     def _work(self, steps: Steps[Any]) -> None:
         try:
-            self.run(steps)
+            self._run(steps)
         except Exception as error:  # noqa: BLE001 - the author's next call raises it
             with self.lock:
                 self.core.fail(error)
-                self.lock.notify_all()
+                self._changed.notify_all()
