@@ -24,9 +24,8 @@ from shared.process.settings import REGISTER
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ingest_api", "workers", "operations", "shared")
-PAGES = sorted(
-    page for pattern in ("*.md", "docs/**/*.md", "tests/*.md", "benchmarks/*.md") for page in ROOT.glob(pattern)
-)
+PLACES = ("*.md", "docs/**/*.md", "tests/*.md", "benchmarks/*.md", "clients/**/*.md")
+PAGES = sorted(page for pattern in PLACES for page in ROOT.glob(pattern))
 
 
 def name_of(page: Path) -> str:

@@ -1,0 +1,151 @@
+"""A connector for programs without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from . import calls, logs
+from .batches import LOG_LANE
+from .core import Core
+from .encoding import Values
+from .http import client_arguments
+from .lanes import Lane
+from .options import Keywords, Options, from_environment
+from .results import Status, Unsent
+from .rows import Rows
+from .threads import Threads
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from typing_extensions import Self, Unpack
+
+
+class Connector:
+    """Sends the rows of one connector. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        **options: Unpack[Keywords],
+    ) -> None:
+        self._core = Core(Options(**options))
+        self._threads = Threads(self._core, httpx.Client(transport=transport, **client_arguments(base_url, key)))
+        self._configuration = calls.Configuration()
+
+    @classmethod
+    def from_env(cls, **options: Unpack[Keywords]) -> Self:
+        """Return a connector with INSPIRE_BASE_URL and INSPIRE_INGEST_KEY; raise ConfigurationError."""
+        return cls(*from_environment(), **options)
+
+    def __enter__(self) -> Self:
+        self._threads.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        unsent = self.close()
+        if kind is None:
+            self._core.raise_untold(unsent)
+
+    def config(self, default: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the configuration; publish `default` if operators manage none, and fill in what they left out."""
+        return self._threads.run(self._configuration.read(self._core, default))
+
+    def stream(self, name: str) -> Stream:
+        """Return a stream. Leaving its `with` block flushes it; closing the connector does, too."""
+        return Stream(self._threads, self._lane(name))
+
+    def retain(self, stream: str, ids: Iterable[Any], *, at_most: int | None = None) -> None:
+        """Remove all items of a stream but these, after what was put before; none if it were more than `at_most`."""
+        rows = [self._core.encoder.item_id(one) for one in ids]
+        self._threads.run(self._core.retain(self._lane(stream), rows, at_most))
+
+    def log(self, level: str, message: str, /, **context: Any) -> None:
+        """Add a log entry, which is sent within a second. It is dropped if there is no room."""
+        self._log(level, message, logs.now(), context)
+
+    def log_handler(self, level: int = 0) -> logs.Handler:
+        """Return a handler for `logging`."""
+        return logs.Handler(self._log, level)
+
+    def heartbeat(self) -> str:
+        """Send a heartbeat now; return its request id."""
+        return self._threads.run(calls.heartbeat(self._core))
+
+    def request(self, request_id: str) -> Submission:
+        """Return an accepted submission, to ask for its status."""
+        return Submission(self._threads, request_id)
+
+    def close(self, timeout: float = 30.0) -> Unsent:
+        """Send what waits, for at most so many seconds; return what is unsent."""
+        return self._threads.close(timeout)
+
+    def _lane(self, name: str) -> Lane:
+        with self._threads.lock:
+            lane = self._core.lane(name)
+        self._threads.send(lane)
+        return lane
+
+    def _log(self, level: str, message: str, timestamp: str, context: Mapping[str, Any]) -> None:
+        row = self._core.encoder.entry(level, message, timestamp, context)
+        self._lane(LOG_LANE)
+        self._threads.log(row)
+
+
+class Stream(Rows):
+    """The items of one stream, sent in their order."""
+
+    def __init__(self, threads: Threads, lane: Lane) -> None:
+        super().__init__(threads.core, lane, threads.lock)
+        self._threads = threads
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.flush()
+
+    def put(
+        self,
+        id: Any,  # noqa: A002 - the property's name
+        name: str | None = None,
+        fields: Values | None = None,
+        tags: Values | None = None,
+    ) -> None:
+        """Send an item, which replaces the whole former state of its id."""
+        row = self._item(id, name, fields, tags)
+        if row is not None:
+            self._threads.put(self._lane, row)
+
+    def delete(self, id: Any) -> None:  # noqa: A002 - the property's name
+        """Tell that an item is gone."""
+        row = self._deletion(id)
+        if row is not None:
+            self._threads.put(self._lane, row)
+
+    def flush(self, *, wait: Literal["accepted", "applied"] | None = None, timeout: float | None = None) -> None:
+        """Return when all rows are on disk (with an outbox) or accepted (without), or what `wait` says."""
+        self._threads.run(self._core.flush(self._lane, wait, timeout))
+
+
+class Submission:
+    """An accepted submission."""
+
+    def __init__(self, threads: Threads, request_id: str) -> None:
+        self.id = request_id
+        self._threads = threads
+
+    def status(self) -> Status:
+        """Return its status now."""
+        return self.wait(0)
+
+    def wait(self, seconds: float = 30.0) -> Status:
+        """Return its status as soon as it is final, or after so many seconds."""
+        return self._threads.run(calls.status(self._threads.core, self.id, seconds))

@@ -1,0 +1,25 @@
+"""A connector that is killed or ended: puts numbered rows into an outbox, printing each number that is on disk."""
+
+from __future__ import annotations
+
+import sys
+
+from inspire_ingest import Connector, Stream, exit_on_sigterm
+
+
+def put_from(number: int, numbers: Stream) -> None:
+    """Put numbers for as long as the process lives."""
+    while True:
+        numbers.put(number, fields={"bad": 1} if number % 40 == 3 else {})
+        number += 1
+        if number % 3 == 0:
+            numbers.flush()
+            sys.stdout.write(f"{number}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+    url, outbox, first = sys.argv[1:]
+    with Connector(url, "ik_test", outbox=outbox, batch_items=5, heartbeat_seconds=0, on_rejected="skip") as connector:
+        put_from(int(first), connector.stream("numbers"))
