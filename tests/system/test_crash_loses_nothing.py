@@ -1,4 +1,4 @@
-"""A crash of a handler is a 500 and loses nothing. Redis holds values that the product never writes, to cause one."""
+"""A crash of a handler is a 500 and loses nothing. Redis and Postgres hold values that the product never writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import httpx
 
 from tests.support.client import JSON, Connector, assert_accepted, assert_refused, assert_well_formed, batch, item
 from tests.support.processes import wait_until
-from tests.support.request_ids import lane_of, request_id_of
 from tests.support.stack import Stack
 
 _BODY = batch(item("agent-1", state="Ready"))
@@ -23,17 +22,18 @@ def test_crash_is_a_500_logged_with_its_id_and_traceback_and_loses_nothing(
     connector = new_connector(workerless)
     with workerless.api() as api, connector.connection(api.url) as connection:
         before = assert_accepted(connection.post("/api/ingest", content=_BODY, headers=JSON))
-        stream = f"{{lane-{lane_of(before):02d}}}:stream"
-        fields: Any = {"c": connector.id, "m": "no JSON", "n": 1, "b": _BODY}
-        entry_id: Any = workerless.redis.xadd(stream, fields)
+        with workerless.worker():
+            workerless.lanes_are_empty()
+        rename = "UPDATE receipts SET kind = %s WHERE connector_id = %s RETURNING kind"
+        workerless.rows(rename, "unknown", connector.id)
 
-        crashed = connection.get(f"/api/requests/{request_id_of(lane_of(before), entry_id)}")
+        crashed = connection.get(f"/api/requests/{before}")
 
         assert_refused(crashed, 500, "internal_error")
         assert "Traceback" not in crashed.text
         assert "msgspec" not in crashed.text
-        lines = wait_until("the error is logged", lambda: _lines(api.printed, assert_well_formed(crashed)))
-        assert len(lines) == 2
+        posted, *lines = wait_until("the error is logged", lambda: _lines(api.printed, assert_well_formed(crashed)))
+        assert (posted["status"], len(lines)) == (202, 2)
         (error,) = (line for line in lines if "exception" in line)
         assert error["level"] == "error"
         assert any("ingest_api" in frame["filename"] for frame in error["exception"][0]["frames"])
@@ -43,7 +43,7 @@ def test_crash_is_a_500_logged_with_its_id_and_traceback_and_loses_nothing(
         (request,) = (line for line in lines if line is not error)
         assert (request["status"], request["code"]) == (500, "internal_error")
 
-        workerless.redis.xdel(stream, entry_id)
+        workerless.rows(rename, "items", connector.id)
         after = assert_accepted(connection.post("/api/ingest", content=_BODY, headers=JSON))
         with workerless.worker():
             workerless.lanes_are_empty()
@@ -52,9 +52,9 @@ def test_crash_is_a_500_logged_with_its_id_and_traceback_and_loses_nothing(
 
 
 def _lines(printed: str, request_id: str) -> list[dict[str, Any]]:
-    """Return the log lines with this id, once both are there."""
+    """Return the log lines with this id, once all three are there."""
     found = [json.loads(line) for line in printed.splitlines() if line.startswith("{") and request_id in line]
-    return found if len(found) > 1 else []
+    return found if len(found) > 2 else []
 
 
 def test_invalid_reply_of_redis_leaves_no_request_unanswered(

@@ -100,9 +100,9 @@ def test_it_costs_a_small_multiple_of_the_parse(
 ) -> None:
     assert outcome(judge, body) is code
 
-    # What else the machine does costs time, too: one attempt of three is enough.
-    parse = min(seconds(partial(msgspec.json.Decoder(msgspec.Raw).decode, body)) for _ in range(3))
-    assert any(seconds(partial(outcome, judge, body)) < _TIMES * parse + 0.05 for _ in range(3))
+    # What else the machine does slows both down, not always alike: one attempt of ten is enough.
+    parse = partial(msgspec.json.Decoder(msgspec.Raw).decode, body)
+    assert any(seconds(partial(outcome, judge, body)) < _TIMES * seconds(parse) + 0.05 for _ in range(10))
 
 
 @named
