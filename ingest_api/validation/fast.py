@@ -128,7 +128,7 @@ class FastValidator:
         if around and self._rule and not elements and getattr(batch, self._rule.unless) is UNSET:
             return False
         for name, others in self._flags.items():
-            escaped = any(map(source.__contains__, _ESCAPED_LETTERS))
+            escaped = b"\\" in source and any(map(source.__contains__, _ESCAPED_LETTERS))
             if escaped or name in source:
                 if around and (escaped or source.count(self._name) > 1):
                     return False  # an array that is shadowed was not kept
