@@ -63,6 +63,8 @@ _NARROW: Final = (1,)
 _WIDE: Final = (_WIDEST, _MEASURED)
 #: Members that an object may have, of a shape that has none.
 _NO_OBJECTS: Final = 1_000
+#: Number of objects that no text has.
+_CLASH: Final = -2
 #: Of an array of flat elements, whose properties may be flat objects.
 _LEVELS: Final = 3
 
@@ -113,12 +115,14 @@ class FastValidator:
                 decoded = decoders[width].decode(source)
                 elements = self._elements_of(decoded) if around else decoded
                 # As many braces and brackets as were decoded: nothing is nested or shadowed, and no string holds any.
-                if (
+                if elements and (
                     source.count(b"}") == around + self._objects_in(elements, UNSET)
                     and source.find(b"[", source.find(b"[") + 1) < 0
                     and (len(source) <= self._few_bytes or not self._may_have_many_members(source))
-                ) or self._is_flat(source, around):
-                    return len(elements) if self._fits_together(source, decoded, elements, around) else None
+                ):
+                    return len(elements)
+                if self._is_flat(source, around) and self._fits_together(source, decoded, elements, around):
+                    return len(elements)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
         return None
@@ -169,13 +173,18 @@ def _others(properties: Mapping[str, Property], name: str, flag: Flag) -> tuple[
 def _object_counter(properties: Mapping[str, Property]) -> Callable[[list[Any], UnsetType], int]:
     """Return a function that counts the objects that elements are made of.
 
-    Compiled, as it runs for each element of each batch: a loop over the names of properties takes three times as long.
+    It returns _CLASH if a property stands beside a flag that does not allow it. Compiled, as it runs for each element
+    of each batch: a loop over the names of properties takes three times as long.
     """
     names = [name for name, one in properties.items() if isinstance(one, Primitives)]
     if not properties:
         return lambda _elements, _unset: 0
     present = " + ".join(f"(one.{name} is not unset)" for name in names) or "0"
     loop = f"  for one in elements:\n    objects += {present}\n"
+    for flag, one in properties.items():
+        if isinstance(one, Flag):
+            others = " or ".join(f"one.{name} is not unset" for name in _others(properties, flag, one))
+            loop += f"    if one.{flag} is True and ({others}): return {_CLASH}\n"
     code = f"def count(elements, unset):\n  objects = len(elements)\n{loop}  return objects"
     made: dict[str, Any] = {}
     exec(code, made)  # noqa: S102 - of names that we declare
