@@ -12,7 +12,8 @@ What a typed decode doesn't see, cheap looks at the bytes make sure of:
 - Nested values, which `Any` lets pass, shadowed or not: the braces and brackets of the source are counted. If strings
   hold some too, or members are shadowed, the depth of the source tells.
 - Members that a later one of the same name shadows: more than 200 members take 1,200 bytes without a closing brace.
-  If there are so many, the colons between braces are counted.
+  If there are so many, the colons between braces are counted. An array of elements that is shadowed is a second array.
+- Properties that exclude each other: they are looked for in what was decoded.
 - Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree; elsewhere what is right at
   four bytes a character is accepted, and only if that fails each string is measured.
 """
@@ -48,8 +49,6 @@ _EXPONENT: Final = b"0e"
 #: As many digits as may be too many for a float.
 _MANY_DIGITS: Final = b"0" * 308
 _NOT_IN_NUMBERS: Final = bytes(set(range(256)) - set(b'".,:0123456789'))
-#: How names of ours begin to be spelled otherwise.
-_ESCAPED_LETTERS: Final = (b"\\u006", b"\\u007")
 #: The shortest number of more digits than are taken.
 _SHORTEST_LONG_NUMBER: Final = len("1e1000")
 #: Any number of so few digits that needs no count, whatever its exponent of two digits.
@@ -77,8 +76,6 @@ class FastValidator:
         self._elements_of = attrgetter(name)
         inner = elements.shape.properties if isinstance(elements.shape, Shape) else {}
         self._objects_in = _object_counter(inner)
-        self._flags = {name.encode(): _others(inner, name, one) for name, one in inner.items() if isinstance(one, Flag)}
-        self._name = name.encode()
         self._rule = elements.rule
         #: Members that every object may have.
         self._members = min(
@@ -114,32 +111,23 @@ class FastValidator:
             try:
                 decoded = decoders[width].decode(source)
                 elements = self._elements_of(decoded) if around else decoded
+                objects = self._objects_in(elements, UNSET)
                 # As many braces and brackets as were decoded: nothing is nested or shadowed, and no string holds any.
                 if elements and (
-                    source.count(b"}") == around + self._objects_in(elements, UNSET)
+                    source.count(b"}") == around + objects
                     and source.find(b"[", source.find(b"[") + 1) < 0
                     and (len(source) <= self._few_bytes or not self._may_have_many_members(source))
                 ):
                     return len(elements)
-                if self._is_flat(source, around) and self._fits_together(source, decoded, elements, around):
-                    return len(elements)
+                if objects != _CLASH and (elements or self._may_be_empty(decoded, around)):
+                    return len(elements) if self._is_flat(source, around) else None
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
         return None
 
-    def _fits_together(self, source: bytes, batch: Any, elements: list[Any], around: int) -> bool:
-        """Whether all properties keep what others say of them."""
-        if around and self._rule and not elements and getattr(batch, self._rule.unless) is UNSET:
-            return False
-        for name, others in self._flags.items():
-            escaped = b"\\" in source and any(map(source.__contains__, _ESCAPED_LETTERS))
-            if escaped or name in source:
-                if around and (escaped or source.count(self._name) > 1):
-                    return False  # an array that is shadowed was not kept
-                flagged = filter(attrgetter(name.decode()), elements)
-                if any(getattr(one, other) is not UNSET for one in flagged for other in others):
-                    return False
-        return True
+    def _may_be_empty(self, batch: Any, around: int) -> bool:
+        """Whether the array of a batch may have no elements, by what is beside it."""
+        return not (around and self._rule and getattr(batch, self._rule.unless) is UNSET)
 
     def _may_have_many_members(self, source: bytes) -> bool:
         """Whether there may be too many members between two closing braces, none of which is in a string."""
@@ -156,18 +144,14 @@ class FastValidator:
         return False
 
     def _is_flat(self, source: bytes, around: int) -> bool:
-        """Whether all objects are sure to be flat and to have few members, shadowed ones and all."""
+        """Whether all objects are sure to be flat and to have few members, shadowed ones and all, in a single array."""
         if is_deeper(source, 0, len(source), around + _LEVELS):
             return False
-        return not self._has_too_many(source, 0, len(source))
+        found = b"".join(marks(source, 0, len(source)))
+        return self._too_many not in found and found.count(b"[") == 1
 
     def _has_too_many(self, source: bytes, start: int, end: int) -> bool:
         return self._too_many in b"".join(marks(source, start, end))
-
-
-def _others(properties: Mapping[str, Property], name: str, flag: Flag) -> tuple[str, ...]:
-    """Return the properties that may not be beside a flag that is set."""
-    return tuple(other for other in properties if other not in (name, *flag.beside))
 
 
 def _object_counter(properties: Mapping[str, Property]) -> Callable[[list[Any], UnsetType], int]:
@@ -183,7 +167,8 @@ def _object_counter(properties: Mapping[str, Property]) -> Callable[[list[Any], 
     loop = f"  for one in elements:\n    objects += {present}\n"
     for flag, one in properties.items():
         if isinstance(one, Flag):
-            others = " or ".join(f"one.{name} is not unset" for name in _others(properties, flag, one))
+            apart = [name for name in properties if name not in (flag, *one.beside)]
+            others = " or ".join(f"one.{name} is not unset" for name in apart)
             loop += f"    if one.{flag} is True and ({others}): return {_CLASH}\n"
     code = f"def count(elements, unset):\n  objects = len(elements)\n{loop}  return objects"
     made: dict[str, Any] = {}

@@ -36,3 +36,13 @@ def test_rows_of_one_length_whose_digits_fall_in_step_with_the_samples_go_the_fa
 
     for length in range(1, 101):
         assert fast("items", f'{{"stream":"{"s" * length}","items":[{",".join(rows)}]}}'.encode()) == 100
+
+
+def test_properties_that_exclude_each_other_are_found_by_the_fast_way() -> None:
+    clash, right = '[{"id":"a","deleted":true,"name":"b"}]', '[{"id":"a","name":"deleted {items}"}]'
+
+    assert fast("items", f'{{"stream":"s","items":{right}}}'.encode()) == 1
+    for members in (clash, f'{clash},"items":{right}', f'{clash},"\\u0069tems":{right}'):
+        assert fast("items", f'{{"stream":"s","items":{members}}}'.encode()) is None
+    assert fast("retain", b'{"stream":"s","ids":[]}') is None
+    assert fast("retain", b'{"stream":"s","ids":[],"atMost":0}') == 0
