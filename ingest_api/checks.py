@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,9 @@ from shared.entry import Meta, encode_meta
 from shared.hooks.schemes import Claim
 from shared.kinds import KINDS
 from shared.kinds.shapes import AnyObject
+
+#: Kinds whose bodies are not stored: the content of a heartbeat is ignored, and may be 30 MB.
+_WITHOUT_BODY: Final = frozenset(name for name, kind in KINDS.items() if isinstance(kind.body, AnyObject))
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -44,8 +48,8 @@ class SubmissionCheck(msgspec.Struct, frozen=True, tag="submission"):
 
     @property
     def keeps_body(self) -> bool:
-        """Whether the body is stored: the content of a heartbeat is ignored, and may be 30 MB."""
-        return not isinstance(KINDS[self.kind].body, AnyObject)
+        """Whether the body is stored."""
+        return self.kind not in _WITHOUT_BODY
 
 
 class _Event(msgspec.Struct):
