@@ -32,7 +32,7 @@ from operations.cli.dead_selection import (
     position_of,
     unknown,
 )
-from operations.cli.output import print_json, print_json_list
+from operations.cli.output import print_json, print_json_list, rows_to_read
 from operations.dead_letters import Filter, Progress, Selection
 from shared.postgres.connections import Connection
 
@@ -64,8 +64,7 @@ def list_letters(
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, the newest first."""
-    # One more than is shown tells a reader whether there are more.
-    most = limit + (not as_json) if limit else None
+    most = rows_to_read(limit, as_json=as_json)
     values = {**Filter(connector_id, reason, fingerprint, since).values(), "limit": most}
     # Closed in this order, whatever happens: a stream that is left open holds the connection, whose closing would wait.
     with session.open_database() as connection, closing(stream_letters(connection, values, group=group)) as rows:

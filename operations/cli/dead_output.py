@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 from operations.cli import session
-from operations.cli.output import print_line, print_members, print_table, readable_bytes, visible
+from operations.cli.output import print_line, print_members, print_rows, readable_bytes, visible
 from shared.kinds import counts
 from shared.postgres.connections import Connection
 from shared.request_id import position_of_version
@@ -27,24 +27,9 @@ def stream_letters(connection: Connection, values: dict[str, Any], *, group: boo
 
 def print_letters(rows: Iterator[dict[str, Any]], limit: int, *, group: bool) -> None:
     """Print letters or groups as a table, and whether there are more than `limit`."""
-    first = next(rows, None)
-    if first is None:
-        print_line("There are no such dead letters.")
-        return
-    shown = 0
-
-    def lines() -> Iterator[tuple[str, ...]]:
-        nonlocal shown
-        row: dict[str, Any] | None = first
-        while row is not None:
-            shown += 1
-            yield _group_line(row) if group else _line(row)
-            row = None if shown == limit else next(rows, None)
-
-    print_table(_GROUP_TITLES if group else _TITLES, lines(), numbers=_NUMBERS, whole=("request", "fingerprint"))
-    if next(rows, None) is not None:
-        print_line()
-        print_line("There are more, and --limit 0 shows all.")
+    titles, line = (_GROUP_TITLES, _group_line) if group else (_TITLES, _line)
+    none, whole = "There are no such dead letters.", ("request", "fingerprint")
+    print_rows(titles, rows, line, limit=limit, numbers=_NUMBERS, whole=whole, none=none)
 
 
 def _request_id(row: dict[str, Any]) -> str:
