@@ -131,7 +131,11 @@ def show(hook_id: HookId, *, as_json: AsJson = False) -> None:
     """Show one hook, without its secrets."""
     with session.open_database() as connection:
         row = select_hooks(connection, hook_id=hook_id)[0]
-    _print_hook(row, as_json=as_json)
+    if as_json:
+        print_json(_document(row))
+        return
+    cells = dict(zip(_TITLES, _cells(row), strict=True))
+    print_members({**cells, "path": path_of(hook_id), "created": visible(rfc3339(row["created_at"]))})
 
 
 @app.command(
@@ -176,8 +180,7 @@ def disable(hook_id: HookId, *, as_json: AsJson = False) -> None:
     """Refuse a hook's deliveries everywhere, from now until the hook is enabled."""
     with session.changing_hooks(needs_key=False) as hooks:
         hooks.disable(hook_id)
-        row = hooks.find(hook_id)
-    _print_hook(row, as_json=as_json)
+    show(hook_id, as_json=as_json)
 
 
 @app.command()
@@ -185,8 +188,7 @@ def enable(hook_id: HookId, *, as_json: AsJson = False) -> None:
     """Accept a hook's deliveries again."""
     with session.changing_hooks(needs_key=False) as hooks:
         hooks.enable(hook_id)
-        row = hooks.find(hook_id)
-    _print_hook(row, as_json=as_json)
+    show(hook_id, as_json=as_json)
 
 
 @app.command()
@@ -242,11 +244,3 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         "yes" if row["enabled"] else "no",
         ", ".join(end if end == "current" else f"until {end}" for end in ends),
     )
-
-
-def _print_hook(row: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(_document(row))
-        return
-    cells = dict(zip(_TITLES, _cells(row), strict=True))
-    print_members({**cells, "path": path_of(row["hook_id"]), "created": visible(rfc3339(row["created_at"]))})
