@@ -129,13 +129,13 @@ def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int
         return None
     stale = members - {row["key_id"].encode() for row in rows}
     lowered = [connector_id for connector_id in sorted(set(ahead)) if _lower(connection, scripts, lane, connector_id)]
-    _strike(redis, keys, stale)
+    _revoke_stale(redis, keys, stale)
     floor = position_of_version(lane, state["applied_version"])
     names = [keys.loading, keys.ready, keys.revision, keys.stream]
     if not scripts("mark_ready", names, [token, server, state["revision"], GROUP, floor.milliseconds, floor.sequence]):
         return None
     if stale:
-        log.error("stale_credentials_struck", lane=lane, credentials=len(stale))
+        log.error("stale_credentials_revoked", lane=lane, credentials=len(stale))
     if lowered:
         log.error("credentials_put_back", lane=lane, connector_ids=lowered)
     return len(stale) + len(lowered)
@@ -173,7 +173,7 @@ def _key_ids(redis: Redis, keys: LaneKeys) -> set[bytes]:
     return set(found)
 
 
-def _strike(redis: Redis, keys: LaneKeys, stale: set[bytes]) -> None:
+def _revoke_stale(redis: Redis, keys: LaneKeys, stale: set[bytes]) -> None:
     if stale:
         pipeline = redis.pipeline()
         pipeline.delete(*(keys.credential("").encode() + key_id for key_id in stale))
