@@ -11,14 +11,14 @@ import re
 from functools import cache
 from pathlib import Path
 
-from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped] # it has no types
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped] # xdist has no types
 
 WORKERLESS, STACK = "workerless", "stack"
 _ROOT = Path(__file__).parents[1]
 _TEST = re.compile(r"^def (test_\w+)\((.*?)\) ->", re.MULTILINE | re.DOTALL)
 
 
-class InstallationScheduling(LoadFileScheduling):  # type: ignore[misc] # likewise
+class InstallationScheduling(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
     """Distributes groups of tests in their order."""
 
     def _split_scope(self, nodeid: str) -> str:
