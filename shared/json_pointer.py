@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from shared.limits import MAX_KEY_BYTES
+
 #: Steps of a pointer: each reads what is left of the body.
 MAX_STEPS: Final = 8
 #: Elements of an array that a pointer can name, from the first.
@@ -25,12 +27,16 @@ _INDEX: Final = re.compile("0|[1-9][0-9]?")
 def parse(id_field: str) -> list[str]:
     """Return the names to step through; a text that does not begin with a slash is one name.
 
-    Raises ValueError if a pointer is malformed, has too many steps, or has a name that can't be looked for.
+    Raises ValueError, which says what a pointer must be, if it is malformed or too long, or has a name that can't be
+    looked for.
     """
     if not id_field.startswith("/"):
         return [id_field]
-    if not _POINTER.fullmatch(id_field):
-        raise ValueError(id_field)
+    if len(id_field.encode(errors="replace")) > MAX_KEY_BYTES or not _POINTER.fullmatch(id_field):
+        raise ValueError(
+            f"begins with `/`, so it must be a JSON Pointer such as `/data/object/id`: up to {MAX_KEY_BYTES} bytes and "
+            f"{MAX_STEPS} names without quotes, backslashes and control characters; write `~0` for `~` and `~1` for `/`"
+        )
     return [name.replace("~1", "/").replace("~0", "~") for name in id_field[1:].split("/")]
 
 

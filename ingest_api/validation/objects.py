@@ -67,13 +67,8 @@ def check_webhook(body: bytes, item: OneItem, id_field: str) -> int:
 def _names(id_field: str) -> list[str]:
     try:
         return json_pointer.parse(id_field)
-    except ValueError:
-        sentence = (
-            "`idField` begins with `/`, so it must be a JSON Pointer such as `/data/object/id`: up to "
-            f"{json_pointer.MAX_STEPS} names without quotes, backslashes and control characters; "
-            "write `~0` for `~` and `~1` for `/`."
-        )
-        raise ApiError(ErrorCode.INVALID_PARAMETER, sentence, path="idField") from None
+    except ValueError as error:
+        raise ApiError(ErrorCode.INVALID_PARAMETER, f"`idField` {error}.", path="idField") from None
 
 
 def _check_nested_id(text: bytes, id_field: str, first: str, steps: list[str]) -> None:

@@ -55,10 +55,8 @@ def _id_field(value: str) -> str:
         raise typer.BadParameter(f"It must have 1 to {MAX_KEY_BYTES} bytes.")
     try:
         json_pointer.parse(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"A JSON Pointer has up to {json_pointer.MAX_STEPS} names without quotes, backslashes, control characters."
-        ) from None
+    except ValueError as error:
+        raise typer.BadParameter(f"It {error}.") from None
     return text
 
 

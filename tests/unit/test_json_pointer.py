@@ -66,7 +66,7 @@ REFUSED = [
     ("/data/id", f'{{"data":{{"id":"{"é" * 257}"}}}}', ErrorCode.INVALID_ID, "$.data.id"),
     ("/data/id", '{"data":{"id":"\\u0000"}}', ErrorCode.NUL_CHARACTER, "$.data.id"),
     *[(bad, '{"id":1}', ErrorCode.INVALID_PARAMETER, "idField")
-      for bad in ("/~2", "/a/~", "/~a", '/a"', "/a\\", "/a\0", "/a\n", "/a" * 9)],
+      for bad in ("/~2", "/a/~", "/~a", '/a"', "/a\\", "/a\0", "/a\n", "/a" * 9, "/" + "é" * 128)],
 ]  # fmt: skip
 
 
