@@ -53,7 +53,10 @@ def inflate(data: bytes) -> bytes:
     except zlib.error:
         raise ApiError(ErrorCode.INVALID_COMPRESSION) from None
     if not member.eof:
-        raise ApiError(ErrorCode.INVALID_COMPRESSION, "The gzip data is cut off; send all of it.")
+        raise ApiError(
+            ErrorCode.INVALID_COMPRESSION,
+            "The gzip data is cut off or followed by other bytes; send all of it and nothing else.",
+        )
     return b"".join(output.pieces)
 
 

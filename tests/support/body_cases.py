@@ -97,6 +97,7 @@ _NOT_JSON = [
     Bad("a lone surrogate in UTF-8", 400, "invalid_encoding", None, _text(_GOOD.replace(b"Ready", b"\xed\xa0\x80"))),
     Bad("gzip that is none", 400, "invalid_compression", None, _text(_GOOD), GZIP),
     Bad("gzip that is cut off", 400, "invalid_compression", None, lambda: gzip.compress(_GOOD)[:-4], GZIP),
+    Bad("gzip with a byte behind it", 400, "invalid_compression", None, lambda: gzip.compress(_GOOD) + b"x", GZIP),
     Bad("gzip that is damaged", 400, "invalid_compression", None, lambda: gzip.compress(_GOOD)[:-8] + bytes(8), GZIP),
 ]
 _SHAPES = [
