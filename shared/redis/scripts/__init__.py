@@ -1,7 +1,11 @@
-"""The Lua scripts, one a file, found by name; each file's header names its KEYS, ARGV and returns."""
+"""The Lua scripts, one a file, found by name; each file's header names its KEYS, ARGV and returns.
+
+What several scripts share stands in a file of `fragments/`, and replaces a line `-- include: <name>`.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from hashlib import sha1
 from importlib import resources
@@ -14,11 +18,13 @@ NAMES: Final = tuple(
     sorted(file.name.removesuffix(".lua") for file in resources.files(__name__).iterdir() if file.name.endswith(".lua"))
 )
 
+_INCLUDE: Final = re.compile(r"^-- include: (\w+)\n", re.MULTILINE)
+
 
 @lru_cache
 def source(name: str) -> str:
     """Return the text of a script."""
-    return resources.files(__name__).joinpath(f"{name}.lua").read_text("utf-8")
+    return _INCLUDE.sub(lambda line: _read(f"fragments/{line[1]}"), _read(name))
 
 
 @lru_cache
@@ -36,3 +42,7 @@ class Scripts:
     def __call__(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
         """Run a script, and load it first if the server does not know it."""
         return self._scripts[name](keys=keys, args=arguments)
+
+
+def _read(name: str) -> str:
+    return resources.files(__name__).joinpath(f"{name}.lua").read_text("utf-8")

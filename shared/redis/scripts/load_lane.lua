@@ -11,11 +11,7 @@
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
 
--- Returns a key; deletes it first if it has a type that no script of ours gives it.
-local function typed(key, kind)
-  if redis.call('TYPE', key).ok ~= kind then redis.call('DEL', key) end
-  return key
-end
+-- include: typed
 
 local ahead = {}
 local generations, key_ids = typed(KEYS[2], 'hash'), typed(KEYS[3], 'set')

@@ -10,9 +10,8 @@
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 
--- Of another type: no script of ours has written it.
-if redis.call('TYPE', KEYS[4]).ok ~= 'stream' then redis.call('DEL', KEYS[4]) end
-redis.pcall('XGROUP', 'CREATE', KEYS[4], ARGV[4], '0', 'MKSTREAM') -- BUSYGROUP: it exists
+-- include: typed
+redis.pcall('XGROUP', 'CREATE', typed(KEYS[4], 'stream'), ARGV[4], '0', 'MKSTREAM') -- BUSYGROUP: it exists
 local floor, floor_sequence = tonumber(ARGV[5]), tonumber(ARGV[6])
 -- Whether an id among the members of a reply is below the floor.
 local function is_below(reply, name)

@@ -7,11 +7,7 @@
 --
 -- Returns 1 if it was stored, 0 if it was too old.
 
--- Returns a key; deletes it first if it has a type that no script of ours gives it.
-local function typed(key, kind)
-  if redis.call('TYPE', key).ok ~= kind then redis.call('DEL', key) end
-  return key
-end
+-- include: typed
 
 local known = tonumber(redis.call('HGET', typed(KEYS[1], 'hash'), ARGV[1]) or 0) or 0 -- 0: written by hand
 if ARGV[8] ~= '1' and known > tonumber(ARGV[2]) then return 0 end

@@ -8,12 +8,11 @@
 --
 -- Returns how many workers are alive.
 
+-- include: typed
 local time = redis.call('TIME')
 local now, life = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[1])
 if ARGV[2] ~= '' then
-  -- Of another type: no script of ours has written it.
-  if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then redis.call('DEL', KEYS[1]) end
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - life))
+  redis.call('ZREMRANGEBYSCORE', typed(KEYS[1], 'zset'), '-inf', string.format('(%.0f', now - life))
   redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + life), '+inf')
   redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[2])
 end

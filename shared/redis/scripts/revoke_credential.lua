@@ -9,11 +9,7 @@
 --
 -- Returns 1, or 0 if a newer generation is known here: another key of the connector may be stored.
 
--- Returns a key; deletes it first if it has a type that no script of ours gives it.
-local function typed(key, kind)
-  if redis.call('TYPE', key).ok ~= kind then redis.call('DEL', key) end
-  return key
-end
+-- include: typed
 
 local known = tonumber(redis.call('HGET', typed(KEYS[1], 'hash'), ARGV[1]) or 0) or 0 -- 0: written by hand
 if known < tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
