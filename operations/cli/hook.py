@@ -57,7 +57,8 @@ def _id_field(value: str) -> str:
         json_pointer.parse(text)
     except ValueError:
         raise typer.BadParameter(
-            f"A JSON Pointer has up to {json_pointer.MAX_STEPS} names without quotes, backslashes, control characters."
+            f"A JSON Pointer has up to {json_pointer.MAX_STEPS} names without quotes, backslashes and control "
+            "characters; `~0` stands for `~` and `~1` for `/`."
         ) from None
     return text
 
@@ -84,7 +85,9 @@ def create(
     *,
     scheme: Annotated[str, typer.Option(callback=_scheme, metavar="|".join(SCHEMES), help="How the sender signs.")],
     stream: Annotated[str, typer.Option(callback=_stream, help="Stream of the items.")],
-    id_field: Annotated[str, typer.Option(callback=_id_field, help="Member of the body that holds the id.")] = "id",
+    id_field: Annotated[
+        str, typer.Option(callback=_id_field, help="Body's member with the id, or a JSON Pointer.")
+    ] = "id",
     secret: Secret = None,
     tolerance: Annotated[
         int, typer.Option(min=1, max=_MAX_TOLERANCE, help="Seconds that a signed time stamp may be away from now.")
