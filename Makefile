@@ -38,7 +38,7 @@ lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml all
 	$(compile) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## Remove .venv, caches and builds; .data stays
-	rm -rf .venv build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info clients/python/build clients/python/src/*.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name .data -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 compile = $(python) -m uv pip compile pyproject.toml --group build --quiet --upgrade --universal \

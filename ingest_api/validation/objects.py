@@ -85,7 +85,7 @@ def _check_nested_id(text: bytes, id_field: str, first: str, steps: list[str]) -
 
 
 def _no_id(id_field: str, path: str) -> ApiError:
-    sentence = f"The body has no member `{cut(id_field)}` to take the item's id from; add it or set `idField`."
+    sentence = f"The body has no member `{cut(id_field)}` to take the item's id from; add it or name another."
     return ApiError(ErrorCode.MISSING_PROPERTY, sentence, path=path)
 
 

@@ -82,7 +82,9 @@ def create(
     *,
     scheme: Annotated[str, typer.Option(callback=_scheme, metavar="|".join(SCHEMES), help="How the sender signs.")],
     stream: Annotated[str, typer.Option(callback=_stream, help="Stream of the items.")],
-    id_field: Annotated[str, typer.Option(callback=_id_field, help="Member of the body that holds the id.")] = "id",
+    id_field: Annotated[
+        str, typer.Option(callback=_id_field, help="Body's member with the id, or a JSON Pointer.")
+    ] = "id",
     secret: Secret = None,
     tolerance: Annotated[
         int, typer.Option(min=1, max=_MAX_TOLERANCE, help="Seconds that a signed time stamp may be away from now.")

@@ -48,7 +48,7 @@ def trace(
     """
     position = position_of_request(request_id)
     if position is None:
-        raise CommandError(f"{visible(request_id)} is not the id of an accepted request; its log line says why.")
+        raise CommandError(f"{visible(request_id)} is not the id of an accepted request; its log line has the code.")
     settings = process_settings()
     # Redis first: a worker commits to Postgres before it removes the entry from the lane, so one of both has it.
     found = _queued(settings.redis_url, position)

@@ -115,7 +115,7 @@ class Run:
         await self._cli(environ, "migrate")
         self._terminal.step("The database is migrated")
         await self._start_components(environ)
-        self._terminal.step(f"The API answers, {self._settings.workers} workers and the sweeper are up")
+        self._terminal.step(f"The API answers; {self._settings.workers} workers and the sweeper are starting")
         announce(self._folder, endpoints)
         connector_id, credential = await self._demo_connector(environ)
         self._print_what_to_paste(endpoints.api_url, connector_id, credential)

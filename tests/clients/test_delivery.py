@@ -1,4 +1,4 @@
-"""Batches reach the service whole, once, in order, whatever it answers."""
+"""Batches reach the service whole, once and in order, whatever the service answers."""
 
 from __future__ import annotations
 

@@ -47,6 +47,21 @@ def test_what_a_connector_puts_can_be_read(
     assert stack.count("connector_logs", connector) == 1
 
 
+def test_what_a_connector_removes_vanishes(stack: Stack, new_connector: Callable[..., Connector]) -> None:
+    connector = new_connector(stack)
+    with inspire_ingest.Connector(connector.url, connector.credential) as client:
+        with client.stream("agents") as agents:
+            for number in range(20):
+                agents.put(number, fields={"n": number})
+            agents.delete(7)
+            client.retain("agents", range(10), at_most=10)
+            agents.put(15, fields={"n": "again"})
+        agents.flush(wait="applied", timeout=60)
+
+    left = stack.rows("SELECT id FROM items WHERE connector_id = %s", connector.id)
+    assert {row["id"] for row in left} == {*map(str, range(10)), "15"} - {"7"}
+
+
 def test_the_example_sends_a_csv(stack: Stack, new_connector: Callable[..., Connector], tmp_path: Path) -> None:
     connector = new_connector(stack)
     file = tmp_path / "agents.csv"
