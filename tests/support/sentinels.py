@@ -17,6 +17,8 @@ from tests.support.stack import Stack
 
 _SERVICE = "ingest-primary"
 _PASSWORD = "for-sentinels"
+#: Deadline of a failover in seconds: sentinels that got no time of the processor for two seconds do nothing for thirty.
+_PATIENCE = 90.0
 _CONFIGURATION = """
 port {port}
 bind 127.0.0.1
@@ -65,7 +67,7 @@ class Watched(Installation):
         """Kill the primary, and wait until the sentinels have promoted the replica."""
         self.primary.process.kill()
         self.primary, self.replica = self.replica, self.primary
-        wait_until("the replica is promoted", lambda: self.primary.info("role") == "master")
+        wait_until("the replica is promoted", lambda: self.primary.info("role") == "master", _PATIENCE)
 
 
 @contextmanager

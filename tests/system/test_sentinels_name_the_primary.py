@@ -29,7 +29,8 @@ def test_a_killed_primary_is_replaced_under_load_and_nothing_accepted_is_lost(
             system.primary_fails()
             with connectors[0].connection(other.url) as client:
                 wait_until("the new primary is found", lambda: _post(client, "soon") == 202)
-                system.replica.start()  # the sentinels make it a replica
+                system.replica.start()
+                system.replica.follow(system.primary.port)  # as the sentinels would have it do ten seconds later
                 load.goes_on()
         load.is_applied(system)
 
