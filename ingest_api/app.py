@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 from ingest_api.append import Appender
 from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
+from ingest_api.cluster_append import ClusterAppender
 from ingest_api.configuration import Configurations
 from ingest_api.health import Healthz, pipeline, readyz
 from ingest_api.hooks import HookEndpoint
@@ -34,15 +36,18 @@ from shared.kinds import KINDS
 from shared.postgres.pool import postgres_pool
 from shared.process.log import finish_log
 from shared.process.settings import Settings
+from shared.redis.cluster import AsyncCluster
 from shared.redis.connections import connect_redis, connect_redis_async
+from shared.redis.wakeups import wake_queue
 
 
 def create_app(settings: Settings) -> ASGIApp:
     """Return the ASGI application. `settings` must name both engines."""
-    append_redis, status_redis, blocking_redis = _redis_clients(settings.redis_url, settings.redis_connections)
+    append_redis, status_redis, blocking_redis, queue_redis = _redis_clients(settings)
+    queue = wake_queue(queue_redis)
     postgres = postgres_pool(settings.database_url, application="ingest api", connections=settings.postgres_connections)
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
-    authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
+    authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(queue)))
     memory = MemoryBudget(settings.max_inflight_bytes)
     bodies = BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
 
@@ -59,9 +64,9 @@ def create_app(settings: Settings) -> ASGIApp:
         routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
     routes += [
         Route("/healthz", Healthz(), methods=["GET"]),
-        Route("/healthz/pipeline", pipeline(blocking_redis, postgres, settings.database_url), methods=["GET"]),
+        Route("/healthz/pipeline", pipeline(queue_redis, postgres, settings.database_url), methods=["GET"]),
         Route("/readyz", readyz(readiness), methods=["GET"]),
-        Route("/metrics", Metrics(blocking_redis, shared=settings.web_concurrency > 1), methods=["GET"]),
+        Route("/metrics", Metrics(blocking_redis, queue, shared=settings.web_concurrency > 1), methods=["GET"]),
     ]
     routes.append(Route("/openapi.json", OpenApi(routes), methods=["GET"]))
 
@@ -79,19 +84,24 @@ def create_app(settings: Settings) -> ASGIApp:
     return ErrorMiddleware(Routing(routes, lifespan))
 
 
-def _redis_clients(url: str, connections: int) -> tuple[AsyncRedis, AsyncRedis, Redis]:
-    """Return the clients of appends, of status requests and of threads, which together use so many connections.
+def _redis_clients(settings: Settings) -> tuple[AsyncRedis, AsyncRedis, Redis, Redis]:
+    """Return the clients of appends, of status requests, of threads and of RQ.
 
-    Appends have a connection of their own, so that the others never delay them.
+    Together they use REDIS_CONNECTIONS to each server. Appends have a connection of their own, so that the others never
+    delay them.
     """
-    statuses = connections // 2
+    url, statuses = settings.redis_url, settings.redis_connections // 2
+    threads = settings.redis_connections - 1 - statuses
+    blocking = connect_redis(url, connections=threads)
     return (
         connect_redis_async(url, connections=1),
         connect_redis_async(url, connections=statuses),
-        connect_redis(url, connections=connections - 1 - statuses),
+        blocking,
+        blocking if settings.queue_url == url else connect_redis(settings.queue_url, connections=threads),
     )
 
 
-def _appender(settings: Settings, redis: AsyncRedis, waker: Waker) -> Appender:
+def _appender(settings: Settings, redis: AsyncRedis, waker: Waker) -> Appender | ClusterAppender:
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
-    return Appender(redis, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)
+    make = partial(Appender, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)
+    return ClusterAppender(redis, make) if isinstance(redis, AsyncCluster) else make(redis)

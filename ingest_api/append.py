@@ -40,9 +40,13 @@ class NotReplicatedError(Exception):
     """Too few replicas had the entry on disk in time."""
 
 
-class _PendingCall(msgspec.Struct, eq=False):
+class PendingCall(msgspec.Struct, eq=False):
+    """A call, and the future of its result."""
+
     call: AppendCall
     result: asyncio.Future[AppendResult]
+    #: Whether it was passed on to another node of a cluster.
+    moved: bool = False
 
     def fail(self, error: Exception) -> None:
         """Tell the caller that its call has no usable answer."""
@@ -54,28 +58,46 @@ class _PendingCall(msgspec.Struct, eq=False):
         self.result.set_exception(unavailable)
 
 
+PassOn = Callable[[int, list[PendingCall], Exception], list[PendingCall]]
+
+
 class Appender:
     """Runs the append script for groups of calls. Passes each wake-up that a run claimed to `wake`: lane and job id."""
 
     def __init__(
-        self, redis: Redis, *, limits: BacklogLimits, wake: Callable[[int, str], None], wait_replicas: int = 0
+        self,
+        redis: Redis,
+        *,
+        limits: BacklogLimits,
+        wake: Callable[[int, str], None],
+        wait_replicas: int = 0,
+        pass_on: PassOn = lambda _lane, calls, _error: calls,
     ) -> None:
-        """`wait_replicas`: number of replicas that must have an entry on disk; 0 waits for none."""
+        """Take what the sender works with.
+
+        `wait_replicas`: number of replicas that must have an entry on disk; 0 waits for none. `pass_on` is given the
+        calls of a lane whose run failed, and returns those that nothing else will answer.
+        """
         self._redis = redis
+        self._pass_on = pass_on
         self._replicas = wait_replicas
         self._limits = limits
         self._wake = wake
-        self._waiting: list[_PendingCall] = []
+        self._waiting: list[PendingCall] = []
         self._sender: asyncio.Task[None] | None = None
         self._outage = Outage("append_failed")
 
     def call(self, call: AppendCall) -> asyncio.Future[AppendResult]:
         """Return a future of the script's result; it raises StoreUnavailableError if none came."""
         result: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_PendingCall(call, result))
+        self.add(PendingCall(call, result))
+        return result
+
+    def add(self, pending: PendingCall) -> None:
+        """Send a call with the next group."""
+        self._waiting.append(pending)
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
-        return result
 
     async def _send_all(self) -> None:
         try:
@@ -85,7 +107,7 @@ class Appender:
             # If this task was cancelled or failed, the calls that gathered meanwhile still need a sender.
             self._sender = asyncio.create_task(self._send_all()) if self._waiting else None
 
-    def _next_group(self) -> list[_PendingCall]:
+    def _next_group(self) -> list[PendingCall]:
         # Skip cancelled calls: the client has its answer and nothing was sent.
         self._waiting = [pending for pending in self._waiting if not pending.result.done()]
         calls, size = 0, 0
@@ -96,7 +118,7 @@ class Appender:
         group, self._waiting = self._waiting[:calls], self._waiting[calls:]
         return group
 
-    async def _send(self, group: list[_PendingCall]) -> None:
+    async def _send(self, group: list[PendingCall]) -> None:
         by_lane: dict[int, _LaneRun] = {}
         for pending in group:
             lane = pending.call.lane
@@ -109,6 +131,8 @@ class Appender:
             for run in runs:
                 run.reply = run.reply or error
         for run in runs:
+            if isinstance(run.reply, Exception):
+                run.calls = self._pass_on(run.lane, run.calls, run.reply)
             run.finish(self._wake, self._outage)
 
     async def _run(self, runs: Sequence[_LaneRun]) -> None:
@@ -156,7 +180,7 @@ class _LaneRun:
 
     def __init__(self, lane: int) -> None:
         self.lane = lane
-        self.calls: list[_PendingCall] = []
+        self.calls: list[PendingCall] = []
         self.job_id = new_job_id(lane)
         self.reply: Any = None
         #: Whether enough replicas have what this run appended.
@@ -173,7 +197,8 @@ class _LaneRun:
     def finish(self, wake: Callable[[int, str], None], outage: Outage) -> None:
         """Give each call its result or error."""
         if isinstance(self.reply, Exception):
-            outage.report(self.reply, calls=len(self.calls), lane=self.lane)
+            if self.calls:
+                outage.report(self.reply, calls=len(self.calls), lane=self.lane)
             for pending in self.calls:
                 pending.fail(self.reply)
             return

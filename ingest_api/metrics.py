@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis import Redis
 from redis.exceptions import RedisError
+from rq import Queue
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.context import RequestContext
@@ -58,17 +59,19 @@ INFLIGHT_BYTES: Final = Gauge(
 class LaneCollector:
     """Reads the state of the lanes from Redis at each scrape."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, queue: Queue) -> None:
         self._redis = redis
+        self._queue = queue
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges of all lanes; only `ingest_redis_up` while Redis is away."""
         try:
-            state = look_at_redis(self._redis, None)
+            state = look_at_redis(self._redis, self._queue, None)
         except RedisError:
             yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 0)
             return
         yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 1)
+        yield from _node_gauges(state)
         yield from _lane_gauges(state)
         yield GaugeMetricFamily("ingest_queued_jobs", "Wake-ups waiting for a worker.", state.queued_jobs)
         yield GaugeMetricFamily("ingest_failed_jobs", "Failed drains in RQ's registry.", state.failed_jobs)
@@ -84,14 +87,14 @@ class LaneCollector:
 class Metrics:
     """The endpoint."""
 
-    def __init__(self, redis: Redis, *, shared: bool) -> None:
+    def __init__(self, redis: Redis, queue: Queue, *, shared: bool) -> None:
         """`shared`: whether several processes serve this port."""
         self._registry = CollectorRegistry()
         if shared:
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call] # untyped in the library
         else:
             self._registry.register(_own)
-        self._registry.register(LaneCollector(redis))
+        self._registry.register(LaneCollector(redis, queue))
         # Scraping needs no credential, so only one scrape runs at a time.
         self._scraping = asyncio.Lock()
 
@@ -129,6 +132,18 @@ def count_request(context: RequestContext, seconds: float) -> None:
 @lru_cache(maxsize=1024)  # the library's own lookup of labels takes twenty times as long
 def _labelled(route: str, status: int, code: str) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, str(status), code), REQUEST_SECONDS.labels(route)
+
+
+def _node_gauges(state: RedisState) -> Iterator[Metric]:
+    """Yield which nodes of a cluster answer, and with them their lanes."""
+    nodes = GaugeMetricFamily("ingest_redis_node_up", "Whether a node of the cluster answers.", labels=["node"])
+    lanes = GaugeMetricFamily("ingest_lane_up", "Whether the node that has the lane answers.", labels=["lane"])
+    for node in state.nodes:
+        nodes.add_metric([node.address], node.error is None)
+        for lane in node.lanes:
+            lanes.add_metric([str(lane)], node.error is None)
+    if state.nodes:
+        yield from (nodes, lanes)
 
 
 def _lane_gauges(state: RedisState) -> Iterator[Metric]:

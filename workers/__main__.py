@@ -105,7 +105,7 @@ def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag, turn: Ca
     return DrainContext(
         redis=redis,
         scripts=Scripts(redis),
-        queue=wake_queue(redis),
+        queue=wake_queue(redis if settings.queue_url == settings.redis_url else connect_redis(settings.queue_url)),
         connection=LastingConnection(partial(_connect, settings.database_url)),
         stopping=stop,
         turn=turn,
@@ -129,7 +129,7 @@ def build_worker(redis: Redis, stop: ShutdownFlag, outage: Outage, turn: Callabl
 def main() -> None:
     """Work until told to stop."""
     settings = start_process("worker")
-    report = partial(_report, Scripts(connect_redis(settings.redis_url)), secrets.token_hex(8))
+    report = partial(_report, Scripts(connect_redis(settings.queue_url)), secrets.token_hex(8))
     with LoopMonitor("worker", settings.run_dir, report) as monitor:
         if monitor.failure:
             log.warning("health_unknown", error=str(monitor.failure))
@@ -165,7 +165,7 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
 def work(settings: Settings, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> None:
     """Run RQ's worker until it is told to stop, or ends by itself. Raises RedisError and other errors of RQ."""
     try:
-        with connect_redis(settings.redis_url) as redis:
+        with connect_redis(settings.queue_url) as redis:
             build_worker(redis, stop, outage, turn).work(logging_level="WARNING")
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):  # RQ's handlers belong to a worker that has ended

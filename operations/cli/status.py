@@ -35,7 +35,8 @@ from shared.postgres.queries import sql
 from shared.process.settings import Settings
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
-from shared.redis.lane_status import Lane, RedisState, WorkerState, look_at_redis
+from shared.redis.lane_status import Lane, Node, RedisState, WorkerState, look_at_redis
+from shared.redis.wakeups import wake_queue
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
@@ -73,7 +74,8 @@ def status(*, as_json: AsJson = False) -> None:
         print_json(_document(database, database_error, redis, redis_error))
     else:
         _print(database, redis)
-    errors = [error for error in (database_error, redis_error) if error]
+    away = [_away(node) for node in redis.nodes if node.error] if redis else []
+    errors = [error for error in (database_error, redis_error, *away) if error]
     for error in errors:
         print_note(error)
     if errors:
@@ -103,8 +105,8 @@ def _look_at_database(settings: Settings) -> DatabaseState:
 
 
 def _look_at_redis(settings: Settings, lanes: int | None) -> RedisState:
-    with connect_redis(settings.redis_url) as redis:
-        return look_at_redis(redis, lanes)
+    with connect_redis(settings.redis_url) as redis, connect_redis(settings.queue_url) as queue_redis:
+        return look_at_redis(redis, wake_queue(queue_redis), lanes)
 
 
 def _document(
@@ -114,12 +116,27 @@ def _document(
     return {
         "postgres": {"available": database is not None, "fault": database_error},
         "redis": {"available": redis is not None, "fault": redis_error},
+        "nodes": [_node_document(node) for node in redis.nodes] if redis else None,
         "lanes": [_lane_document(lane) for lane in redis.lanes] if redis else None,
         "totals": _totals_document(redis.lanes) if redis else None,
         "workers": [_worker_document(worker) for worker in redis.workers] if redis else None,
         "queue": {"jobs": redis.queued_jobs, "failedJobs": redis.failed_jobs} if redis else None,
         "sweeper": redis.sweeper if redis else None,
         "connectors": [_connector_document(row) for row in database.connectors] if database else None,
+    }
+
+
+def _away(node: Node) -> str:
+    reason = sentence(node.error) if node.error else ""
+    return f"Redis at {node.address}, with the lanes {', '.join(map(str, node.lanes))}, is away. {reason}"
+
+
+def _node_document(node: Node) -> dict[str, Any]:
+    return {
+        "address": node.address,
+        "lanes": node.lanes,
+        "available": node.error is None,
+        "fault": sentence(node.error) if node.error else None,
     }
 
 

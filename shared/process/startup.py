@@ -27,8 +27,10 @@ from shared.process.endpoints import with_engines
 from shared.process.log import configure_logging
 from shared.process.output import take_over_output
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
-from shared.redis.connections import connect_redis
+from shared.redis.addresses import is_cluster
+from shared.redis.connections import connect_redis, require_readable
 from shared.redis.durability import Durability, blocking_problem, check_durability
+from shared.redis.names import spread_lanes
 
 log = structlog.get_logger()
 
@@ -39,11 +41,16 @@ def process_settings() -> Settings:
     """Return the settings of this process, with the engines' addresses. Exit with a sentence if they can't be used."""
     try:
         settings = with_engines(read_settings(os.environ))
-        connect_redis(settings.redis_url).connection_pool.make_connection()  # reads the address, and connects later
+        name = "REDIS_URL"
+        require_readable(settings.redis_url)
+        name = "QUEUE_REDIS_URL"
+        require_readable(settings.queue_url)
     except (SettingError, SentenceError) as error:
         sys.exit(str(error))
     except (ValueError, TypeError, RedisError):  # their messages may quote the address
-        sys.exit("The setting REDIS_URL is not an address that Redis' client can read.")
+        sys.exit(f"The setting {name} is not an address that Redis' client can read.")
+    if is_cluster(settings.redis_url):
+        spread_lanes()
     return settings
 
 
@@ -52,7 +59,7 @@ def start_process(name: str) -> Settings:
     take_over_output()
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
-    if "ssl_cert_reqs=none" in settings.redis_url:
+    if "ssl_cert_reqs=none" in settings.redis_url + settings.queue_url:
         log.warning("redis_tls_unverified")
     return settings
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 
 from redis import Redis
-from rq import Worker
+from redis.exceptions import RedisError
+from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
 from shared.redis.activity import last_sweep
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.numbers import copied_lanes, counted_corrections
+from shared.redis.primaries import ask_each, told_by_any
 from shared.redis.scripts import Scripts
-from shared.redis.wakeups import wake_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,21 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """One server, of a cluster that is."""
+
+    address: str
+    lanes: list[int]
+    #: Why it is away; None if it answers.
+    error: RedisError | None
+
+
+@dataclass(frozen=True, slots=True)
 class RedisState:
-    """The state of all lanes and workers."""
+    """The state of all lanes and workers; without the lanes of nodes that are away."""
 
     lanes: list[Lane]
+    nodes: list[Node]
     workers: list[WorkerState]
     queued_jobs: int
     failed_jobs: int
@@ -59,18 +72,22 @@ class RedisState:
     corrections: int
 
 
-def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
-    """Read the state of every lane and worker. `lanes`: their number, or None to use Redis' copy of it."""
+def look_at_redis(redis: Redis, queue: Queue, lanes: int | None) -> RedisState:
+    """Read the state of every lane and worker. `lanes`: their number, or None to use Redis' copy of it.
+
+    Raises RedisError if no server of the lanes answers, or that of the queue does not.
+    """
     scripts = Scripts(redis)
     number_of_lanes = copied_lanes(redis) if lanes is None else lanes
-    found = [_look_at_lane(scripts, lane) for lane in range(number_of_lanes)]
-    queue = wake_queue(redis)
+    answers = ask_each(redis, range(number_of_lanes), lambda _, part: [_look_at_lane(scripts, lane) for lane in part])
+    found = sorted((lane for told in told_by_any(answers) for lane in told), key=attrgetter("number"))
     return RedisState(
         lanes=found,
-        workers=_workers(redis, found),
+        nodes=[Node(answer.node, answer.lanes, answer.error) for answer in answers if answer.node],
+        workers=_workers(queue.connection, found),
         queued_jobs=queue.count,
         failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
-        sweeper=last_sweep(redis) is not None,
+        sweeper=last_sweep(queue.connection) is not None,
         corrections=counted_corrections(redis),
     )
 
