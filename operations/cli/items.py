@@ -52,7 +52,7 @@ def items(
         "id": item_id,
         "limit": rows_to_read(limit, as_json=as_json),
     }
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         select_connectors(connection, connector_id)
         with session.stream_rows(connection, "select_items", wanted) as rows:
             if as_json:
