@@ -64,10 +64,7 @@ def create_app(settings: Settings) -> ASGIApp:
         Route("/readyz", readyz(readiness), methods=["GET"]),
         Route("/metrics", Metrics(blocking_redis, shared=settings.web_concurrency > 1), methods=["GET"]),
     ]
-    openapi = OpenApi(routes)
-    routes.append(Route("/openapi.json", openapi, methods=["GET"]))
-    page = Page(openapi.document)
-    routes += (Route(path, page, methods=["GET"]) for path in ("/", "/docs"))
+    routes += _documentation(routes)
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
@@ -81,6 +78,14 @@ def create_app(settings: Settings) -> ASGIApp:
         finish_log()
 
     return ErrorMiddleware(Routing(routes, lifespan))
+
+
+def _documentation(routes: list[Route]) -> list[Route]:
+    """Return the routes that describe these routes, to machines and to people."""
+    openapi = OpenApi(routes)
+    page = Page(openapi.document)
+    ways = {"/openapi.json": openapi, "/": page, "/docs": page}
+    return [Route(path, endpoint, methods=["GET"]) for path, endpoint in ways.items()]
 
 
 def _redis_clients(url: str, connections: int) -> tuple[AsyncRedis, AsyncRedis, Redis]:
