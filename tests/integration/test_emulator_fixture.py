@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from inspire_ingest import Connector, CredentialRefused
 
-from emulator.fixture import IngestEmulator
 from tests.support.processes import wait_until
+
+if TYPE_CHECKING:  # imported before pytest knows the plugin, its assertions could not be rewritten
+    from emulator.fixture import IngestEmulator
 
 pytest_plugins = ["emulator.fixture"]
 
