@@ -48,7 +48,7 @@ class Control:
                 Route("/_emulator/logs", lambda _: _answer(self._memory.entries())),
                 Route("/_emulator/heartbeats", lambda _: _answer(self._memory.submissions("heartbeat"))),
                 Route("/_emulator/submissions", lambda _: _answer(self._memory.submissions())),
-                Route("/_emulator/requests", lambda _: _answer(list(self.gate.noted))),
+                Route("/_emulator/requests", self._requests),
                 Route("/_emulator/credential", lambda request: _answer(self.told(self._named(request)))),
                 Route("/_emulator/rotate", self._rotate, methods=["POST"]),
                 Route("/_emulator/reset", self._reset, methods=["POST"]),
@@ -67,6 +67,10 @@ class Control:
         connector = request.query_params.get("connector")
         stream = request.query_params.get("stream")
         return _answer(self._memory.items(stream, int(connector) if connector else None))
+
+    def _requests(self, request: Request) -> Response:
+        path, after = request.query_params.get("path"), float(request.query_params.get("after", 0))
+        return _answer([one for one in list(self.gate.noted) if path in (None, one.path) and one.received_at > after])
 
     def _rotate(self, request: Request) -> Response:
         connector = self._named(request)

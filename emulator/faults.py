@@ -40,8 +40,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     after: int = 0
     times: int | None = None
     share: float = 1.0
-    #: Hits batches with more items only.
-    more_items_than: int = 0
+    #: Hits batches of items with more of them only; of 0: batches that are not empty.
+    more_items_than: int | None = None
     #: Of `poison`: the ids of items that are refused; batches with one of them are hit.
     ids: tuple[str, ...] = ()
     #: Of `fail`.
@@ -55,11 +55,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     @property
     def needs_items(self) -> bool:
         """Whether the items of a batch decide."""
-        return self.more_items_than > 0 or self.fault == "poison"
+        return self.more_items_than is not None or self.fault == "poison"
 
     def matches(self, path: str, ids: Sequence[str]) -> bool:
         """Whether a request is one of those that may be hit."""
-        has_items = not self.more_items_than or len(ids) > self.more_items_than
+        has_items = self.more_items_than is None or len(ids) > self.more_items_than
         is_poisoned = self.fault != "poison" or not set(self.ids).isdisjoint(ids)
         return path.startswith(self.path) and has_items and is_poisoned
 

@@ -1,4 +1,4 @@
-"""The emulator, started as a connector's author starts it."""
+"""The emulator, as a process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from tests.support.client import NO_TLS, Connector
-from tests.support.processes import Python
+from tests.support.processes import PreloadedPython
 from tests.support.signing import Hook
 
 _UNLIMITED = 1_000_000
@@ -46,5 +46,5 @@ class Emulated:
 @contextmanager
 def emulating(folder: Path, *words: str) -> Iterator[Emulated]:
     """Run an emulator until the block ends."""
-    with Python("operations.cli", "emulate", "--port", "0", "--json", *words, folder=folder) as process:
+    with PreloadedPython("operations.cli", "emulate", "--port", "0", "--json", *words, folder=folder) as process:
         yield Emulated(json.loads(process.says(r"^\{.*\}$")[0]))
