@@ -24,7 +24,7 @@ from starlette.routing import Route
 from uvicorn.server import ServerState
 
 ROOT = Path(__file__).resolve().parents[2]
-SIDES = ("ingest_api", "workers", "operations", "shared")
+SIDES = ("emulator", "ingest_api", "workers", "operations", "shared")
 Owner = type | ModuleType
 
 #: Undocumented as a whole: each name that a file shares with one of these counts as a use, with an underscore or not.
