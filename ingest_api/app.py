@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import NamedTuple
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -26,6 +27,7 @@ from ingest_api.http.turns import BodyThreads
 from ingest_api.metrics import Metrics
 from ingest_api.middleware import ErrorMiddleware
 from ingest_api.openapi.endpoint import OpenApi
+from ingest_api.openapi.page import Page
 from ingest_api.readiness import Readiness
 from ingest_api.request_status import RequestStatus
 from ingest_api.routing import Routing
@@ -33,7 +35,7 @@ from ingest_api.submissions import SubmissionEndpoint, Submissions
 from ingest_api.waker import Waker
 from shared.hooks.sealing import Keyring
 from shared.kinds import KINDS
-from shared.postgres.pool import postgres_pool
+from shared.postgres.pool import Pool, postgres_pool
 from shared.process.log import finish_log
 from shared.process.settings import Settings
 from shared.redis.cluster import AsyncCluster
@@ -41,11 +43,22 @@ from shared.redis.connections import connect_redis, connect_redis_async
 from shared.redis.wakeups import wake_queue
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """Return the ASGI application. `settings` must name both engines."""
-    append_redis, status_redis, blocking_redis, queue_redis = _redis_clients(settings)
+class Engines(NamedTuple):
+    """The clients of one process."""
+
+    append_redis: AsyncRedis
+    status_redis: AsyncRedis
+    #: For threads.
+    blocking_redis: Redis
+    #: For RQ.
+    queue_redis: Redis
+    postgres: Pool
+
+
+def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
+    """Return the ASGI application. `settings` must name both engines, unless their clients are given."""
+    append_redis, status_redis, blocking_redis, queue_redis, postgres = engines or _engines(settings)
     queue = wake_queue(queue_redis)
-    postgres = postgres_pool(settings.database_url, application="ingest api", connections=settings.postgres_connections)
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(queue)))
     memory = MemoryBudget(settings.max_inflight_bytes)
@@ -68,7 +81,7 @@ def create_app(settings: Settings) -> ASGIApp:
         Route("/readyz", readyz(readiness), methods=["GET"]),
         Route("/metrics", Metrics(blocking_redis, queue, shared=settings.web_concurrency > 1), methods=["GET"]),
     ]
-    routes.append(Route("/openapi.json", OpenApi(routes), methods=["GET"]))
+    routes += _documentation(routes)
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
@@ -84,20 +97,28 @@ def create_app(settings: Settings) -> ASGIApp:
     return ErrorMiddleware(Routing(routes, lifespan))
 
 
-def _redis_clients(settings: Settings) -> tuple[AsyncRedis, AsyncRedis, Redis, Redis]:
-    """Return the clients of appends, of status requests, of threads and of RQ.
+def _documentation(routes: list[Route]) -> list[Route]:
+    """Return the routes that describe these routes, to machines and to people."""
+    openapi = OpenApi(routes)
+    page = Page(openapi.document)
+    ways = {"/openapi.json": openapi, "/": page, "/docs": page}
+    return [Route(path, endpoint, methods=["GET"]) for path, endpoint in ways.items()]
 
-    Together they use REDIS_CONNECTIONS to each server. Appends have a connection of their own, so that the others never
-    delay them.
+
+def _engines(settings: Settings) -> Engines:
+    """Return clients that together use REDIS_CONNECTIONS to each server and POSTGRES_CONNECTIONS.
+
+    Appends have a connection of their own, so that the others never delay them.
     """
     url, statuses = settings.redis_url, settings.redis_connections // 2
     threads = settings.redis_connections - 1 - statuses
     blocking = connect_redis(url, connections=threads)
-    return (
+    return Engines(
         connect_redis_async(url, connections=1),
         connect_redis_async(url, connections=statuses),
         blocking,
         blocking if settings.queue_url == url else connect_redis(settings.queue_url, connections=threads),
+        postgres_pool(settings.database_url, application="ingest api", connections=settings.postgres_connections),
     )
 
 

@@ -42,11 +42,11 @@ def valkey_server() -> Path:
 class Server:
     """One Valkey, with a socket for clients and a port for its replicas."""
 
-    def __init__(self, folder: Path, name: str, **options: object) -> None:
+    def __init__(self, folder: Path, name: str, *, login: str = "", **options: object) -> None:
         self.port, self.name, self._folder = free_port(), name, folder
         data, socket = folder / name, folder / f"{name}.sock"
         data.mkdir()
-        self.url = f"unix://{quote(str(socket))}"
+        self.url = f"unix://{login}{quote(str(socket))}"
         given = {"port": self.port, "bind": "127.0.0.1", "unixsocket": socket, "dir": data, "save": ""}
         given |= {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
         given |= {"repl-diskless-sync-delay": 0, "repl-timeout": 60}
