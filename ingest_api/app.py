@@ -40,6 +40,7 @@ from shared.process.log import finish_log
 from shared.process.settings import Settings
 from shared.redis.cluster import AsyncCluster
 from shared.redis.connections import connect_redis, connect_redis_async
+from shared.redis.lane_status import RedisState, look_at_redis
 from shared.redis.wakeups import wake_queue
 
 
@@ -57,10 +58,10 @@ class Engines(NamedTuple):
 
 def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     """Return the ASGI application. `settings` must name both engines, unless their clients are given."""
-    append_redis, status_redis, blocking_redis, queue_redis, postgres = engines or _engines(settings)
-    queue = wake_queue(queue_redis)
+    engines = engines or _engines(settings)
+    append_redis, status_redis, blocking_redis, queue_redis, postgres = engines
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
-    authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(queue)))
+    authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(wake_queue(queue_redis))))
     memory = MemoryBudget(settings.max_inflight_bytes)
     bodies = BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
 
@@ -75,12 +76,7 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     if "management" in settings.surfaces:
         configurations = Configurations(authenticator, postgres, bodies, datapool_address=settings.datapool_address)
         routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
-    routes += [
-        Route("/healthz", Healthz(), methods=["GET"]),
-        Route("/healthz/pipeline", pipeline(queue_redis, postgres, settings.database_url), methods=["GET"]),
-        Route("/readyz", readyz(readiness), methods=["GET"]),
-        Route("/metrics", Metrics(blocking_redis, queue, shared=settings.web_concurrency > 1), methods=["GET"]),
-    ]
+    routes += _watching(settings, engines, readiness)
     routes += _documentation(routes)
 
     @asynccontextmanager
@@ -97,11 +93,27 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     return ErrorMiddleware(Routing(routes, lifespan))
 
 
+def _watching(settings: Settings, engines: Engines, readiness: Readiness) -> list[Route]:
+    """Return the routes that tell how this process and the pipeline behind it are."""
+    queue = wake_queue(engines.queue_redis)
+
+    def look() -> RedisState:
+        return look_at_redis(engines.blocking_redis, queue, readiness.known_lanes())
+
+    applied = pipeline(engines.queue_redis, engines.postgres, settings.database_url)
+    return [
+        Route("/healthz", Healthz(), methods=["GET"]),
+        Route("/healthz/pipeline", applied, methods=["GET"]),
+        Route("/readyz", readyz(readiness), methods=["GET"]),
+        Route("/metrics", Metrics(look, shared=settings.web_concurrency > 1), methods=["GET"]),
+    ]
+
+
 def _documentation(routes: list[Route]) -> list[Route]:
     """Return the routes that describe these routes, to machines and to people."""
     openapi = OpenApi(routes)
     page = Page(openapi.document)
-    ways = {"/openapi.json": openapi, "/": page, "/docs": page}
+    ways: dict[str, ASGIApp] = {"/openapi.json": openapi, "/": page, "/docs": page}
     return [Route(path, endpoint, methods=["GET"]) for path, endpoint in ways.items()]
 
 

@@ -3,7 +3,8 @@
 While one group is being sent, the next one gathers. A script run for a single call costs about 190 µs of CPU; in a
 group a call costs a fraction of that, and the fsync that Redis does before it answers serves the whole group.
 
-If 202s wait for replicas, WAITAOF follows the runs in the same round trip and covers all of the group.
+If 202s wait for replicas, WAITAOF follows the replies and covers all of the group. In the same round trip, replicas
+would be asked before they have synced, and tell of it by themselves only a second later.
 
 If Redis is away, hangs or is full, every call without an answer fails with `StoreUnavailableError`. Nothing is retried:
 the append may have happened although its answer was lost, and a second one would duplicate it.
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 
 #: Size in bytes of bodies at which a group is closed; Redis serves no other client while it runs a script.
 _GROUP_BYTES: Final = 8_388_608
+#: Times for which replicas are waited for, in milliseconds; some sync to disk once a second.
+_REPLICAS_MS: Final = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 
 
 class StoreUnavailableError(Exception):
@@ -154,8 +157,6 @@ class Appender:
         try:
             command = [piece for run in runs for piece in run.pack(self._limits, connection.server)]
             waits = self._replicas > 0 and any(run.appends for run in runs)
-            if waits:
-                command.append(pack_wait(self._replicas))
             await connection.send_packed_command(command, check_health=False)
             for run in runs:
                 run.reply, run.is_replicated = None, not waits
@@ -163,16 +164,24 @@ class Appender:
                     run.reply = await connection.read_response()
                 except ResponseError as error:
                     run.reply = error
-            if waits:
-                _, replicas = await connection.read_response()
+            if waits and await self._is_replicated(connection):
                 for run in runs:
-                    run.is_replicated = replicas >= self._replicas
+                    run.is_replicated = True
         except BaseException:
             # Unread replies would be taken for those of the next group.
             await connection.disconnect(nowait=True)
             raise
         finally:
             await pool.release(connection)
+
+    async def _is_replicated(self, connection: Any) -> bool:
+        """Wait until enough replicas have what the connection wrote; each WAITAOF asks them anew."""
+        for milliseconds in _REPLICAS_MS:
+            await connection.send_packed_command([pack_wait(self._replicas, milliseconds)], check_health=False)
+            _, replicas = await connection.read_response()
+            if replicas >= self._replicas:
+                return True
+        return False
 
 
 class _LaneRun:

@@ -8,7 +8,7 @@ is read from Redis at each scrape, so every process reports all of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,13 +16,11 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
-from redis import Redis
 from redis.exceptions import RedisError
-from rq import Queue
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.context import RequestContext
-from shared.redis.lane_status import RedisState, look_at_redis
+from shared.redis.lane_status import RedisState
 
 #: Variable of prometheus-client, read when it is imported: the folder in which processes of one port share counts.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -59,14 +57,13 @@ INFLIGHT_BYTES: Final = Gauge(
 class LaneCollector:
     """Reads the state of the lanes from Redis at each scrape."""
 
-    def __init__(self, redis: Redis, queue: Queue) -> None:
-        self._redis = redis
-        self._queue = queue
+    def __init__(self, look: Callable[[], RedisState]) -> None:
+        self._look = look
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges of all lanes; only `ingest_redis_up` while Redis is away."""
         try:
-            state = look_at_redis(self._redis, self._queue, None)
+            state = self._look()
         except RedisError:
             yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 0)
             return
@@ -87,14 +84,14 @@ class LaneCollector:
 class Metrics:
     """The endpoint."""
 
-    def __init__(self, redis: Redis, queue: Queue, *, shared: bool) -> None:
-        """`shared`: whether several processes serve this port."""
+    def __init__(self, look: Callable[[], RedisState], *, shared: bool) -> None:
+        """`look` reads the lanes' state; `shared`: whether several processes serve this port."""
         self._registry = CollectorRegistry()
         if shared:
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call] # untyped in the library
         else:
             self._registry.register(_own)
-        self._registry.register(LaneCollector(redis, queue))
+        self._registry.register(LaneCollector(look))
         # Scraping needs no credential, so only one scrape runs at a time.
         self._scraping = asyncio.Lock()
 

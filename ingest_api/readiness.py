@@ -8,7 +8,6 @@ forever, so an engine that comes back is used within a second.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +21,7 @@ from shared.causes import NotNowError, cause_of
 from shared.credentials.sync import count_lanes, load_lanes, unready_lanes, unready_on
 from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
-from shared.redis.connections import UNAVAILABLE, reopen
+from shared.redis.connections import reopen
 from shared.redis.durability import blocking_problem, check_durability, check_server
 from shared.redis.names import lane_keys
 from shared.redis.numbers import copied_lanes
@@ -59,6 +58,10 @@ class Readiness:
         self._load_requested.set()
         self._outage = Outage("not_ready")
 
+    def known_lanes(self) -> int | None:
+        """Return the number of lanes, None while it is unknown."""
+        return self._lanes
+
     def lanes(self) -> int:
         """Return the number of lanes. Raises ApiError(not_ready) while it is unknown."""
         if self._lanes is None:
@@ -86,7 +89,7 @@ class Readiness:
     def _load(self) -> None:
         reopen(self._redis)  # the connection that found the credentials missing may lead to another server
         self._require_durable()
-        known = self._lanes or self._copied_lanes()
+        known = self._lanes or copied_lanes(self._redis)
         if known and not self._unready(known):
             return
         with connect_postgres(
@@ -103,12 +106,6 @@ class Readiness:
         if len(unready) < lanes:
             self._lanes = lanes
         return unready
-
-    def _copied_lanes(self) -> int:
-        """Return the number of lanes as copied to Redis, 0 if that server is away."""
-        with contextlib.suppress(*UNAVAILABLE):
-            return copied_lanes(self._redis)
-        return 0
 
     def _require_durable(self) -> None:
         sentence = blocking_problem(check_durability(self._redis), accept_data_loss=self._accept_data_loss)

@@ -20,6 +20,7 @@ from shared.hooks.sealing import Keyring
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, OPTIONS, SHORT_TIMEOUT_SECONDS, Connection
 from shared.process.settings import Settings
 from shared.redis.connections import connect_redis
+from shared.redis.primaries import require_answer
 
 #: Requests that use Postgres at the same time; more wait.
 _CONNECTIONS: Final = 8
@@ -69,7 +70,7 @@ class Engines:
     def connectors(self, actor: Actor) -> Iterator[Connectors]:
         """Lend the connectors, to change some. Both engines must answer before anything is changed."""
         with self.database() as connection:
-            self.redis.ping()
+            require_answer(self.redis)
             yield Connectors(connection, self.redis, actor)
 
     @contextlib.contextmanager

@@ -24,7 +24,7 @@ from shared.postgres.queries import sql
 from shared.postgres.transactions import NO_LIMITS
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
-from shared.redis.primaries import ask_each, told_by_any
+from shared.redis.primaries import require_answer
 
 RUN_AGAIN = "The change may be half done: run the same command again."
 
@@ -98,6 +98,6 @@ def changing_hooks(after_an_error: str = RUN_AGAIN, *, needs_key: bool = True) -
 
 def _require_answer(redis: Redis) -> None:
     try:
-        told_by_any(ask_each(redis, (), lambda node, _: node.ping()))
+        require_answer(redis)
     except RedisError as error:
         raise CommandError(f"{sentence(error)} Nothing was changed.") from error

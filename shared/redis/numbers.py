@@ -13,9 +13,11 @@ from shared.request_id import MAX_LANES
 
 
 def copied_lanes(redis: Redis) -> int:
-    """Return the number of lanes as copied to Redis, 0 if there is no copy that makes sense. Raises RedisError."""
-    lanes = _number(redis, LANES)
-    return lanes if 0 < lanes <= MAX_LANES else 0
+    """Return the number of lanes as copied to Redis, 0 if there is no copy that makes sense, or its server is away."""
+    with contextlib.suppress(*UNAVAILABLE):
+        lanes = _number(redis, LANES)
+        return lanes if 0 < lanes <= MAX_LANES else 0
+    return 0
 
 
 def copy_lanes(redis: Redis, lanes: int) -> None:

@@ -61,6 +61,11 @@ def told_by_any(answers: list[Answer[Told]]) -> list[Told]:
     return told
 
 
+def require_answer(redis: Redis) -> None:
+    """Raise RedisError if no primary answers."""
+    told_by_any(ask_each(redis, (), lambda node, _: node.ping()))
+
+
 def primaries(redis: Redis) -> list[Redis]:
     """Return the client of each primary. Raises redis.ConnectionError."""
     return [node for node, _ in lanes_by_node(redis, ())]
