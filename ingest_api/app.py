@@ -94,7 +94,7 @@ def _documentation(routes: list[Route]) -> list[Route]:
     """Return the routes that describe these routes, to machines and to people."""
     openapi = OpenApi(routes)
     page = Page(openapi.document)
-    ways = {"/openapi.json": openapi, "/": page, "/docs": page}
+    ways: dict[str, ASGIApp] = {"/openapi.json": openapi, "/": page, "/docs": page}
     return [Route(path, endpoint, methods=["GET"]) for path, endpoint in ways.items()]
 
 
