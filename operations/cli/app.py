@@ -24,9 +24,12 @@ from operations.cli import (
     items,
     logs,
     migrate,
+    refusals,
     resync,
     status,
+    streams,
     trace,
+    traffic,
 )
 
 _CANT_WRITE: Final = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -74,8 +77,11 @@ app.add_typer(credential.app, name="credential")
 app.add_typer(configuration.app, name="config")
 app.add_typer(hook.app, name="hook")
 app.command("items", epilog=items.EXAMPLES)(items.items)
+app.command("streams", epilog=streams.EXAMPLES)(streams.streams)
 app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.command("trace", epilog=trace.EXAMPLES)(trace.trace)
+app.command("traffic", epilog=traffic.EXAMPLES)(traffic.traffic)
+app.command("refusals", epilog=refusals.EXAMPLES)(refusals.refusals)
 app.add_typer(dead.app, name="dead")
 app.command("resync", epilog=resync.EXAMPLES)(resync.resync)
 app.command("status", epilog=status.EXAMPLES)(status.status)

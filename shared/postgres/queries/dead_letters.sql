@@ -159,3 +159,7 @@ WITH letter AS (
 DELETE FROM dead_letters
 USING letter
 WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version;
+
+-- name: count_waiting_letters
+-- Counts dead letters, up to a bound: each scrape of metrics asks.
+SELECT count(*) AS letters FROM (SELECT FROM dead_letters LIMIT 100000) AS letter;
