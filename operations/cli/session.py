@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from operations.cli.errors import CommandError, sentence
+from operations.cli.output import print_note, readable_seconds
 from operations.connectors import Connectors
 from operations.hooks import Hooks
 from shared.causes import is_missing_schema
@@ -44,6 +45,21 @@ def add_signs_of_life(rows: Iterable[dict[str, Any]]) -> None:
     with contextlib.suppress(RedisError), connect_redis(settings.redis_url) as redis:
         signs = read_signs(redis, copied_lanes(redis))
     with_signs(rows, signs, settings.quiet_after_seconds)
+
+
+@contextlib.contextmanager
+def reading_database() -> Iterator[Connection]:
+    """Yield a connection for what may be some moments old: to a standby, if the settings name one.
+
+    Its age is told on stderr. What must not lag, such as the outcome of a request, is read with `open_database`.
+    """
+    settings = process_settings()
+    with open_database(settings.read_database_url or settings.database_url) as connection:
+        age = connection.execute(sql("select_age")).fetchall()[0]
+        if age["is_standby"]:
+            behind = "an unknown time" if age["seconds"] is None else readable_seconds(age["seconds"])
+            print_note(f"From a standby, which is behind by {behind} at most.")
+        yield connection
 
 
 @contextlib.contextmanager

@@ -42,8 +42,8 @@ Keys without a lane: `ingest:lanes` (string, forever; written by credential sync
 `ingest:sweeper` (string, seconds; the sweeper's lease), `ingest:sweep` (string, seconds; the sweeper's last report),
 `ingest:workers` (sorted set, forever; report_worker), `ingest:write_probe` (string, forever; the API),
 `ingest:corrections` (string, forever; how many credentials differed from Postgres),
-`{traffic}:counts` (hash; add_traffic) and `{traffic}:refusals` (list; add_traffic), which the sweeper moves to Postgres
-by `{traffic}:moving_counts` and `{traffic}:moving_refusals` (take_traffic), and `rq:*`, which are RQ's own.
+`ingest:{traffic}:counts` (hash; add_traffic) and `ingest:{traffic}:refusals` (list; add_traffic), which the sweeper moves to Postgres
+by `ingest:{traffic}:moving_counts` and `ingest:{traffic}:moving_refusals` (take_traffic), and `rq:*`, which are RQ's own.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ WORKERS: Final = "ingest:workers"
 #: Written to find out whether writes are possible.
 WRITE_PROBE: Final = "ingest:write_probe"
 #: Counts by minute and connector, and the last refusals, until they are moved to Postgres; then what is being moved.
-TRAFFIC: Final = "{traffic}:counts"
-REFUSALS: Final = "{traffic}:refusals"
-MOVING_TRAFFIC: Final = "{traffic}:moving_counts"
-MOVING_REFUSALS: Final = "{traffic}:moving_refusals"
+TRAFFIC: Final = "ingest:{traffic}:counts"
+REFUSALS: Final = "ingest:{traffic}:refusals"
+MOVING_TRAFFIC: Final = "ingest:{traffic}:moving_counts"
+MOVING_REFUSALS: Final = "ingest:{traffic}:moving_refusals"
 
 
 class LaneKeys:
