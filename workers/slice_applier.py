@@ -118,14 +118,9 @@ class SliceApplier:
     def _dead_letter(self, work: Work, reason: str, detail: str) -> None:
         (entry,) = work.entries
         with closed_if_stalled(self._context.connection(), self._lane) as connection:
+            known = self._watermarks or read_watermarks(connection, self._lane)
             self._watermarks = write_dead_letter(
-                connection,
-                self._lane,
-                entry,
-                self._watermarks or read_watermarks(connection, self._lane),
-                reason=reason,
-                detail=detail,
-                is_letter=work.are_letters,
+                connection, self._lane, entry, known, reason=reason, detail=detail, is_letter=work.are_letters
             )
         count_dead(self._context.tally, work)
         log.error("dead_letter", lane=self._lane, connector_id=entry.connector_id, reason=reason)

@@ -41,9 +41,9 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 Keys without a lane: `ingest:lanes` (string, forever; written by credential sync, read by every process),
 `ingest:sweeper` (string, seconds; the sweeper's lease), `ingest:sweep` (string, seconds; the sweeper's last report),
 `ingest:workers` (sorted set, forever; report_worker), `ingest:write_probe` (string, forever; the API),
-`ingest:corrections` (string, forever; how many credentials differed from Postgres),
-`ingest:{traffic}:counts` (hash; add_traffic) and `ingest:{traffic}:refusals` (list; add_traffic), which the sweeper moves to Postgres
-by `ingest:{traffic}:moving_counts` and `ingest:{traffic}:moving_refusals` (take_traffic), and `rq:*`, which are RQ's own.
+`ingest:corrections` (string, forever; how many credentials differed from Postgres), `ingest:{traffic}:counts` (hash;
+add_traffic) and `ingest:{traffic}:refusals` (list; add_traffic), which the sweeper moves to Postgres by
+`ingest:{traffic}:moving_counts` and `ingest:{traffic}:moving_refusals` (take_traffic), and `rq:*`, which are RQ's own.
 """
 
 from __future__ import annotations

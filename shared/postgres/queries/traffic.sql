@@ -6,7 +6,9 @@ UPDATE traffic_moves SET move = %(move)s WHERE move <> %(move)s RETURNING move;
 
 -- name: add_traffic
 -- Adds counts, which are rows in JSON, to those of the same connector, time and code.
-INSERT INTO {table} AS known
+INSERT INTO {table} AS known (
+    connector_id, version, code, submissions, items, bytes, refused, applied, superseded, removed, dead, lag_ms
+)
 SELECT connector_id, version, code, submissions, items, bytes, refused, applied, superseded, removed, dead, lag_ms
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS added (
     connector_id bigint, version bigint, code text, submissions bigint, items bigint, bytes bigint, refused bigint,
