@@ -10,6 +10,7 @@ import { InvalidRow } from "./errors.ts";
 import { Http } from "./http.ts";
 import type { Lane } from "./lanes.ts";
 import { type Options, fromEnvironment, withDefaults } from "./options.ts";
+import { byteLength } from "./outbox.ts";
 import type { Ack, Result, Status, Unsent } from "./results.ts";
 
 /** Sends the rows of one connector. */
@@ -145,7 +146,8 @@ export class Stream {
       this.#lane.reject(String(id), null, { code: "not_encodable", message, path });
       return;
     }
-    await this.#core.put(this.#lane, row);
+    const bytes = byteLength(row);
+    if (!this.#core.add(this.#lane, row, bytes)) await this.#core.put(this.#lane, row, bytes);
   }
 }
 

@@ -26,7 +26,7 @@ export class Core {
   acceptedAt = -Infinity;
   closing = false;
   stopping = false;
-  droppedEntries = 0;
+  #isDropping = false;
   readonly #onNewLane: (lane: Lane) => void;
 
   constructor(settings: Settings, http: Http, onNewLane: (lane: Lane) => void) {
@@ -84,14 +84,18 @@ export class Core {
     return error;
   }
 
+  /** Add a row if the present batch takes it and none waits; return whether it did. */
+  add(lane: Lane, row: string, bytes: number): boolean {
+    this.check(lane);
+    if (lane.waiting || !lane.fits(bytes)) return false;
+    if (lane.add(row, bytes, now())) this.changes.notify();
+    return true;
+  }
+
   /** Add a row as soon as there is room, behind those that wait already. */
-  async put(lane: Lane, row: string): Promise<void> {
-    const bytes = byteLength(row);
-    if (!lane.waiting) {
-      this.check(lane);
-      if (lane.fits(bytes)) return this.#add(lane, row, bytes);
-    }
-    await this.#inTurn(lane, () => lane.fits(bytes) || this.seal(lane), () => this.#add(lane, row, bytes));
+  put(lane: Lane, row: string, bytes: number): Promise<void> {
+    const hasRoom = () => lane.fits(bytes) || this.seal(lane);
+    return this.#inTurn(lane, hasRoom, () => lane.add(row, bytes, now()) && this.changes.notify());
   }
 
   /** Append a retain behind all rows of its stream. */
@@ -106,12 +110,12 @@ export class Core {
   log(row: string): void {
     const lane = this.lane(LOG_LANE);
     const bytes = byteLength(row);
-    if (this.closing || this.errorOf(lane) || !(lane.fits(bytes) || this.#isSealed(lane))) this.droppedEntries += 1;
-    else this.#add(lane, row, bytes);
-  }
-
-  #add(lane: Lane, row: string, bytes: number): void {
-    if (lane.add(row, bytes, now())) this.changes.notify();
+    if (!this.closing && !this.errorOf(lane) && (lane.fits(bytes) || this.#isSealed(lane))) {
+      this.add(lane, row, bytes);
+    } else if (!this.#isDropping) {
+      this.#isDropping = true;
+      this.settings.onWarning("Log entries are dropped: there is no room, or the connector has ended.");
+    }
   }
 
   /** Put the rows of a lane into the outbox, as a batch; return whether there was room. */
@@ -130,7 +134,7 @@ export class Core {
   }
 
   /** Wait until all calls before are done and there is room, then act. */
-  async #inTurn(lane: Lane, hasRoom: () => boolean, act: () => void, latest = Infinity): Promise<void> {
+  async #inTurn(lane: Lane, hasRoom: () => boolean, act: () => unknown, latest = Infinity): Promise<void> {
     const before = lane.turn;
     let finish = () => {};
     lane.turn = new Promise((resolve) => (finish = resolve));
@@ -140,7 +144,7 @@ export class Core {
       const until = Math.min(latest, now() + (this.settings.roomSeconds ?? Infinity));
       for (;;) {
         this.check(lane);
-        if (hasRoom()) return act();
+        if (hasRoom()) return void act();
         if (now() >= until) {
           throw new OutboxFull(
             `The outbox has no room: ${this.settings.outboxBytes} bytes wait. Slow down, or raise outboxBytes.`,

@@ -27,7 +27,7 @@ export class Answer {
   readonly headers: Headers;
   readonly #body: string;
 
-  constructor(status: number, body = "", headers = new Headers()) {
+  constructor(status: number, body = "", headers: Headers = new Headers()) {
     this.status = status;
     this.headers = headers;
     this.#body = body;

@@ -99,7 +99,6 @@ function sizeOf(batch: Batch): number {
 
 const encoder = new TextEncoder();
 
-/** Return the bytes of a text in UTF-8. */
-export function byteLength(text: string): number {
-  return encoder.encode(text).length;
-}
+/** Return the bytes of a text in UTF-8. Browsers have no Buffer. */
+export const byteLength: (text: string) => number =
+  globalThis.Buffer?.byteLength ?? ((text) => encoder.encode(text).length);
