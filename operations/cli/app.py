@@ -14,18 +14,22 @@ import typer
 from typer.core import TyperGroup
 
 from operations.cli import (
+    audit,
     configuration,
     connector,
     credential,
     dead,
+    emulate,
     errors,
     hook,
     interrupts,
     items,
     logs,
     migrate,
+    operator,
     resync,
     status,
+    token,
     trace,
 )
 
@@ -73,12 +77,16 @@ app.add_typer(connector.app, name="connector")
 app.add_typer(credential.app, name="credential")
 app.add_typer(configuration.app, name="config")
 app.add_typer(hook.app, name="hook")
+app.add_typer(operator.app, name="operator")
+app.add_typer(token.app, name="token")
+app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
 app.command("items", epilog=items.EXAMPLES)(items.items)
 app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.command("trace", epilog=trace.EXAMPLES)(trace.trace)
 app.add_typer(dead.app, name="dead")
 app.command("resync", epilog=resync.EXAMPLES)(resync.resync)
 app.command("status", epilog=status.EXAMPLES)(status.status)
+app.command("emulate", epilog=emulate.EXAMPLES)(emulate.emulate)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag

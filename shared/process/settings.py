@@ -130,6 +130,11 @@ class Settings:
     database_url: SecretUrl = _setting(
         _url("postgres", "postgresql"), SecretUrl(""), "Postgres server. Unset: the one of `make run` in `DATA_DIR`."
     )
+    read_database_url: SecretUrl = _setting(
+        _url("postgres", "postgresql"),
+        SecretUrl(""),
+        "Postgres server, perhaps a standby, to list items, logs and dead letters from. Unset: `DATABASE_URL`.",
+    )
     redis_url: SecretUrl = _setting(
         _url("redis", "rediss", "unix"),
         SecretUrl(""),
@@ -157,6 +162,7 @@ class Settings:
         _host, "127.0.0.1", "Address that the API listens on. `::` means all of them, `0.0.0.0` those of IPv4."
     )
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")
+    console_port: int = _setting(_whole(1, 65535), 8001, "Port that the console listens on: operators' API.")
     web_concurrency: int = _setting(_whole(1, 64), 1, "Number of API processes that share the port.")
     surfaces: frozenset[str] = _setting(
         _some_of("data", "management"),

@@ -89,7 +89,8 @@ UPDATE dead_letters
 SET retry_requested_at = coalesce(retry_requested_at, now()), bound_lifted = bound_lifted OR %(lift_bound)s
 FROM letter
 WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version
-  AND (retry_requested_at IS NULL OR (%(lift_bound)s AND NOT bound_lifted));
+  AND (retry_requested_at IS NULL OR (%(lift_bound)s AND NOT bound_lifted))
+RETURNING dead_letters.lane, dead_letters.version;
 
 -- name: count_retries
 -- What became of letters that were marked: still waiting, applied, or dead again.
@@ -103,13 +104,15 @@ LEFT JOIN receipts
   ON receipts.connector_id = asked.connector_id AND receipts.version = asked.version;
 
 -- name: select_dead_letters
--- The newest letters, without their bodies.
+-- The newest letters before a position, without their bodies.
 SELECT connector_id, version, lane, meta ->> 'kind' AS kind, received, octet_length(body)::bigint AS bytes,
        reason, detail, fingerprint, died_at, least(version_time(version), died_at) AS received_at
 FROM dead_letters
 WHERE
 -- include: is_selected
-ORDER BY version DESC, connector_id DESC
+  AND (%(before_version)s::bigint IS NULL
+       OR (version, lane) < (%(before_version)s, %(before_lane)s::smallint))
+ORDER BY version DESC, lane DESC
 LIMIT %(limit)s;
 
 -- name: select_dead_letter_groups
@@ -158,4 +161,5 @@ WITH letter AS (
 )
 DELETE FROM dead_letters
 USING letter
-WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version;
+WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version
+RETURNING dead_letters.lane, dead_letters.version;
