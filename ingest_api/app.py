@@ -24,6 +24,7 @@ from ingest_api.http.body import BodyReader
 from ingest_api.http.body_processes import BodyProcesses
 from ingest_api.http.memory import MemoryBudget
 from ingest_api.http.turns import BodyThreads
+from ingest_api.loop_lag import watch_loop
 from ingest_api.metrics import Metrics
 from ingest_api.middleware import ErrorMiddleware
 from ingest_api.openapi.endpoint import OpenApi
@@ -41,7 +42,9 @@ from shared.process.settings import Settings
 from shared.redis.cluster import AsyncCluster
 from shared.redis.connections import connect_redis, connect_redis_async
 from shared.redis.lane_status import RedisState, look_at_redis
+from shared.redis.traffic import HandOver
 from shared.redis.wakeups import wake_queue
+from shared.traffic import Tally
 
 
 class Engines(NamedTuple):
@@ -63,11 +66,12 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(wake_queue(queue_redis))))
     memory = MemoryBudget(settings.max_inflight_bytes)
+    tally = Tally()
     bodies = BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
-        submissions = Submissions(authenticator, bodies)
+        submissions = Submissions(authenticator, bodies, tally)
         routes += (Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values())
         hooks = HookEndpoint(submissions, readiness, status_redis, Keyring(settings.secrets_key))
         routes.append(Route("/api/hooks/{hook_id}", hooks, methods=["POST"]))
@@ -81,16 +85,18 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
-        loading = asyncio.create_task(readiness.run())
+        tasks = [asyncio.create_task(readiness.run()), asyncio.create_task(watch_loop())]
         await postgres.open(wait=False)
-        yield
-        loading.cancel()
+        with HandOver(tally, queue_redis):
+            yield
+        for task in tasks:
+            task.cancel()
         for client in (postgres.close, append_redis.aclose, status_redis.aclose):
             await client()
         bodies.close()
         finish_log()
 
-    return ErrorMiddleware(Routing(routes, lifespan))
+    return ErrorMiddleware(Routing(routes, lifespan), tally)
 
 
 def _watching(settings: Settings, engines: Engines, readiness: Readiness) -> list[Route]:
@@ -105,7 +111,7 @@ def _watching(settings: Settings, engines: Engines, readiness: Readiness) -> lis
         Route("/healthz", Healthz(), methods=["GET"]),
         Route("/healthz/pipeline", applied, methods=["GET"]),
         Route("/readyz", readyz(readiness), methods=["GET"]),
-        Route("/metrics", Metrics(look, shared=settings.web_concurrency > 1), methods=["GET"]),
+        Route("/metrics", Metrics(look, settings), methods=["GET"]),
     ]
 
 

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
-from shared.redis.activity import last_sweep
+from shared.redis.activity import last_sweep, living_workers
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.numbers import copied_lanes, counted_corrections
 from shared.redis.primaries import ask_each, told_by_any
@@ -64,6 +64,8 @@ class RedisState:
     lanes: list[Lane]
     nodes: list[Node]
     workers: list[WorkerState]
+    #: Number of workers that are neither frozen nor hung.
+    alive: int
     queued_jobs: int
     failed_jobs: int
     #: True if a sweeper is active.
@@ -85,6 +87,7 @@ def look_at_redis(redis: Redis, queue: Queue, lanes: int | None) -> RedisState:
         lanes=found,
         nodes=[Node(answer.node, answer.lanes, answer.error) for answer in answers if answer.node],
         workers=_workers(queue.connection, found),
+        alive=living_workers(Scripts(queue.connection)),
         queued_jobs=queue.count,
         failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
         sweeper=last_sweep(queue.connection) is not None,

@@ -36,6 +36,7 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 |                     |        |                  | revoke_credential, credential sync   |                             |
 | bucket:<key id>     | string | until full again | append                               |                             |
 | questions:<key id>  | string | until full again | append                               |                             |
+| seen                | hash   | forever          | append                               | operators                   |
 | idempotency:<c>:<h> | string | 24 h             | append                               |                             |
 | failures            | string | 10 min           | drain                                | sweeper                     |
 | retry               | string | seconds          | sweep_lane, drain                    | acquire_lease,              |
@@ -45,7 +46,9 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 Keys without a lane: `ingest:lanes` (string, forever; written by credential sync, read by every process),
 `ingest:sweeper` (string, seconds; the sweeper's lease), `ingest:sweep` (string, seconds; the sweeper's last report),
 `ingest:workers` (sorted set, forever; report_worker),
-`ingest:corrections` (string, forever; how many credentials differed from Postgres) and `rq:*`, which are RQ's own.
+`ingest:corrections` (string, forever; how many credentials differed from Postgres), `ingest:{traffic}:counts` (hash;
+add_traffic) and `ingest:{traffic}:refusals` (list; add_traffic), which the sweeper moves to Postgres by
+`ingest:{traffic}:moving_counts` and `ingest:{traffic}:moving_refusals` (take_traffic), and `rq:*`, which are RQ's own.
 """
 
 from __future__ import annotations
@@ -74,6 +77,11 @@ SWEEPER: Final = "ingest:sweeper"
 SWEEP: Final = "ingest:sweep"
 #: When each worker last reported, by its name.
 WORKERS: Final = "ingest:workers"
+#: Counts by minute and connector, and the last refusals, until they are moved to Postgres; then what is being moved.
+TRAFFIC: Final = "ingest:{traffic}:counts"
+REFUSALS: Final = "ingest:{traffic}:refusals"
+MOVING_TRAFFIC: Final = "ingest:{traffic}:moving_counts"
+MOVING_REFUSALS: Final = "ingest:{traffic}:moving_refusals"
 
 
 class LaneKeys:
@@ -93,6 +101,8 @@ class LaneKeys:
         self.generations = f"{self._prefix}:generations"
         self.key_ids = f"{self._prefix}:key_ids"
         self.failures = f"{self._prefix}:failures"
+        #: When each connector's last submission was accepted, in milliseconds since 1970.
+        self.seen = f"{self._prefix}:seen"
         #: Written to find out whether writes are possible.
         self.write_probe = f"{self._prefix}:write_probe"
         #: Says that dead letters of this lane are to be retried.
