@@ -27,7 +27,7 @@ from shared.causes import is_expected
 from shared.outage import Outage
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.process.settings import Settings
-from shared.process.startup import durable_redis, start_process
+from shared.process.startup import durable_redis, queue_of, start_process
 from shared.redis.activity import report_worker
 from shared.redis.connections import connect_redis
 from shared.redis.scripts import Scripts
@@ -107,7 +107,7 @@ def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag, turn: Ca
     return DrainContext(
         redis=redis,
         scripts=Scripts(redis),
-        queue=wake_queue(redis if settings.queue_url == settings.redis_url else connect_redis(settings.queue_url)),
+        queue=queue_of(settings, redis),
         connection=LastingConnection(partial(_connect, settings.database_url)),
         stopping=stop,
         turn=turn,

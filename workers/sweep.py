@@ -27,9 +27,9 @@ from shared.entry import backlog_cost
 from shared.outage import Outage
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.process.settings import Settings
-from shared.process.startup import durable_redis, start_process
+from shared.process.startup import durable_redis, queue_of, start_process
 from shared.redis.activity import report_sweep
-from shared.redis.connections import UNAVAILABLE, connect_redis
+from shared.redis.connections import UNAVAILABLE
 from shared.redis.names import SWEEPER, lane_keys
 from shared.redis.primaries import Answer, ask_each, told_by_any
 from shared.redis.scripts import Scripts
@@ -40,7 +40,6 @@ from shared.redis.wakeups import (
     forget_failed_drains,
     new_job_id,
     queued_lanes,
-    wake_queue,
 )
 from workers import metrics
 from workers.context import LastingConnection
@@ -261,8 +260,7 @@ def sweep_until_stopped(settings: Settings, watched: WatchedSweep) -> None:
         signal.signal(signal_number, lambda *_: stop.set())
     connect = partial(_connect, settings.database_url)
     retries = RetryWatch(LastingConnection(connect))
-    queue = wake_queue(redis if settings.queue_url == settings.redis_url else connect_redis(settings.queue_url))
-    stalled_after = settings.stalled_after_seconds
+    queue, stalled_after = queue_of(settings, redis), settings.stalled_after_seconds
     sweeper = Sweeper(redis, settings.database_url, queue, retries, stalled_after_seconds=stalled_after)
     credentials = CredentialWatch(redis, LastingConnection(connect), lambda: sweeper.acts)
     engines = EngineCollector(redis, LastingConnection(connect), settings.quiet_after_seconds)

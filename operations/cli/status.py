@@ -34,12 +34,11 @@ from shared.causes import SentenceError
 from shared.credentials.sync import NotMigratedError
 from shared.postgres.queries import sql
 from shared.process.settings import Settings
-from shared.process.startup import process_settings
+from shared.process.startup import process_settings, queue_of
 from shared.redis.connections import connect_redis
 from shared.redis.lane_status import Lane, Node, RedisState, WorkerState, look_at_redis
 from shared.redis.numbers import copied_lanes
 from shared.redis.signs_of_life import read_signs, with_signs
-from shared.redis.wakeups import wake_queue
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
@@ -108,8 +107,10 @@ def _look_at_database(settings: Settings) -> DatabaseState:
 
 
 def _look_at_redis(settings: Settings, lanes: int | None) -> RedisState:
-    with connect_redis(settings.redis_url) as redis, connect_redis(settings.queue_url) as queue_redis:
-        return look_at_redis(redis, wake_queue(queue_redis), lanes)
+    with connect_redis(settings.redis_url) as redis:
+        queue = queue_of(settings, redis)
+        with queue.connection:
+            return look_at_redis(redis, queue, lanes)
 
 
 def _read_signs(settings: Settings) -> dict[int, datetime]:

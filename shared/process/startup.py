@@ -17,6 +17,7 @@ import psycopg
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
+from rq import Queue
 
 from shared.causes import SentenceError
 from shared.outage import Outage
@@ -31,6 +32,7 @@ from shared.redis.addresses import is_cluster
 from shared.redis.connections import connect_redis, require_readable
 from shared.redis.durability import Durability, blocking_problem, check_durability
 from shared.redis.names import spread_lanes
+from shared.redis.wakeups import wake_queue
 
 log = structlog.get_logger()
 
@@ -93,6 +95,11 @@ def durable_redis(settings: Settings) -> Redis:
     exit_if_postgres_is_unusable(settings)
     log_start(settings)
     return redis
+
+
+def queue_of(settings: Settings, redis: Redis) -> Queue:
+    """Return the queue of wake-ups; `redis` is the client of the lanes, which RQ shares unless it has a Redis."""
+    return wake_queue(redis if settings.queue_url == settings.redis_url else connect_redis(settings.queue_url))
 
 
 def exit_if_postgres_is_unusable(settings: Settings) -> None:
