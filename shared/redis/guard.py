@@ -104,8 +104,9 @@ class _Guard:
         """Note which server this connection leads to. Raises ReadOnlyError if it is a replica."""
         try:
             self.server = _server_of(reply)
-        except ReadOnlyError:
+        except ReadOnlyError as error:
             self.give_up()
+            self._epoch.failed(error)
             raise
         self._opened_in = self._epoch.opened(self.server)
 
