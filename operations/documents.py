@@ -178,6 +178,35 @@ class RequestOutcome(Document):
     entries: list[LogEntry] = []
 
 
+class SecretTimes(Document):
+    """When a secret of a hook was made, and when it ends; null: it is the current one."""
+
+    created_at: Moment
+    expires_at: Moment | None
+
+
+class Hook(Document):
+    """A hook, to which a sender posts signed webhooks."""
+
+    hook_id: str
+    connector_id: int
+    path: str
+    scheme: str
+    stream: str
+    id_field: str
+    tolerance_seconds: int
+    enabled: bool
+    created_at: Moment
+    secrets: list[SecretTimes]
+
+
+class HookSecret(Document):
+    """A hook's new secret, which is told only now."""
+
+    hook_id: str
+    secret: str
+
+
 class DeadLetter(Document):
     """A submission that could not be applied, without its body."""
 

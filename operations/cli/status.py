@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from operations.cli import session
 from operations.cli.arguments import AsJson
-from operations.cli.connector import NUMBERS, connector_cells, connector_document
+from operations.cli.connector_output import NUMBERS, connector_cells, connector_document
 from operations.cli.errors import sentence
 from operations.cli.output import (
     counted,

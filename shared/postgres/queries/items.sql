@@ -49,3 +49,10 @@ WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND (%(id)s::text 
   AND (%(after)s::text IS NULL OR id > %(after)s)
 ORDER BY id
 LIMIT %(limit)s;
+
+-- name: delete_some_items
+-- Deletes some items of a connector.
+DELETE FROM items
+WHERE (connector_id, stream, id) IN (
+    SELECT connector_id, stream, id FROM items WHERE connector_id = %(connector_id)s LIMIT %(limit)s
+);
