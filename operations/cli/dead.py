@@ -61,7 +61,7 @@ def list_letters(
     most = rows_to_read(limit, as_json=as_json)
     values = dead_letters.listing(Filter(connector_id, reason, fingerprint, since), most)
     # Closed in this order, whatever happens: a stream that is left open holds the connection, whose closing would wait.
-    with session.open_database() as connection, closing(stream_letters(connection, values, group=group)) as rows:
+    with session.reading_database() as connection, closing(stream_letters(connection, values, group=group)) as rows:
         if as_json and group:
             print_json_list("groups", map(group_document, rows))
         elif as_json:

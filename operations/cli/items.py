@@ -50,7 +50,7 @@ def items(
     """
     most = rows_to_read(limit, as_json=as_json)
     wanted = wanted_items(connector_id, stream, item_id=item_id, search=search, limit=most)
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         select_connectors(connection, connector_id)
         with session.stream_rows(connection, "select_items", wanted) as rows:
             if as_json:

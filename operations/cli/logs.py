@@ -63,7 +63,7 @@ def logs(
 ) -> None:
     """Show what a connector has logged, in the order of receipt."""
     wanted: dict[str, Any] = {"connector_id": connector_id, "level": level, "since": since, "limit": limit or None}
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         lane = select_connectors(connection, connector_id)[0]["lane"]
         if follow:
             _follow(connection, lane, wanted, as_json=as_json)
