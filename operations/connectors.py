@@ -174,7 +174,7 @@ class Connectors:
         """Write to Redis what Postgres holds of connectors of a lane that are enabled: credentials and hooks."""
         one = connector_ids[0] if len(connector_ids) == 1 else None
         rows = [row for row in select_credentials(self.connection, lane, one) if row["connector_id"] in connector_ids]
-        if not all([put_credential(self._scripts, lane, row) for row in rows]):
+        if not all(put_credential(self._scripts, lane, row) for row in rows):
             load_lanes(self.connection, self.redis, [lane])
 
     def _insert(self, values: dict[str, Any], credential: NewCredential, lanes: int) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from operations import dead_letters
 from operations.connectors import Connectors, select_connectors
 from operations.dead_letters import Filter
 from operations.errors import ConflictError
+from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.names import lane_keys
 
@@ -39,6 +40,11 @@ def delete_connector(connectors: Connectors, connector_id: int, generation: int 
         yield deleted
     connectors.forget(connector_id)
     yield deleted
+
+
+def count_items(connection: Connection, connector_id: int) -> int:
+    """Return how many items a connector has."""
+    return int(connection.execute(sql("count_items"), {"connector_id": connector_id}).fetchall()[0]["items"])
 
 
 def _wait_until_applied(connectors: Connectors, connector_id: int, lane: int) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from operations.api.answers import Credential, Job, NewConnectorDocument
 from operations.api.inputs import Burst, Id, Ids, Name, PageQuery, Rate
+from operations.api.jobs import job_document
 from operations.api.operation import Call, Input, Page, operation, page
-from operations.connectors import select_connectors
-from operations.documents import Connector, Credential, NewConnectorDocument
+from operations.connectors import Connectors, select_connectors
+from operations.dead_letters import Progress
+from operations.documents import Connector
+from operations.errors import ChangedMeanwhileError
+from operations.removal import count_items, delete_connector
 from operations.roles import Role
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
+from shared.postgres.connections import Connection
 
 
 class ConnectorQuery(PageQuery):
@@ -105,6 +112,23 @@ def rotate_credential(call: Call, connector_id: Id) -> Credential:
     return Credential(connector_id=connector_id, key_id=made.key_id, credential=made.text)
 
 
+@operation("DELETE", "/connectors/{connector_id}", Role.OPERATOR, status=202, if_match=True)
+def remove_connector(call: Call, connector_id: Id) -> Job:
+    """Start a job that deletes a connector with its items, hooks, configurations and dead letters, forever."""
+    known = _connector(call, connector_id)
+    if call.expected not in (None, known.generation):
+        raise ChangedMeanwhileError("The connector was changed meanwhile: read it again.")
+
+    def work(connection: Connection) -> Iterator[Progress]:
+        connectors = Connectors(connection, call.engines.redis, call.actor)
+        return map(Progress, delete_connector(connectors, connector_id))
+
+    with call.engines.database() as connection:
+        items = count_items(connection, connector_id)
+    job_id = call.engines.jobs.start("connector.delete", call.actor, items, work)
+    return job_document(call, job_id)
+
+
 @operation("POST", "/connectors/changes", Role.OPERATOR)
 def change_connectors(call: Call, body: ConnectorsChange) -> Page[Connector]:
     """Change several connectors in one step."""
@@ -147,4 +171,5 @@ OPERATIONS: Final = (
     show_connector,
     change_connector,
     rotate_credential,
+    remove_connector,
 )

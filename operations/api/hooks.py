@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from operations.api.answers import Hook, HookSecret
 from operations.api.inputs import HookId, Id
 from operations.api.operation import Call, Input, Page, operation
-from operations.documents import Hook, HookSecret
 from operations.hooks import NewHook, hook_document, require_usable, select_hooks
 from operations.roles import Role
 from shared.hooks.hook import DEFAULT_TOLERANCE

@@ -14,7 +14,7 @@ from operations.cli.connector_selection import All, ConnectorIds, Match, change_
 from operations.cli.errors import CommandError
 from operations.cli.output import counted, print_json, print_json_list, print_line, visible
 from operations.connectors import select_connectors
-from operations.removal import delete_connector
+from operations.removal import count_items, delete_connector
 from operations.rules import LARGEST_BURST
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 
@@ -150,10 +150,11 @@ def delete(
     """
     with session.changing_connectors() as connectors:
         name = select_connectors(connectors.connection, connector_id)[0]["name"]
+        total = count_items(connectors.connection, connector_id)
         if not yes:
-            _ask(f"connector {connector_id} ({visible(name)}) with all its items")
+            _ask(f"connector {connector_id} ({visible(name)}) with {counted(total, 'item')}")
         items = 0
-        with progress_bar("Deleted", None) as advance:
+        with progress_bar("Deleted", total) as advance:
             for items in delete_connector(connectors, connector_id):
                 advance(items)
     if as_json:

@@ -82,7 +82,7 @@ def show_changed(ids: Sequence[int], *, one: bool, as_json: bool) -> None:
 
 
 @contextmanager
-def progress_bar(done: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress_bar(done: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on a terminal; yields a function that is told how much is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     disabled = not sys.stderr.isatty()

@@ -50,6 +50,10 @@ WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND (%(id)s::text 
 ORDER BY id
 LIMIT %(limit)s;
 
+-- name: count_items
+-- Counts the items of a connector.
+SELECT count(*) AS items FROM items WHERE connector_id = %(connector_id)s;
+
 -- name: delete_some_items
 -- Deletes some items of a connector.
 DELETE FROM items
