@@ -10,10 +10,14 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from redis import Redis
+
 from operations import dead_letters
+from operations.audit import Actor
 from operations.connectors import Connectors, select_connectors
-from operations.dead_letters import Filter
+from operations.dead_letters import Filter, Progress
 from operations.errors import ConflictError
+from operations.jobs import Work
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.names import lane_keys
@@ -40,6 +44,11 @@ def delete_connector(connectors: Connectors, connector_id: int, generation: int 
         yield deleted
     connectors.forget(connector_id)
     yield deleted
+
+
+def deletion(redis: Redis, actor: Actor, connector_id: int) -> Work:
+    """Return the work of a job that deletes a connector."""
+    return lambda connection: map(Progress, delete_connector(Connectors(connection, redis, actor), connector_id))
 
 
 def count_items(connection: Connection, connector_id: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
@@ -11,14 +10,12 @@ from operations.api.answers import Credential, Job, NewConnectorDocument
 from operations.api.inputs import Burst, Id, Ids, Name, PageQuery, Rate
 from operations.api.jobs import job_document
 from operations.api.operation import Call, Input, Page, operation, page
-from operations.connectors import Connectors, select_connectors
-from operations.dead_letters import Progress
+from operations.connectors import select_connectors
 from operations.documents import Connector
 from operations.errors import ChangedMeanwhileError
-from operations.removal import count_items, delete_connector
+from operations.removal import count_items, deletion
 from operations.roles import Role
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
-from shared.postgres.connections import Connection
 
 
 class ConnectorQuery(PageQuery):
@@ -119,10 +116,7 @@ def remove_connector(call: Call, connector_id: Id) -> Job:
     if call.expected not in (None, known.generation):
         raise ChangedMeanwhileError("The connector was changed meanwhile: read it again.")
 
-    def work(connection: Connection) -> Iterator[Progress]:
-        connectors = Connectors(connection, call.engines.redis, call.actor)
-        return map(Progress, delete_connector(connectors, connector_id))
-
+    work = deletion(call.engines.redis, call.actor, connector_id)
     with call.engines.database() as connection:
         items = count_items(connection, connector_id)
     job_id = call.engines.jobs.start("connector.delete", call.actor, items, work)

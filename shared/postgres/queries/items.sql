@@ -57,6 +57,6 @@ SELECT count(*) AS items FROM items WHERE connector_id = %(connector_id)s;
 -- name: delete_some_items
 -- Deletes some items of a connector.
 DELETE FROM items
-WHERE (connector_id, stream, id) IN (
-    SELECT connector_id, stream, id FROM items WHERE connector_id = %(connector_id)s LIMIT %(limit)s
+WHERE connector_id = %(connector_id)s AND (stream, id) IN (
+    SELECT stream, id FROM items WHERE connector_id = %(connector_id)s LIMIT %(limit)s
 );
