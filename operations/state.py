@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
 
 import psycopg
 from redis import Redis
@@ -13,12 +14,19 @@ from redis.exceptions import RedisError
 
 from operations.connectors import select_connectors
 from operations.dead_letters import Filter, select_groups
+from operations.refusals import group_refusals
 from shared.causes import SentenceError, cause_of
 from shared.credentials.sync import NotMigratedError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.lane_status import Lane, RedisState, WorkerState, look_at_redis
+from shared.redis.numbers import copied_lanes
+from shared.redis.signs_of_life import read_signs, with_signs
 from shared.rfc3339 import rfc3339
+
+#: Time whose refusals are looked at.
+LATELY: Final = timedelta(minutes=15)
+_MAX_GROUPS: Final = 100
 
 Found = TypeVar("Found")
 
@@ -29,8 +37,9 @@ class DatabaseState:
 
     lanes: int
     connectors: list[dict[str, Any]]
-    #: Dead letters by their cause.
+    #: Dead letters by their cause; the last refusals by what was wrong.
     dead: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,8 @@ class State:
     database_fault: str | None
     redis: RedisState | None
     redis_fault: str | None
+    #: When each connector was last heard of, as Redis knows it.
+    signs: dict[int, datetime] | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the state for JSON; what could not be read is null."""
@@ -64,10 +75,13 @@ def look(
     told: Callable[[Exception], str] = cause_of,
 ) -> State:
     """Read the state of both engines; one that can't be used does not keep the other from being read."""
-    found, database_fault = _attempt(lambda: _look_at_database(database, quiet_after_seconds), told)
+    found, database_fault = _attempt(lambda: _look_at_database(database), told)
     lanes = found.lanes if found else None
     redis_state, redis_fault = _attempt(lambda: _look_at_redis(redis, lanes), told)
-    return State(found, database_fault, redis_state, redis_fault)
+    signs, _ = _attempt(lambda: _read_signs(redis), told)
+    if found:
+        with_signs(found.connectors, signs or {}, quiet_after_seconds)
+    return State(found, database_fault, redis_state, redis_fault, signs)
 
 
 def totals_document(lanes: list[Lane]) -> dict[str, Any]:
@@ -90,17 +104,22 @@ def _attempt(look_at: Callable[[], Found], told: Callable[[Exception], str]) -> 
         return None, told(error)
 
 
-def _look_at_database(open_database: Callable[[], AbstractContextManager[Connection]], quiet: int) -> DatabaseState:
+def _look_at_database(open_database: Callable[[], AbstractContextManager[Connection]]) -> DatabaseState:
     with open_database() as connection:
         lanes = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
         if lanes == 0:
             raise NotMigratedError
-        rows = select_connectors(connection)
-        for row in rows:
-            silent = row["silent_seconds"] if row["last_seen_at"] else row["age_seconds"]
-            is_silent = row["enabled"] and silent > quiet
-            row["quiet"], row["never"] = is_silent and bool(row["last_seen_at"]), is_silent and not row["last_seen_at"]
-        return DatabaseState(lanes, rows, select_groups(connection, Filter(), limit=100))
+        return DatabaseState(
+            lanes,
+            select_connectors(connection),
+            select_groups(connection, Filter(), limit=_MAX_GROUPS),
+            group_refusals(connection, since=datetime.now(UTC) - LATELY, limit=_MAX_GROUPS),
+        )
+
+
+def _read_signs(open_redis: Callable[[], AbstractContextManager[Redis]]) -> dict[int, datetime]:
+    with open_redis() as redis:
+        return read_signs(redis, copied_lanes(redis))
 
 
 def _look_at_redis(open_redis: Callable[[], AbstractContextManager[Redis]], lanes: int | None) -> RedisState:

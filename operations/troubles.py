@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -118,8 +119,8 @@ def _of_connectors(database: DatabaseState) -> Iterator[Trouble]:
             f"Look: `ingestctl dead list --fingerprint {group['fingerprint']}`; then `dead retry` or `dead drop`.",
             tuple(group["connector_ids"]),
         )
-    quiet = [row for row in database.connectors if row["quiet"]]
-    never = [row for row in database.connectors if row["never"]]
+    yield from _of_refusals(database)
+    quiet, never = ([row for row in database.connectors if row["silence"] == silence] for silence in ("quiet", "never"))
     for kind, rows, words, remedy in (
         ("quiet", quiet, "stopped sending", "Look at the machine or source that it runs on."),
         (
@@ -134,6 +135,35 @@ def _of_connectors(database: DatabaseState) -> Iterator[Trouble]:
             more = f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
             ids = tuple(row["connector_id"] for row in rows)
             yield Trouble(kind, False, f"{_connectors(ids)} {words}: {names}{more}.", remedy, ids)
+
+
+#: What it means that requests are refused, by code; any other code: the request is wrong.
+_REFUSALS: Final = {
+    "unauthorized": ("stale_key", "still uses a key that was {reason}", "Hand out the current key."),
+    "rate_limited": (
+        "over_limit",
+        "sends more than its rate allows",
+        "Larger batches, or `ingestctl connector set` with a higher rate.",
+    ),
+    "connector_backlog_full": ("connector_backlog_full", "sends faster than it is applied", "Add workers."),
+}
+
+
+def _of_refusals(database: DatabaseState) -> Iterator[Trouble]:
+    names = {row["connector_id"]: row["name"] for row in database.connectors}
+    counts: Counter[tuple[int, str, str]] = Counter()
+    latest: dict[tuple[int, str, str], dict[str, Any]] = {}
+    for group in database.refusals:
+        if group["connector_id"] in names:
+            key = group["connector_id"], group["code"], group["reason"] or ""
+            counts[key] += group["count"]
+            latest.setdefault(key, group)
+    for (connector_id, code, reason), count in counts.most_common():
+        group = latest[connector_id, code, reason]
+        at = f" at {group['path_pattern']}" if group["path_pattern"] else ""
+        kind, words, remedy = _REFUSALS.get(code, ("refused", f"is refused, {code}{at}", group["message"]))
+        sentence = f"Connector {connector_id} ({names[connector_id]}) {words.format(reason=reason or 'replaced')}"
+        yield Trouble(kind, False, f"{sentence}: {count:,} requests in 15 minutes.", remedy, (connector_id,))
 
 
 def _connectors(ids: tuple[int, ...] | list[int]) -> str:

@@ -193,3 +193,64 @@ class TroubleDocument(Document):
     sentence: str
     remedy: str
     connector_ids: list[int]
+
+
+class TrafficDocument(Document):
+    """What a connector has sent in a minute, an hour or a range, and what became of it."""
+
+    connector_id: int | None
+    at: Moment | None
+    submissions: int
+    items: int
+    bytes: int
+    refused: int
+    refused_by_code: dict[str, int]
+    applied: int
+    superseded: int
+    removed: int
+    dead: int
+    #: Longest time from acceptance to commit.
+    lag_seconds: float | None
+
+
+class Refusal(Document):
+    """A refused request, without values."""
+
+    at: Moment
+    request_id: str
+    connector_id: int | None
+    key_id: str | None
+    reason: str | None
+    route: str | None
+    stream: str | None
+    code: str
+    path: str | None
+    message: str | None
+    limit: float | None
+    observed: float | None
+    #: Further refusals that were only counted.
+    skipped: int
+
+
+class RefusalGroup(Document):
+    """Refusals for the same reason; `path` without the numbers in it."""
+
+    code: str
+    reason: str | None
+    route: str | None
+    connector_id: int | None
+    stream: str | None
+    path: str | None
+    count: int
+    first_at: Moment
+    last_at: Moment
+    message: str | None
+    request_id: str
+
+
+class StreamDocument(Document):
+    """A stream of a connector."""
+
+    stream: str
+    items: int
+    last_updated_at: Moment

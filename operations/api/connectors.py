@@ -10,7 +10,6 @@ from operations.api.answers import Credential, Job, NewConnectorDocument
 from operations.api.inputs import Burst, Id, Ids, Name, PageQuery, Rate
 from operations.api.jobs import job_document
 from operations.api.operation import Call, Input, Page, operation, page
-from operations.connectors import select_connectors
 from operations.documents import Connector
 from operations.errors import ChangedMeanwhileError
 from operations.removal import count_items, deletion
@@ -60,8 +59,7 @@ class ConnectorIds(Input):
 @operation("GET", "/connectors", Role.VIEWER)
 def list_connectors(call: Call, query: ConnectorQuery) -> Page[Connector]:
     """List connectors."""
-    with call.engines.database() as connection:
-        rows = select_connectors(connection)
+    rows = call.engines.connector_rows()
     found = [
         Connector.of(row)
         for row in rows
@@ -129,7 +127,7 @@ def change_connectors(call: Call, body: ConnectorsChange) -> Page[Connector]:
     ids = set(body.connector_ids)
     with call.engines.connectors(call.actor) as connectors:
         connectors.change(sorted(ids), **_given(body))
-        rows = select_connectors(connectors.connection)
+    rows = call.engines.connector_rows()
     return Page(items=[Connector.of(row) for row in rows if row["connector_id"] in ids])
 
 
@@ -147,8 +145,7 @@ def rotate_credentials(call: Call, body: ConnectorIds) -> Page[Credential]:
 
 
 def _connector(call: Call, connector_id: int) -> Connector:
-    with call.engines.database() as connection:
-        return Connector.of(select_connectors(connection, connector_id)[0])
+    return Connector.of(call.engines.connector_rows(connector_id)[0])
 
 
 def _given(body: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from operations.api import accounts, configurations, connectors, data, dead_letters, hooks, installation, jobs
+from operations.api import accounts, configurations, connectors, data, dead_letters, hooks, installation, jobs, traffic
 from operations.api.endpoint import Endpoint
 from operations.api.openapi import document
 from operations.engines import Engines
@@ -23,6 +23,7 @@ OPERATIONS: Final = (
     *data.OPERATIONS,
     *dead_letters.OPERATIONS,
     *jobs.OPERATIONS,
+    *traffic.OPERATIONS,
     *accounts.OPERATIONS,
     *installation.OPERATIONS,
 )

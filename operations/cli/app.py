@@ -28,10 +28,13 @@ from operations.cli import (
     logs,
     migrate,
     operator,
+    refusals,
     resync,
     status,
+    streams,
     token,
     trace,
+    traffic,
 )
 
 _CANT_WRITE: Final = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -84,8 +87,11 @@ app.command("apply", epilog=apply.APPLY_EXAMPLES)(apply.apply)
 app.command("export", epilog=apply.EXPORT_EXAMPLES)(apply.export)
 app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
 app.command("items", epilog=items.EXAMPLES)(items.items)
+app.command("streams", epilog=streams.EXAMPLES)(streams.streams)
 app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.command("trace", epilog=trace.EXAMPLES)(trace.trace)
+app.command("traffic", epilog=traffic.EXAMPLES)(traffic.traffic)
+app.command("refusals", epilog=refusals.EXAMPLES)(refusals.refusals)
 app.add_typer(dead.app, name="dead")
 app.command("resync", epilog=resync.EXAMPLES)(resync.resync)
 app.command("status", epilog=status.EXAMPLES)(status.status)

@@ -73,6 +73,7 @@ def show_changed(ids: Sequence[int], *, one: bool, as_json: bool) -> None:
     """Show what was changed; `one`: a single connector was named."""
     with session.open_database() as connection:
         rows = [row for row in select_connectors(connection) if row["connector_id"] in set(ids)]
+    session.add_signs_of_life(rows)
     if one:
         print_connector(rows[0], as_json=as_json)
     elif as_json:

@@ -6,6 +6,7 @@ unavailable, and ends with exit code 1.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 import typer
@@ -24,7 +25,7 @@ from operations.cli.output import (
     readable_seconds,
     visible,
 )
-from operations.state import DatabaseState, look, totals_document
+from operations.state import DatabaseState, State, look, totals_document
 from operations.troubles import Bounds, Trouble, troubles
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
@@ -56,12 +57,12 @@ def status(*, as_json: AsJson = False) -> None:
     )
     found = troubles(state, Bounds(settings.max_backlog_bytes))
     if as_json:
-        connectors = [_connector_document(row) for row in state.database.connectors] if state.database else None
         told = {"troubles": [trouble.document() for trouble in found]}
-        print_json({**told, **state.document(), "connectors": connectors})
+        print_json({**told, **state.document(), "connectors": _connector_documents(state)})
     else:
         _print_troubles(found)
         _print(state.database, state.redis)
+        _print_seen(state)
     faults = [fault for fault in (state.database_fault, state.redis_fault) if fault]
     for fault in faults:
         print_note(fault)
@@ -69,9 +70,26 @@ def status(*, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _connector_document(row: dict[str, Any]) -> dict[str, Any]:
-    whole = connector_document(row)
-    return {**{name: whole[name] for name in _CONNECTOR_MEMBERS}, "quiet": row["quiet"], "never": row["never"]}
+def _connector_documents(state: State) -> list[dict[str, Any]] | None:
+    if state.database is None:
+        return None if state.signs is None else _seen_documents(state.signs)
+    return [
+        {name: whole[name] for name in _CONNECTOR_MEMBERS} | {"quiet": row["quiet"], "silence": row["silence"]}
+        for row in state.database.connectors
+        for whole in [connector_document(row)]
+    ]
+
+
+def _seen_documents(signs: dict[int, datetime]) -> list[dict[str, Any]]:
+    """Return what Redis alone knows of connectors."""
+    return [{"connectorId": one, "lastSeenAt": rfc3339(at), "quiet": None} for one, at in sorted(signs.items())]
+
+
+def _print_seen(state: State) -> None:
+    if state.signs and not state.database:
+        print_line(f"\n{counted(len(state.signs), 'connector')} seen, as Redis knows.")
+        cells = ((str(one["connectorId"]), one["lastSeenAt"]) for one in _seen_documents(state.signs))
+        print_table(("id", "last seen"), cells, numbers=NUMBERS)
 
 
 def _print_troubles(found: list[Trouble]) -> None:
@@ -147,6 +165,7 @@ def _print_connectors(connectors: list[dict[str, Any]]) -> None:
 
 
 def _connector_row(row: dict[str, Any]) -> list[str]:
-    quiet = f"quiet for {readable_seconds(row['silent_seconds'])}" if row["quiet"] else ""
+    silence = {"never": "never seen, for", "quiet": "quiet for", None: ""}[row["silence"]]
+    quiet = silence and f"{silence} {readable_seconds(row['silent_seconds'])}"
     cells = {**connector_cells(row), "": quiet}
     return [cells[title] for title in _CONNECTOR_TITLES]

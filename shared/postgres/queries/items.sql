@@ -60,3 +60,11 @@ DELETE FROM items
 WHERE connector_id = %(connector_id)s AND (stream, id) IN (
     SELECT stream, id FROM items WHERE connector_id = %(connector_id)s LIMIT %(limit)s
 );
+
+-- name: select_streams
+-- Returns the streams of a connector, with their number of items.
+SELECT stream, count(*) AS items, max(updated_at) AS last_updated_at
+FROM items
+WHERE connector_id = %(connector_id)s
+GROUP BY stream
+ORDER BY stream;
