@@ -134,7 +134,8 @@ def _of_connectors(database: DatabaseState) -> Iterator[Trouble]:
             names = ", ".join(row["name"] for row in rows[:_NAMED])
             more = f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
             ids = tuple(row["connector_id"] for row in rows)
-            yield Trouble(kind, False, f"{_connectors(ids)} {words}: {names}{more}.", remedy, ids)
+            whom = _connectors(ids)
+            yield Trouble(kind, False, f"{whom[0].upper()}{whom[1:]} {words}: {names}{more}.", remedy, ids)
 
 
 #: What it means that requests are refused, by code; any other code: the request is wrong.
