@@ -148,7 +148,7 @@ class Connectors:
         ids = list(connector_ids)
         with self.connection.transaction():
             rows = self.connection.execute(sql("lock_connectors"), {"connector_ids": ids}).fetchall()
-            for missing in set(ids) - {row["connector_id"] for row in rows}:
+            for missing in sorted(set(ids) - {row["connector_id"] for row in rows}):
                 raise unknown_connector(missing)
             if generation is not None and any(row["generation"] != generation for row in rows):
                 raise ChangedMeanwhileError("The connector was changed meanwhile: read it again.")
