@@ -157,6 +157,14 @@ class DeadLetterGroup(Document):
     last_died_at: Moment
 
 
+class JobProgress(Document):
+    """How much is done: of letters to retry, how many died again; and how many were gone before their turn."""
+
+    done: int = 0
+    died_again: int = 0
+    gone: int = 0
+
+
 class Job(Document):
     """Long work, and how far it is; a job is `lost` if its process ended: ask for it again."""
 
@@ -165,7 +173,7 @@ class Job(Document):
     actor: str
     state: Literal["running", "done", "failed", "lost"]
     total: int
-    progress: dict[str, Any]
+    progress: JobProgress
     #: Why it failed.
     message: str | None
     started_at: Moment

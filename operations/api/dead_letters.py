@@ -110,7 +110,7 @@ def _filter(query: LetterFilter) -> Filter:
     ids = query.request_ids if isinstance(query, LetterSelection) else []
     positions = tuple(accepted_position(one) for one in dict.fromkeys(ids))
     since = moment(query.since)
-    return Filter(query.connector_id, query.reason, query.fingerprint, since and since.isoformat(), positions)
+    return Filter(query.connector_id, query.reason, query.fingerprint, since.isoformat() if since else None, positions)
 
 
 OPERATIONS: Final = (

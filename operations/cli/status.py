@@ -72,7 +72,7 @@ def status(*, as_json: AsJson = False) -> None:
 
 def _connector_documents(state: State) -> list[dict[str, Any]] | None:
     if state.database is None:
-        return None if state.signs is None else _seen_documents(state.signs)
+        return _seen_documents(state.signs) if state.signs else None
     return [
         {name: whole[name] for name in _CONNECTOR_MEMBERS} | {"quiet": row["quiet"], "silence": row["silence"]}
         for row in state.database.connectors
