@@ -40,7 +40,9 @@ class Series:
 
     def __init__(self, interval: str, rows: list[dict[str, str]]) -> None:
         self.interval = seconds(interval)
-        self.known = [(promql.parse(row["series"]), samples(row["values"])) for row in rows]
+        self.known: list[tuple[Any, list[float]]] = [
+            (promql.parse(row["series"]), samples(row["values"])) for row in rows
+        ]
 
     def evaluate(self, expression: Any, at: float) -> Vector | float:
         """Return the value of an expression, `at` so many seconds."""
