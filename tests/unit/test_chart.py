@@ -115,7 +115,7 @@ def test_variables_are_settings() -> None:
     known = {name for name, *_ in REGISTER}
     given = {one["name"] for _, pod in pods("cluster") for one in pod["containers"][0]["env"] if "value" in one}
 
-    assert given - known <= {"QUEUE_REDIS_URL", "METRICS_PORT", "CONSOLE_PORT"}
+    assert given - known <= {"QUEUE_REDIS_URL", "METRICS_PORT"}
 
 
 def test_every_process_can_be_started_and_asked() -> None:
@@ -129,7 +129,7 @@ def test_every_process_can_be_started_and_asked() -> None:
         assert ("lifecycle" in container) == all("httpGet" in one for one in probes)
         for words in commands:
             assert words[:2] == ["python", "-m"], name
-            assert words[2] == "operations.console" or find_spec(words[2]), name
+            assert find_spec(words[2]), name
 
 
 def test_services_budgets_and_policies_select_the_pods() -> None:
