@@ -66,10 +66,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     folder = tmp_path_factory.mktemp("least")
     users = folder / "users.acl"
     users.write_text((_USERS / "redis.acl").read_text() + _ADMIN)
-    common = {"login": "admin:of-the-test@", "aclfile": users}
-    copies = {"masteruser": "replica", "masterauth": "change-me-replica"}
+    options = {"login": "admin:of-the-test@", "aclfile": str(users)}
+    options |= {"masteruser": "replica", "masterauth": "change-me-replica"}
     with contextlib.ExitStack() as close:
-        both = [close.enter_context(contextlib.closing(Server(folder, name, **common, **copies))) for name in "ab"]
+        both = [close.enter_context(contextlib.closing(Server(folder, name, **options))) for name in "ab"]
         both[1].follow(both[0].port)
         yield both
 
@@ -166,7 +166,7 @@ def test_sentinels_fail_over_with_the_least_rights(servers: list[Server], tmp_pa
         Process([valkey_server(), config, "--sentinel"], folder=tmp_path, name="sentinel"),
         Redis(port=port, decode_responses=True) as sentinel,
     ):
-        wait_until("the Sentinel knows the replica", lambda: _asked(sentinel, "MASTER", "num-slaves") == "1")
+        wait_until("the Sentinel knows the replica", lambda: _replicas(sentinel))
         wait_until("it fails over", lambda: _fails_over(sentinel))
         wait_until("the replica is the primary", lambda: servers[1].info("role") == "master")
         wait_until("the old primary follows it", lambda: servers[0].info("master_link_status") == "up")
@@ -175,17 +175,14 @@ def test_sentinels_fail_over_with_the_least_rights(servers: list[Server], tmp_pa
     assert denied == []
 
 
-def _asked(sentinel: Redis, command: str, name: str) -> str:
-    """Return a value of what a Sentinel tells of the primary; none while it does not listen."""
+def _replicas(sentinel: Any) -> int:
+    """Return how many replicas a Sentinel knows; none while it does not listen."""
     with contextlib.suppress(RedisError):
-        told: Any = sentinel.execute_command("SENTINEL", command, "ingest")
-        return str(
-            told.get(name) if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True)).get(name)
-        )
-    return ""
+        return int(sentinel.sentinel_master("ingest")["num-slaves"])
+    return 0
 
 
-def _fails_over(sentinel: Redis) -> bool:
+def _fails_over(sentinel: Any) -> bool:
     with contextlib.suppress(RedisError):  # it does not know yet that the replica is good
-        return bool(sentinel.execute_command("SENTINEL", "FAILOVER", "ingest"))
+        return bool(sentinel.sentinel_failover("ingest"))
     return False
