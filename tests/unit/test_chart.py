@@ -16,6 +16,7 @@ from helm_python.chart import Chart, lint
 from helm_python.errors import HelmError
 
 from shared.process.settings import REGISTER
+from shared.redis.addresses import read_address
 
 CHART = Path(__file__).parents[2] / "deploy" / "chart"
 SHAPES = sorted(path.stem for path in (CHART / "shapes").iterdir())
@@ -109,6 +110,7 @@ def test_addresses_have_the_passwords_of_their_process_only(shape: str) -> None:
         assert ("POSTGRES_OWNER_PASSWORD" in given) == (name != "ingest-api")
         assert ("POSTGRES_API_PASSWORD" in given) == (name == "ingest-api")
         assert ("QUEUE_REDIS_URL" in given) == (shape == "cluster")
+        assert read_address(given["REDIS_URL"]).is_cluster == (shape == "cluster")
 
 
 def test_variables_are_settings() -> None:
