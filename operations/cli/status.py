@@ -133,7 +133,7 @@ def _document(
 
 def _seen_documents(signs: dict[int, datetime] | None) -> list[dict[str, Any]] | None:
     """Return what Redis alone knows of connectors."""
-    if signs is None:
+    if not signs:
         return None
     return [{"connectorId": one, "lastSeenAt": rfc3339(at), "quiet": None} for one, at in sorted(signs.items())]
 
