@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
 from shared.limits import MB
+from shared.redis.addresses import SCHEMES
 
 #: Length of a key of AES-256.
 _KEY_BYTES: Final = 32
@@ -118,7 +119,7 @@ def with_tls(url: SecretUrl, *, verify: bool, ca_file: str) -> SecretUrl:
         options["ssl_ca_certs"] = ca_file
     address, _, query = url.partition("?")
     added = {name: value for name, value in options.items() if name not in parse_qs(query)}
-    if not added or not address.startswith("rediss://"):
+    if not added or not address.startswith(("rediss://", "rediss+")):
         return url
     return SecretUrl(f"{address}?{query}{'&' if query else ''}{urlencode(added)}")
 
@@ -136,12 +137,12 @@ class Settings:
         "Postgres server, perhaps a standby, to list items, logs and dead letters from. Unset: `DATABASE_URL`.",
     )
     redis_url: SecretUrl = _setting(
-        _url("redis", "rediss", "unix"),
+        _url(*SCHEMES),
         SecretUrl(""),
-        "Redis or Valkey server. Unset: the one of `make run` in `DATA_DIR`.",
+        "Redis or Valkey: one server, sentinels or a cluster. Unset: the server of `make run` in `DATA_DIR`.",
     )
     redis_tls_url: SecretUrl = _setting(
-        _url("redis", "rediss", "unix"),
+        _url(*SCHEMES),
         SecretUrl(""),
         "Used instead of `REDIS_URL`: some platforms set both, and only this one speaks TLS.",
     )
@@ -164,6 +165,11 @@ class Settings:
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")
     console_port: int = _setting(_whole(1, 65535), 8001, "Port that the console listens on: operators' API.")
     web_concurrency: int = _setting(_whole(1, 64), 1, "Number of API processes that share the port.")
+    metrics_port: int = _setting(
+        _whole(0, 65535),
+        0,
+        "Port on which a worker or sweeper serves its metrics, on `HOST`; if it is taken, the next free one. 0: none.",
+    )
     surfaces: frozenset[str] = _setting(
         _some_of("data", "management"),
         frozenset(("data", "management")),
@@ -214,6 +220,9 @@ class Settings:
     )
     keep_dead_letters_days: int = _setting(
         _whole(1, 3650), 90, "Days for which submissions that can't be applied are kept."
+    )
+    keep_traffic_days: int = _setting(
+        _whole(1, 3650), 30, "Days for which traffic is kept by the hour, and refusals; by the minute, it is two days."
     )
     data_dir: Path = _setting(_path, Path(".data"), "Folder of `make run`: the engines' data, sockets, state.")
     run_dir: str = _setting(
