@@ -57,9 +57,7 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     append_redis, status_redis, blocking_redis, postgres = engines or _engines(settings)
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
-    memory = MemoryBudget(settings.max_inflight_bytes)
-    tally = Tally()
-    bodies = BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
+    bodies, tally = _bodies(settings), Tally()
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
@@ -94,6 +92,11 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
         finish_log()
 
     return ErrorMiddleware(Routing(routes, lifespan), tally)
+
+
+def _bodies(settings: Settings) -> BodyReader:
+    memory = MemoryBudget(settings.max_inflight_bytes)
+    return BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
 
 
 def _documentation(routes: list[Route]) -> list[Route]:
