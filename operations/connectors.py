@@ -1,4 +1,4 @@
-"""Connectors and their credentials, as operators manage them: create, list, enable, disable, rotate.
+"""Connectors and their credentials, as operators manage them: one, or many in one transaction.
 
 Hooks are changed in the same way (`operations/hooks.py`): a change of one is a change of its connector.
 
@@ -18,15 +18,17 @@ may hold a key that Postgres does not know.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import errors
 from redis import Redis
 
-from shared.causes import SentenceError
+from operations.audit import Actor, State, local_actor, recorded
+from operations.errors import ChangedMeanwhileError, ConflictError, NotFoundError
 from shared.credentials.credential import NewCredential, new_credential
 from shared.credentials.sync import count_lanes, load_lanes, put_credential, revoke_credentials, select_credentials
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
@@ -50,16 +52,26 @@ def select_connectors(connection: Connection, connector_id: int | None = None) -
     """Return all connectors, or the one with an id, from Postgres alone."""
     rows = connection.execute(sql("select_connectors"), {"connector_id": connector_id}).fetchall()
     if connector_id is not None and not rows:
-        raise SentenceError(f"There is no connector {connector_id}.")
+        raise unknown_connector(connector_id)
     return rows
 
 
-class Connectors:
-    """The connectors of one installation."""
+def unknown_connector(connector_id: int) -> NotFoundError:
+    """Return the error for a connector that does not exist."""
+    return NotFoundError(f"There is no connector {connector_id}.")
 
-    def __init__(self, connection: Connection, redis: Redis) -> None:
+
+class Connectors:
+    """The connectors of one installation, as one actor changes them.
+
+    A change of several connectors is made of all of them or of none. `generation`, if given, is the one that they must
+    have; else ChangedMeanwhileError is raised.
+    """
+
+    def __init__(self, connection: Connection, redis: Redis, actor: Actor | None = None) -> None:
         self.connection = connection
         self.redis = redis
+        self.actor = actor or local_actor()
         self._scripts = Scripts(redis)
 
     def create(self, name: str, *, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST) -> CreatedConnector:
@@ -68,52 +80,90 @@ class Connectors:
         lane = self._least_used_lane()
         credential = new_credential(lane=lane, lanes=lanes)
         values = {"name": name, "rate": rate, "burst": burst, "lane": lane}
-        try:
+        with _refusing_known_names(name):
             while (row := self._insert(values, credential, lanes)) is None:
                 pass
-        except errors.UniqueViolation:
-            raise SentenceError(f"A connector named {name} exists already.") from None
         self.put(row["connector_id"], lane)
         return CreatedConnector(row["connector_id"], name, credential)
 
-    def rotate(self, connector_id: int) -> NewCredential:
+    def rotate(self, connector_id: int, generation: int | None = None) -> NewCredential:
         """Replace the credential. After this has returned, no process accepts the old one."""
+        return self.rotate_many([connector_id], generation)[connector_id]
+
+    def rotate_many(self, connector_ids: Sequence[int], generation: int | None = None) -> dict[int, NewCredential]:
+        """Replace the credentials of connectors; return the new ones."""
         lanes = count_lanes(self.connection, self.redis)
-        with self.changing(connector_id) as (row, generation):
-            credential = new_credential(lane=row["lane"], lanes=lanes)
-            self.revoke(row, generation, [row["key_id"]])
-            self._store(connector_id, credential)
-        self.revoke_again(row, generation, [row["key_id"]])
-        self.put(connector_id, row["lane"])
+        with self.changing(connector_ids, "connector.rotate", generation) as rows:
+            made = {row["connector_id"]: new_credential(lane=row["lane"], lanes=lanes) for row in rows}
+            for row in rows:
+                self.revoke(row, row["generation"] + 1, [row["key_id"]])
+                self._store(row["connector_id"], made[row["connector_id"]])
+        self.revoke_again([(row, [row["key_id"]]) for row in rows])
+        self._put_all(rows)
         wait_until_others_follow(self.redis)
-        return credential
+        return made
 
-    def disable(self, connector_id: int) -> None:
-        """Refuse the connector's credential and hooks everywhere, until the connector is enabled."""
-        with self.changing(connector_id, enabled=False) as (row, generation):
-            hooks = self.connection.execute(sql("select_hook_ids"), {"connector_id": connector_id}).fetchall()
-            key_ids = [row["key_id"], *(hook["hook_id"] for hook in hooks)]
-            self.revoke(row, generation, key_ids)
-        self.revoke_again(row, generation, key_ids)
+    def disable(self, *connector_ids: int, generation: int | None = None) -> None:
+        """Refuse connectors' credentials and hooks everywhere, until the connectors are enabled."""
+        with self.changing(connector_ids, "connector.disable", generation, enabled=False) as rows:
+            revoked = [(row, self._key_ids(row)) for row in rows]
+            for row, key_ids in revoked:
+                self.revoke(row, row["generation"] + 1, key_ids)
+        self.revoke_again(revoked)
         wait_until_others_follow(self.redis)
 
-    def enable(self, connector_id: int) -> None:
-        """Accept the connector's current credential and its enabled hooks again."""
-        with self.changing(connector_id, enabled=True) as (row, _):
+    def enable(self, *connector_ids: int, generation: int | None = None) -> None:
+        """Accept connectors' current credentials and their enabled hooks again."""
+        with self.changing(connector_ids, "connector.enable", generation, enabled=True) as rows:
             pass
-        self.put(connector_id, row["lane"])
+        self._put_all(rows)
+
+    def set_limits(
+        self,
+        *connector_ids: int,
+        rate: float | None = None,
+        burst: int | None = None,
+        generation: int | None = None,
+    ) -> None:
+        """Change how much connectors may send; None: as before. It holds from the next request on."""
+        with self.changing(connector_ids, "connector.set", generation, rate=rate, burst=burst) as rows:
+            pass
+        self._put_all(rows)
+
+    def rename(self, connector_id: int, name: str, generation: int | None = None) -> None:
+        """Give a connector another name."""
+        with (
+            _refusing_known_names(name),
+            self.changing([connector_id], "connector.rename", generation, name=name) as rows,
+        ):
+            pass
+        self._put_all(rows)
 
     @contextlib.contextmanager
-    def changing(self, connector_id: int, *, enabled: bool | None = None) -> Iterator[tuple[dict[str, Any], int]]:
-        """Open a transaction that locks the connector and commits its next generation; yields its row and that."""
+    def changing(
+        self,
+        connector_ids: Sequence[int],
+        action: str,
+        generation: int | None = None,
+        *,
+        look: Callable[[], State] | None = None,
+        **new: Any,
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Open a transaction that locks connectors and commits their next generation and `new`; yields their rows.
+
+        `look` returns what is recorded; by default, the connectors.
+        """
+        ids = list(connector_ids)
         with self.connection.transaction():
-            rows = self.connection.execute(sql("lock_connector"), {"connector_id": connector_id}).fetchall()
-            if not rows:
-                raise SentenceError(f"There is no connector {connector_id}.")
-            generation = rows[0]["generation"] + 1
-            yield rows[0], generation
-            values = {"connector_id": connector_id, "generation": generation, "enabled": enabled}
-            self.connection.execute(sql("bump_generation"), values)
+            rows = self.connection.execute(sql("lock_connectors"), {"connector_ids": ids}).fetchall()
+            for missing in set(ids) - {row["connector_id"] for row in rows}:
+                raise unknown_connector(missing)
+            if generation is not None and any(row["generation"] != generation for row in rows):
+                raise ChangedMeanwhileError("The connector was changed meanwhile: read it again.")
+            with recorded(self.connection, self.actor, action, look or (lambda: self._state(ids))):
+                yield rows
+                unchanged = dict.fromkeys(("name", "enabled", "rate", "burst"))
+                self.connection.execute(sql("update_connectors"), {**unchanged, **new, "connector_ids": ids})
 
     def revoke(self, row: dict[str, Any], generation: int, key_ids: Sequence[str]) -> bool:
         """Refuse a credential or hooks from now on, within a change. Return False if Redis knows a newer generation."""
@@ -121,11 +171,12 @@ class Connectors:
             self._scripts, row["lane"], connector_id=row["connector_id"], generation=generation, key_ids=key_ids
         )
 
-    def revoke_again(self, row: dict[str, Any], generation: int, key_ids: Sequence[str]) -> None:
-        """Revoke on a new connection what was revoked within a change that has committed."""
+    def revoke_again(self, revoked: Sequence[tuple[dict[str, Any], Sequence[str]]]) -> None:
+        """Revoke on a new connection what was revoked within a change that has committed: rows, and their key ids."""
         reopen(self.redis)
-        if not self.revoke(row, generation, key_ids):
-            load_lanes(self.connection, self.redis, [row["lane"]])
+        behind = [row["lane"] for row, key_ids in revoked if not self.revoke(row, row["generation"] + 1, key_ids)]
+        if behind:
+            load_lanes(self.connection, self.redis, sorted(set(behind)))
 
     def put(self, connector_id: int, lane: int) -> None:
         """Write to Redis what Postgres holds of a connector, if it is enabled: its credential and hooks."""
@@ -138,7 +189,12 @@ class Connectors:
 
         Entries that wait in a lane, and idempotency keys, would be the other connector's. The id is used up then.
         """
-        with contextlib.suppress(psycopg.Rollback), self.connection.transaction():
+        state = partial(self._state, name=values["name"])
+        with (
+            contextlib.suppress(psycopg.Rollback),
+            self.connection.transaction(),
+            recorded(self.connection, self.actor, "connector.create", state),
+        ):
             row = self.connection.execute(sql("insert_connector"), values).fetchall()[0]
             self._store(row["connector_id"], credential)
             pipeline = self.redis.pipeline(transaction=False)
@@ -149,9 +205,31 @@ class Connectors:
             return row
         return None
 
+    def _put_all(self, rows: Sequence[dict[str, Any]]) -> None:
+        for row in rows:
+            self.put(row["connector_id"], row["lane"])
+
+    def _key_ids(self, row: dict[str, Any]) -> list[str]:
+        """Return the ids of a connector's credential and hooks."""
+        hooks = self.connection.execute(sql("select_hook_ids"), {"connector_id": row["connector_id"]}).fetchall()
+        return [row["key_id"], *(hook["hook_id"] for hook in hooks)]
+
+    def _state(self, connector_ids: Sequence[int] = (), name: str | None = None) -> State:
+        values = {"connector_ids": list(connector_ids), "name": name}
+        rows = self.connection.execute(sql("select_connector_states"), values).fetchall()
+        return {f"connector {row.pop('connector_id')}": row for row in rows}
+
     def _store(self, connector_id: int, credential: NewCredential) -> None:
         values = {"connector_id": connector_id, "key_id": credential.key_id, "digest": credential.digest}
         self.connection.execute(sql("upsert_credential"), values)
 
     def _least_used_lane(self) -> int:
         return int(self.connection.execute(sql("select_least_used_lane")).fetchall()[0]["lane"])
+
+
+@contextlib.contextmanager
+def _refusing_known_names(name: str) -> Iterator[None]:
+    try:
+        yield
+    except errors.UniqueViolation:
+        raise ConflictError(f"A connector named {name} exists already.") from None

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from operations.audit import Actor, State, local_actor, record
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.request_id import Position
+from shared.request_id import Position, position_of_version
 
 #: Letters that one statement changes.
 _KEYS_A_PAGE: Final = 500
@@ -99,27 +100,32 @@ def read(connection: Connection, position: Position) -> dict[str, Any] | None:
     return connection.execute(sql("select_dead_letter"), values, binary=True).fetchone()
 
 
-def drop(connection: Connection, selection: Selection) -> Iterator[Progress]:
+def drop(connection: Connection, selection: Selection, actor: Actor | None = None) -> Iterator[Progress]:
     """Delete letters, page by page."""
     progress = Progress()
     for page in _pages(connection, selection):
-        dropped = connection.execute(sql("drop_dead_letters"), {**page, "until": selection.until}).rowcount
+        with connection.transaction():
+            rows = connection.execute(sql("drop_dead_letters"), {**page, "until": selection.until}).fetchall()
+            record(connection, actor or local_actor(), "dead.drop", _state(rows), {})
+        dropped = len(rows)
         progress = Progress(progress.done + dropped, gone=progress.gone + len(page["versions"]) - dropped)
         yield progress
 
 
-def retry(connection: Connection, selection: Selection) -> Iterator[Progress]:
+def retry(connection: Connection, selection: Selection, actor: Actor | None = None) -> Iterator[Progress]:
     """Request retries, then watch until each letter is applied, dead again or gone. Raises RetryError."""
-    return watch_retries(connection, request_retries(connection, selection))
+    return watch_retries(connection, request_retries(connection, selection, actor))
 
 
-def request_retries(connection: Connection, selection: Selection) -> list[Keys]:
+def request_retries(connection: Connection, selection: Selection, actor: Actor | None = None) -> list[Keys]:
     """Mark letters to be retried; return their keys, page by page."""
     pages = list(_pages(connection, selection))
+    options = {"until": selection.until, "lift_bound": selection.lift_bound}
     for page in pages:
-        connection.execute(
-            sql("request_retries"), {**page, "until": selection.until, "lift_bound": selection.lift_bound}
-        )
+        with connection.transaction():
+            rows = connection.execute(sql("request_retries"), {**page, **options}).fetchall()
+            marked = _state(rows, boundLifted=selection.lift_bound)
+            record(connection, actor or local_actor(), "dead.retry", {}, marked)
     return pages
 
 
@@ -149,6 +155,12 @@ def _watched(connection: Connection, page: Keys, before: Progress) -> Iterator[P
             )
         else:
             time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _state(rows: Sequence[dict[str, Any]], **more: Any) -> State:
+    """Return what is recorded of letters: which ones they are."""
+    ids = [position_of_version(row["lane"], row["version"]).request_id for row in rows]
+    return {"dead letters": {"requestIds": ids, **more}} if ids else {}
 
 
 def _pages(connection: Connection, selection: Selection) -> Iterator[Keys]:

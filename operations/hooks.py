@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from operations.audit import State
 from operations.connectors import Connectors
-from shared.causes import SentenceError
+from operations.errors import ConflictError, NotFoundError
 from shared.credentials.sync import count_lanes
 from shared.hooks.hook import MAX_SECRETS, new_hook_id
 from shared.hooks.schemes import SCHEMES
@@ -38,11 +39,10 @@ class NewHook:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A change of a hook under its connector's lock: that connector's row, and the generation to come."""
+    """A change of a hook under its connector's lock, and that connector's row."""
 
     hook: dict[str, Any]
     row: dict[str, Any]
-    generation: int
 
 
 def select_hooks(
@@ -52,7 +52,7 @@ def select_hooks(
     values = {"hook_id": hook_id, "connector_id": connector_id}
     rows = connection.execute(sql("select_hooks"), values).fetchall()
     if hook_id is not None and not rows:
-        raise SentenceError(f"There is no hook {hook_id}.")
+        raise NotFoundError(f"There is no hook {hook_id}.")
     return rows
 
 
@@ -68,7 +68,7 @@ class Hooks:
         """Create a hook. Return its id and its secret, made if none is given, which is stored encrypted only."""
         lanes = count_lanes(self._connection, self._connectors.redis)
         secret = secret or SCHEMES[made.scheme].new_secret()
-        with self._connectors.changing(connector_id) as (row, _):
+        with self._changing_of(connector_id, "hook.create") as row:
             hook_id = new_hook_id(lane=row["lane"], lanes=lanes)
             values = {**asdict(made), "connector_id": connector_id, "digest": _new_digest()}
             self._execute("insert_hook", hook_id, **values)
@@ -78,7 +78,7 @@ class Hooks:
 
     def rotate(self, hook_id: str, *, keep_seconds: int, secret: str | None = None) -> str:
         """Add a secret beside those that are valid, which end after `keep_seconds`; 0: at once. Return the secret."""
-        with self._changing(hook_id) as change:
+        with self._changing(hook_id, "hook.rotate") as change:
             secret = secret or SCHEMES[change.hook["scheme"]].new_secret()
             if not keep_seconds:
                 self._revoke(change)
@@ -96,7 +96,7 @@ class Hooks:
 
     def disable(self, hook_id: str) -> None:
         """Refuse the hook's deliveries everywhere, until the hook is enabled."""
-        with self._changing(hook_id) as change:
+        with self._changing(hook_id, "hook.disable") as change:
             self._revoke(change)
             self._execute("enable_hook", hook_id, enabled=False)
         self._revoke_again(change)
@@ -104,13 +104,13 @@ class Hooks:
 
     def enable(self, hook_id: str) -> None:
         """Accept the hook's deliveries again."""
-        with self._changing(hook_id) as change:
+        with self._changing(hook_id, "hook.enable") as change:
             self._execute("enable_hook", hook_id, enabled=True)
         self._put(change)
 
     def delete(self, hook_id: str) -> None:
         """Refuse the hook's deliveries everywhere and forget its secrets."""
-        with self._changing(hook_id) as change:
+        with self._changing(hook_id, "hook.delete") as change:
             self._revoke(change)
             self._execute("delete_hook", hook_id)
         self._revoke_again(change)
@@ -121,25 +121,37 @@ class Hooks:
         return select_hooks(self._connection, hook_id=hook_id)[0]
 
     @contextlib.contextmanager
-    def _changing(self, hook_id: str) -> Iterator[_Change]:
-        connector_id = self.find(hook_id)["connector_id"]
-        with self._connectors.changing(connector_id) as (row, generation):
-            yield _Change(self.find(hook_id), row, generation)
+    def _changing(self, hook_id: str, action: str) -> Iterator[_Change]:
+        with self._changing_of(self.find(hook_id)["connector_id"], action) as row:
+            yield _Change(self.find(hook_id), row)
+
+    @contextlib.contextmanager
+    def _changing_of(self, connector_id: int, action: str) -> Iterator[dict[str, Any]]:
+        with self._connectors.changing([connector_id], action, look=lambda: self._state(connector_id)) as rows:
+            yield rows[0]
+
+    def _state(self, connector_id: int) -> State:
+        """Return what is recorded of a connector's hooks when one changes."""
+        hidden = {"hook_id", "secrets_expire_at"}
+        return {
+            f"hook {row['hook_id']}": {name: value for name, value in row.items() if name not in hidden}
+            for row in select_hooks(self._connection, connector_id=connector_id)
+        }
 
     def _store(self, hook_id: str, secret: str) -> None:
         self._execute("insert_hook_secret", hook_id, sealed=self._keyring.seal(secret, hook_id))
 
     def _require_few_secrets(self, hook_id: str) -> None:
         if len(self.find(hook_id)["secrets_created_at"]) > MAX_SECRETS:
-            raise SentenceError(
+            raise ConflictError(
                 f"The hook has {MAX_SECRETS} secrets that are still valid: end them with `--keep-old 0`, or wait."
             )
 
     def _revoke(self, change: _Change) -> None:
-        self._connectors.revoke(change.row, change.generation, [change.hook["hook_id"]])
+        self._connectors.revoke(change.row, change.row["generation"] + 1, [change.hook["hook_id"]])
 
     def _revoke_again(self, change: _Change) -> None:
-        self._connectors.revoke_again(change.row, change.generation, [change.hook["hook_id"]])
+        self._connectors.revoke_again([(change.row, [change.hook["hook_id"]])])
 
     def _put(self, change: _Change) -> None:
         self._connectors.put(change.hook["connector_id"], change.row["lane"])

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from operations.cli import (
+    audit,
     configuration,
     connector,
     credential,
@@ -24,8 +25,10 @@ from operations.cli import (
     items,
     logs,
     migrate,
+    operator,
     resync,
     status,
+    token,
     trace,
 )
 
@@ -73,6 +76,9 @@ app.add_typer(connector.app, name="connector")
 app.add_typer(credential.app, name="credential")
 app.add_typer(configuration.app, name="config")
 app.add_typer(hook.app, name="hook")
+app.add_typer(operator.app, name="operator")
+app.add_typer(token.app, name="token")
+app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
 app.command("items", epilog=items.EXAMPLES)(items.items)
 app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.command("trace", epilog=trace.EXAMPLES)(trace.trace)

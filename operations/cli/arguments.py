@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from operations.roles import Role
 from shared.hooks.hook import FORM
 
 LARGEST_ID: Final = (1 << 63) - 1
@@ -23,6 +24,7 @@ _FASTEST_RATE: Final = 1_000_000
 LARGEST_BURST: Final = 1_000_000
 #: Longest duration that `seconds_of` takes, in seconds: a year.
 _LONGEST_SECONDS: Final = 31_536_000
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _AGO: Final = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -42,6 +44,15 @@ def connector_name(value: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
         raise typer.BadParameter("It must not contain control characters.")
     return name
+
+
+def account_name(value: str) -> str:
+    """Return the name of an operator or a token."""
+    if not _ACCOUNT.fullmatch(value):
+        raise typer.BadParameter(
+            "It must be 1 to 64 letters, digits, `.`, `_`, `@` or `-`, and begin with one of the first two."
+        )
+    return value
 
 
 def request_rate(value: float) -> float:
@@ -91,3 +102,6 @@ def moment_since(value: str | None) -> str | None:
 
 ConnectorId = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="CONNECTOR_ID", help="Id of the connector.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+RoleOption = Annotated[
+    Role, typer.Option(help="What it may do: look, change connectors, or also manage operators and tokens.")
+]

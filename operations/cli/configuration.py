@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId
 from operations.cli.errors import CommandError
 from operations.cli.output import print_json, print_line
-from operations.connectors import select_connectors
+from operations.configurations import Configurations, checked_configuration, select_configuration
 from shared.limits import MAX_CONFIGURATION_BYTES
-from shared.postgres.connections import Connection
-from shared.postgres.queries import sql
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Set, clear and show the configuration of a connector."
@@ -37,9 +34,9 @@ def set_managed(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File that holds the configuration; - is stdin.")],
 ) -> None:
     """Set the managed configuration, which replaces the one that the connector published."""
-    configuration = _checked(_read(file))
+    configuration = checked_configuration(_read(file))
     with session.open_database() as connection:
-        _change(connection, "manage_configuration", connector_id, configuration=configuration)
+        Configurations(connection).set_managed(connector_id, configuration)
     print_line(
         f"The configuration of connector {connector_id} is set; the connector gets it with its next request for it."
     )
@@ -49,7 +46,7 @@ def set_managed(
 def clear(connector_id: ConnectorId) -> None:
     """Clear the managed configuration: the connector gets the one that it published."""
     with session.open_database() as connection:
-        _change(connection, "clear_managed_configuration", connector_id)
+        Configurations(connection).set_managed(connector_id, None, action="configuration.clear")
     print_line(f"Connector {connector_id} has no managed configuration now.")
 
 
@@ -57,21 +54,11 @@ def clear(connector_id: ConnectorId) -> None:
 def show(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
     """Show the configuration that the connector gets; with --json, the managed and the published one."""
     with session.open_database() as connection:
-        row = _select(connection, connector_id)
+        row = select_configuration(connection, connector_id)
     if as_json:
         print_json({"connectorId": connector_id, "managed": row["managed"], "published": row["published"]})
     else:
         print_line(row["managed"] if row["managed"] is not None else row["published"] or "{}")
-
-
-def _select(connection: Connection, connector_id: int) -> dict[str, Any]:
-    select_connectors(connection, connector_id)
-    return connection.execute(sql("select_configuration"), {"connector_id": connector_id}).fetchall()[0]
-
-
-def _change(connection: Connection, query: str, connector_id: int, **values: Any) -> None:
-    select_connectors(connection, connector_id)
-    connection.execute(sql(query), {"connector_id": connector_id, **values})
 
 
 def _read(file: Path) -> bytes:
@@ -79,16 +66,3 @@ def _read(file: Path) -> bytes:
         return sys.stdin.buffer.read(MAX_CONFIGURATION_BYTES + 1) if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise CommandError(f"{file} can't be read: {error.strerror}.") from error
-
-
-def _checked(text: bytes) -> str:
-    """Apply the rules for a configuration that a connector publishes."""
-    if len(text) > MAX_CONFIGURATION_BYTES:
-        raise CommandError(f"A configuration may have at most {MAX_CONFIGURATION_BYTES:,} bytes.")
-    try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise CommandError(f"The configuration is not JSON: {error}.") from error
-    if not isinstance(parsed, dict):
-        raise CommandError("The configuration must be a JSON object.")
-    return text.decode()

@@ -1,16 +1,16 @@
 """`make run`: the whole system on one machine, in the foreground.
 
 Checks come first, so that an error is one sentence and nothing has been started: the settings, the lock of the data
-folder, the port, the binaries. Then come the engines, migrations, the API, workers and the sweeper, and a demo
-connector with a line to paste. Ctrl-C or SIGTERM stops everything within 5 s; a second one kills. Engines whose URL is
-set are used and not started.
+folder, the ports, the binaries. Then come the engines, migrations, the API and the console, workers and the sweeper,
+and a demo connector with a line to paste. Ctrl-C or SIGTERM stops everything within 5 s; a second one kills. Engines
+whose URL is set are used and not started.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
+import dataclasses
 import json
 import os
 import shlex
@@ -19,7 +19,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +26,7 @@ from operations.local.binaries import find_postgres_bin, find_valkey_server
 from operations.local.data_dir import announce, claim, secrets_key, write_private
 from operations.local.engine import Engine
 from operations.local.errors import LocalError
+from operations.local.ports import answers_healthz, base_url, free_port_after, require_free
 from operations.local.postgres import Postgres
 from operations.local.program import Program
 from operations.local.supervisor import StopTurn, Supervisor
@@ -34,7 +34,6 @@ from operations.local.terminal import Terminal
 from operations.local.valkey import Valkey
 from shared.causes import SentenceError
 from shared.process.endpoints import Endpoints
-from shared.process.listening import bind, reachable
 from shared.process.output import take_over_output
 from shared.process.parent_death import die_with_parent
 from shared.process.settings import SettingError, Settings, read_settings
@@ -58,6 +57,7 @@ class Commands:
     api: Sequence[str] = (sys.executable, "-m", "ingest_api")
     worker: Sequence[str] = (sys.executable, "-m", "workers")
     sweeper: Sequence[str] = (sys.executable, "-m", "workers.sweep")
+    console: Sequence[str] = (sys.executable, "-m", "operations.console")
     cli: Sequence[str] = (sys.executable, "-m", "operations.cli")
 
 
@@ -69,8 +69,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], commands: Command
     try:
         settings = read_settings(environ)
         with claim(settings.data_dir) as folder:
-            for probe in bind(settings.host, settings.port):  # raises if the API could not listen there
-                probe.close()
+            require_free(settings.host, settings.port, "PORT")
+            if environ.get("CONSOLE_PORT"):
+                require_free(settings.host, settings.console_port, "CONSOLE_PORT")
+            else:  # of several runs, each has a PORT of its own
+                console_port = free_port_after(settings.host, settings.port)
+                settings = dataclasses.replace(settings, console_port=console_port)
             asyncio.run(Run(settings, folder, environ, commands or Commands()).until_stopped())
     except (SentenceError, SettingError) as error:
         print(f"make run: {error}", file=sys.stderr)
@@ -118,7 +122,8 @@ class Run:
         self._terminal.step(f"The API answers; {self._settings.workers} workers and the sweeper are starting")
         announce(self._folder, endpoints)
         connector_id, credential = await self._demo_connector(environ)
-        self._print_what_to_paste(endpoints.api_url, connector_id, credential)
+        console_url = base_url(self._settings.host, self._settings.console_port)
+        self._print_what_to_paste(endpoints.api_url, console_url, connector_id, credential)
 
     async def _start_engines(self) -> Endpoints:
         """Start the engines whose URL is not set."""
@@ -145,8 +150,11 @@ class Run:
     async def _start_components(self, environ: Mapping[str, str]) -> None:
         """Start the API before the workers: it reports errors in the settings."""
         start, settings = self._supervisor.start, self._settings
-        healthy = partial(answers_healthz, settings.host, settings.port)
-        await start(self._program("api", self._commands.api, environ, healthy), stop=StopTurn.API)
+        healthy, console_healthy = (
+            partial(answers_healthz, settings.host, port) for port in (settings.port, settings.console_port)
+        )
+        api = self._program("api", self._commands.api, environ, healthy)
+        await start(api, self._program("console", self._commands.console, environ, console_healthy), stop=StopTurn.API)
         workers = [
             self._program(f"worker-{number}", self._commands.worker, environ)
             for number in range(1, settings.workers + 1)
@@ -168,6 +176,7 @@ class Run:
             "REDIS_URL": endpoints.redis_url,
             "HOST": settings.host,
             "PORT": str(settings.port),
+            "CONSOLE_PORT": str(settings.console_port),
             "WEB_CONCURRENCY": str(settings.web_concurrency),
             "DATA_DIR": str(self._folder),
             "SHUTDOWN_SECONDS": str(min(settings.shutdown_seconds, _MAX_SHUTDOWN_SECONDS)),
@@ -200,10 +209,11 @@ class Run:
         write_private(file, f"{made['credential']}\n")
         return int(made["connectorId"] if found is None else found), str(made["credential"])
 
-    def _print_what_to_paste(self, url: str, connector_id: int, credential: str) -> None:
+    def _print_what_to_paste(self, url: str, console_url: str, connector_id: int, credential: str) -> None:
         line = self._terminal.line
         line()
         line(f"Base URL    {url}")
+        line(f"Console     {console_url}   ({self._ingestctl()} operator create NAME --role administrator)")
         line(f"Credential  {credential}   (connector {connector_id}, {_DEMO})")
         line()
         line(
@@ -241,24 +251,6 @@ class Run:
             await asyncio.sleep(_TRIM_SECONDS)
             for engine in self._engines:
                 engine.log.trim()
-
-
-def base_url(host: str, port: int) -> str:
-    """Return the URL of the API as this machine reaches it."""
-    name = reachable(host)
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
-
-
-def answers_healthz(host: str, port: int) -> bool:
-    """Return whether the API accepts requests."""
-    connection = http.client.HTTPConnection(reachable(host), port, timeout=1.0)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ _ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 - used only if an operator sets HOST 
 _NO_SUCH_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
-    """Return a bound socket for each address of `host`. Raises SentenceError."""
+def bind(host: str, port: int, setting: str = "PORT") -> list[socket.socket]:
+    """Return a bound socket for each address of `host`. Raises SentenceError, which names the port's setting."""
     bound: list[socket.socket] = []
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -30,9 +30,10 @@ def bind(host: str, port: int) -> list[socket.socket]:
         for one in bound:
             one.close()
         raise SentenceError(
-            f"Port {port} on {host} can't be listened on ({error.strerror}): stop what uses it, or set PORT to another."
+            f"Port {port} on {host} can't be listened on ({error.strerror}): stop what uses it, or set {setting} to "
+            "another."
         ) from error
-    return bound or bind(_ANY_IPV4, port)
+    return bound or bind(_ANY_IPV4, port, setting)
 
 
 def reachable(host: str) -> str:

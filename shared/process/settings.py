@@ -157,6 +157,7 @@ class Settings:
         _host, "127.0.0.1", "Address that the API listens on. `::` means all of them, `0.0.0.0` those of IPv4."
     )
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")
+    console_port: int = _setting(_whole(1, 65535), 8001, "Port that the console listens on: operators' API.")
     web_concurrency: int = _setting(_whole(1, 64), 1, "Number of API processes that share the port.")
     surfaces: frozenset[str] = _setting(
         _some_of("data", "management"),

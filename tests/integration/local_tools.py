@@ -36,17 +36,20 @@ def grandchild():
     print("grandchild", os.getpid(), flush=True)
     time.sleep(600)
 
-def api():
-    import http.server, multiprocessing
+def serve(port):
+    import http.server
     class Healthy(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
             self.end_headers()
         def log_message(self, *_):
             pass
+    http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ[port])), Healthy).serve_forever()
+
+def api():
+    import multiprocessing
     multiprocessing.get_context("spawn").Process(target=grandchild).start()
-    address = os.environ["HOST"], int(os.environ["PORT"])
-    http.server.ThreadingHTTPServer(address, Healthy).serve_forever()
+    serve("PORT")
 
 def cli(words):
     known = folder / "known-connector"
@@ -62,6 +65,8 @@ if __name__ == "__main__":
     elif sys.argv[1] == "api":
         signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
         api()
+    elif sys.argv[1] == "console":
+        serve("CONSOLE_PORT")
     else:
         if sys.argv[1] == "stubborn":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -73,7 +78,7 @@ RUN = """
 import os, sys
 from operations.local.run import Commands, main
 stand_in, worker = sys.argv[1:]
-words = {name: (sys.executable, stand_in, name) for name in ("api", "sweeper", "cli")}
+words = {name: (sys.executable, stand_in, name) for name in ("api", "console", "sweeper", "cli")}
 sys.exit(main([], os.environ, Commands(**words, worker=(sys.executable, stand_in, worker))))
 """
 

@@ -49,6 +49,7 @@ def test_run_prints_lines_to_paste_and_a_second_run_starts_quickly_and_prints_th
         curl = run.says(r"^curl -i -X POST (\S+) -H 'Authorization: Bearer (\S+)' .* -d '(.*)'$")
         assert curl.group(1) == f"http://127.0.0.1:{port}/api/ingest"
         assert curl.group(2) == "ik_created.secret"
+        run.says(rf"^Console     http://127\.0\.0\.1:{port + 1} ")
         assert json.loads(curl.group(3))["stream"] == "agents"
         for private in ("endpoints.json", "demo-credential"):
             assert stat.S_IMODE((folder / private).stat().st_mode) == 0o600
@@ -163,6 +164,7 @@ def test_taken_port_is_refused(folder: Path, port: int) -> None:
         other.bind(("127.0.0.1", port))
         other.listen()
         assert_refused(folder, port, f"Port {port} on 127.0.0.1 can't be listened on")
+        assert_refused(folder, port + 1, "set CONSOLE_PORT to another", CONSOLE_PORT=str(port))
     assert not (folder / "postgres").exists()
 
 

@@ -64,6 +64,12 @@ def test_pasted_lines_are_short_and_work(first: MakeRun) -> None:
     assert str(first.folder) not in first.items
 
 
+def _console_asks_for_a_token(made: MakeRun) -> None:
+    console = made.says(r"^Console     (http://\S+) ")[1]
+    assert httpx.get(f"{console}/api/operations/connectors").status_code == 401
+    assert httpx.get(f"{console}/openapi.json").json()["openapi"].startswith("3.1")
+
+
 def _hooks_have_a_key(*runs: MakeRun) -> None:
     """Assert that the key is kept for the owner alone, and that no run prints it."""
     key = runs[0].data / "secrets-key"
@@ -78,6 +84,7 @@ def test_a_second_run_has_the_item_and_restarts_and_reports_every_process_that_d
         credential = r"^Credential  (ik_\S+)"
         assert made.says(credential)[1] == first.says(credential)[1]
         _hooks_have_a_key(first, made)
+        _console_asks_for_a_token(made)
         before = made.family()
         for pid in _children(made):
             _kill(pid)

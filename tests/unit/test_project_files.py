@@ -42,7 +42,7 @@ def test_make_help_has_a_line_for_every_target(arguments: list[str]) -> None:
 def procfile_commands() -> Iterator[list[str]]:
     for line in (ROOT / "Procfile").read_text().splitlines():
         words = shlex.split(line.partition(": ")[2])
-        yield words[1:] if "=" in words[0] else words
+        yield [word for word in words if "=" not in word]
 
 
 def compose_commands() -> Iterator[list[str]]:

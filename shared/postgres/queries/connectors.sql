@@ -19,20 +19,29 @@ LEFT JOIN (
 WHERE %(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s
 ORDER BY connector_id;
 
--- name: lock_connector
--- Returns one connector, locked against other changes until the transaction ends. Both rows: after waiting for another
--- change, one that is not locked would be read as it was before.
+-- name: lock_connectors
+-- Returns connectors, locked against other changes until the transaction ends, in an order in which two changes can't
+-- wait for each other. Both rows: after waiting for another change, one that is not locked would be read as it was before.
 SELECT connector_id, enabled, rate, burst, lane, generation, key_id, digest
 FROM connectors
 JOIN credentials USING (connector_id)
-WHERE connector_id = %(connector_id)s
+WHERE connector_id = ANY (%(connector_ids)s::bigint[])
+ORDER BY connector_id
 FOR UPDATE;
 
--- name: bump_generation
--- Records a change of a connector that has to reach Redis.
+-- name: update_connectors
+-- Changes what is given of connectors, and records that it has to reach Redis.
 UPDATE connectors
-SET generation = %(generation)s, enabled = coalesce(%(enabled)s, enabled)
-WHERE connector_id = %(connector_id)s;
+SET generation = generation + 1, name = coalesce(%(name)s, name), enabled = coalesce(%(enabled)s, enabled),
+    rate = coalesce(%(rate)s, rate), burst = coalesce(%(burst)s, burst)
+WHERE connector_id = ANY (%(connector_ids)s::bigint[]);
+
+-- name: select_connector_states
+-- What of connectors is recorded when it changes.
+SELECT connector_id, name, enabled, rate, burst, key_id AS "keyId"
+FROM connectors
+JOIN credentials USING (connector_id)
+WHERE connector_id = ANY (%(connector_ids)s::bigint[]) OR name = %(name)s;
 
 -- name: upsert_credential
 -- Makes a credential the connector's current one.

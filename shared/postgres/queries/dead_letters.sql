@@ -89,7 +89,8 @@ UPDATE dead_letters
 SET retry_requested_at = coalesce(retry_requested_at, now()), bound_lifted = bound_lifted OR %(lift_bound)s
 FROM letter
 WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version
-  AND (retry_requested_at IS NULL OR (%(lift_bound)s AND NOT bound_lifted));
+  AND (retry_requested_at IS NULL OR (%(lift_bound)s AND NOT bound_lifted))
+RETURNING dead_letters.lane, dead_letters.version;
 
 -- name: count_retries
 -- What became of letters that were marked: still waiting, applied, or dead again.
@@ -158,4 +159,5 @@ WITH letter AS (
 )
 DELETE FROM dead_letters
 USING letter
-WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version;
+WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version
+RETURNING dead_letters.lane, dead_letters.version;

@@ -1,0 +1,1 @@
+"""The operations API: what `ingestctl` can do, as JSON over HTTP under `/api/operations/`."""

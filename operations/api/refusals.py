@@ -1,0 +1,66 @@
+"""Refusals of the operations API: an error's status, code and sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+import psycopg
+import structlog
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+
+from operations.errors import ChangedMeanwhileError, ConflictError, NotFoundError
+from shared.causes import NotNowError, SentenceError, cause_of, is_expected
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Exception):
+    """A request is refused."""
+
+    status: int
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+UNAUTHORIZED: Final = Refusal(401, "unauthorized", "Send a valid token: `Authorization: Bearer it_…`.")
+TOO_LARGE: Final = Refusal(413, "body_too_large", "The body is too large.")
+#: The first that an error is an instance of counts.
+_KNOWN: Final[tuple[tuple[type[Exception], int, str], ...]] = (
+    (NotFoundError, 404, "not_found"),
+    (ChangedMeanwhileError, 412, "changed_meanwhile"),
+    (ConflictError, 409, "conflict"),
+    (NotNowError, 503, "unavailable"),
+    (SentenceError, 400, "invalid_request"),
+)
+CODES: Final = tuple(
+    sorted(
+        {code for _, _, code in _KNOWN}
+        | {"unauthorized", "forbidden", "body_too_large", "method_not_allowed", "internal_error"}
+    )
+)
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """Return how an error is told; one that is not expected is logged."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, msgspec.ValidationError | msgspec.DecodeError):
+        return Refusal(400, "invalid_request", f"{error}.")
+    if isinstance(error, HTTPException):
+        phrase = HTTPStatus(error.status_code)
+        return Refusal(phrase, phrase.name.lower(), f"{phrase.phrase}.")
+    for kind, status, code in _KNOWN:
+        if isinstance(error, kind):
+            return Refusal(status, code, str(error))
+    if isinstance(error, psycopg.Error | RedisError) and is_expected(error):
+        return Refusal(503, "unavailable", cause_of(error))
+    log.error("operations_request_failed", exc_info=error)
+    return Refusal(500, "internal_error", "The request failed; the log says why.")

@@ -1,0 +1,85 @@
+"""Record each change: who made it, when, what was changed, before and after.
+
+Every change that an operator or a program makes goes through `recorded`, which writes the record in the change's own
+transaction: neither exists without the other. All who may read the table see it, so what is looked at holds no secrets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from psycopg.pq import TransactionStatus
+
+from shared.postgres.connections import Connection
+from shared.postgres.queries import sql
+
+#: A thing's members, without secrets, by the thing's name, such as `connector 7`; what does not exist is left out.
+State = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a change."""
+
+    kind: Literal["command", "operator", "token"]
+    #: user@host of a command; the name of an operator or of a token.
+    name: str
+
+
+def local_actor() -> Actor:
+    """Return the user who runs this process."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        user = "unknown"
+    return Actor("command", f"{user}@{socket.gethostname()}")
+
+
+@contextlib.contextmanager
+def recorded(connection: Connection, actor: Actor, action: str, look: Callable[[], State]) -> Iterator[None]:
+    """Record what a change makes of what `look` returns, within the change's transaction, which must be open."""
+    if connection.info.transaction_status != TransactionStatus.INTRANS:
+        raise RuntimeError("A change is recorded in its own transaction, and none is open.")
+    before = look()
+    yield
+    record(connection, actor, action, before, look())
+
+
+def record(connection: Connection, actor: Actor, action: str, before: State, after: State) -> None:
+    """Write one row for each thing that differs, within the transaction of the change."""
+    changed = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
+    values = {"kind": actor.kind, "actor": actor.name, "action": action, "subjects": changed}
+    befores, afters = (
+        [_differing(one.get(name), other.get(name)) for name in changed]
+        for one, other in ((before, after), (after, before))
+    )
+    if changed:
+        connection.execute(sql("insert_audit"), {**values, "befores": befores, "afters": afters})
+
+
+def select_audit(
+    connection: Connection,
+    *,
+    subject: str | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    since: str | None = None,
+    before_id: int | None = None,
+    limit: int | None = 100,
+) -> list[dict[str, Any]]:
+    """Return recorded changes, the newest first; those of an action or a group of actions, such as `connector`."""
+    values = {"subject": subject, "actor": actor, "action": action, "since": since}
+    return connection.execute(sql("select_audit"), {**values, "before_id": before_id, "limit": limit}).fetchall()
+
+
+def _differing(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> str | None:
+    """Return the members of `one` that `other` does not have so, as JSON."""
+    if one is None:
+        return None
+    return orjson.dumps({name: value for name, value in one.items() if (other or {}).get(name, ...) != value}).decode()

@@ -1,0 +1,94 @@
+"""The engines as the console's threads use them: connections from a pool, each for one request."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Final
+
+import psycopg
+from psycopg_pool import ConnectionPool
+from redis import Redis
+
+from operations.audit import Actor
+from operations.configurations import Configurations
+from operations.connectors import Connectors
+from operations.hooks import Hooks
+from shared.hooks.sealing import Keyring
+from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, OPTIONS, SHORT_TIMEOUT_SECONDS, Connection
+from shared.process.settings import Settings
+from shared.redis.connections import connect_redis
+
+#: Requests that use Postgres at the same time; more wait.
+_CONNECTIONS: Final = 8
+
+
+class Engines:
+    """Postgres and Redis of one installation."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keyring = Keyring(settings.secrets_key)
+        self._pool = ConnectionPool(
+            settings.database_url,
+            connection_class=Connection,
+            min_size=0,
+            max_size=_CONNECTIONS,
+            timeout=SHORT_TIMEOUT_SECONDS,
+            reconnect_timeout=SHORT_TIMEOUT_SECONDS,
+            open=False,
+            configure=_prepare,
+            check=_require_alive,
+            kwargs={**OPTIONS, "application_name": "ingest console"},
+        )
+
+    @cached_property
+    def redis(self) -> Redis:
+        """The client of all threads."""
+        return connect_redis(self.settings.redis_url, connections=_CONNECTIONS)
+
+    def open(self) -> None:
+        """Let connections be made, when they are needed."""
+        self._pool.open(wait=False)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+        self.redis.close()
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Connection]:
+        """Lend a connection to Postgres."""
+        with self._pool.connection() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def connectors(self, actor: Actor) -> Iterator[Connectors]:
+        """Lend the connectors, to change some. Both engines must answer before anything is changed."""
+        with self.database() as connection:
+            self.redis.ping()
+            yield Connectors(connection, self.redis, actor)
+
+    @contextlib.contextmanager
+    def hooks(self, actor: Actor) -> Iterator[Hooks]:
+        """Lend the hooks, to change some."""
+        with self.connectors(actor) as connectors:
+            yield Hooks(connectors, self.keyring)
+
+    @contextlib.contextmanager
+    def configurations(self, actor: Actor) -> Iterator[Configurations]:
+        """Lend the configurations, to change some."""
+        with self.database() as connection:
+            yield Configurations(connection, actor)
+
+
+def _prepare(connection: Connection) -> None:
+    connection.answer_timeout = ANSWER_TIMEOUT_SECONDS
+    connection.meet_server()
+
+
+def _require_alive(connection: Connection) -> None:
+    """Raise OperationalError if the session has ended, so that the pool opens another one."""
+    if connection.is_lost():
+        raise psycopg.OperationalError("the connection is lost")
