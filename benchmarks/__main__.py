@@ -15,7 +15,19 @@ import traceback
 from types import ModuleType
 from typing import Final
 
-from benchmarks import accept, drain, end_to_end, growth, hostile, latency, memory, peers_beside, removals, unchanged
+from benchmarks import (
+    accept,
+    drain,
+    end_to_end,
+    growth,
+    hostile,
+    latency,
+    memory,
+    peers_beside,
+    removals,
+    scaling,
+    unchanged,
+)
 from benchmarks.machine import Run, this_run
 from benchmarks.measure import BenchmarkError, Effort
 from benchmarks.report import Section, write_report
@@ -79,6 +91,7 @@ def measure(name: str, effort: Effort, run: Run) -> bool:
         return False
     section.run = Run(run.date, run.commit, run.machine, run.versions, run.quick, time.monotonic() - started)
     write_report({name: section}, list(SUBJECTS))
+    scaling.write()
     for table in section.tables:
         print(f"\n{table.markdown()}\n", flush=True)
     return True

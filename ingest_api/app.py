@@ -24,6 +24,7 @@ from ingest_api.http.turns import BodyThreads
 from ingest_api.metrics import Metrics
 from ingest_api.middleware import ErrorMiddleware
 from ingest_api.openapi.endpoint import OpenApi
+from ingest_api.openapi.page import Page
 from ingest_api.readiness import Readiness
 from ingest_api.request_status import RequestStatus
 from ingest_api.routing import Routing
@@ -63,7 +64,10 @@ def create_app(settings: Settings) -> ASGIApp:
         Route("/readyz", readyz(readiness), methods=["GET"]),
         Route("/metrics", Metrics(blocking_redis, shared=settings.web_concurrency > 1), methods=["GET"]),
     ]
-    routes.append(Route("/openapi.json", OpenApi(routes), methods=["GET"]))
+    openapi = OpenApi(routes)
+    routes.append(Route("/openapi.json", openapi, methods=["GET"]))
+    page = Page(openapi.document)
+    routes += (Route(path, page, methods=["GET"]) for path in ("/", "/docs"))
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:

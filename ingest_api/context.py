@@ -82,9 +82,9 @@ class RequestContext:
         self.request_id = payload[id_as] = self.request_id or unaccepted_request_id()
         await self._send(status, b"application/json", orjson.dumps(payload), headers)
 
-    async def answer_text(self, body: bytes, content_type: str) -> None:
-        """Send a body that is not JSON: metrics in Prometheus' text format."""
-        await self._send(200, content_type.encode(), body)
+    async def answer_text(self, body: bytes, content_type: str, headers: dict[str, str] | None = None) -> None:
+        """Send a body that is not JSON: metrics in Prometheus' text format, the page of the API."""
+        await self._send(200, content_type.encode(), body, headers)
 
     async def answer_not_modified(self, headers: dict[str, str]) -> None:
         """Send a 304, which has no body."""

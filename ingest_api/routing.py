@@ -20,7 +20,9 @@ class Routing:
     """All routes, at the root and at the second base path."""
 
     def __init__(self, routes: Sequence[Route], lifespan: Lifespan[Router]) -> None:
-        both = [*routes, Mount(MOUNTED_AT, Router(routes, redirect_slashes=False))]
+        # Starlette's mount does not answer for its own path without a slash.
+        page = [Route(MOUNTED_AT, route.endpoint, methods=["GET"]) for route in routes if route.path == "/"]
+        both = [*routes, *page, Mount(MOUNTED_AT, Router(routes, redirect_slashes=False))]
         self._router: ASGIApp = Router(both, redirect_slashes=False, lifespan=lifespan)
         plain = [route for route in routes if not route.param_convertors]
         self._plain = {prefix + route.path: route for prefix in ("", MOUNTED_AT) for route in plain}

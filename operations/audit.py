@@ -11,6 +11,7 @@ import getpass
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import orjson
@@ -69,7 +70,7 @@ def select_audit(
     subject: str | None = None,
     actor: str | None = None,
     action: str | None = None,
-    since: str | None = None,
+    since: str | datetime | None = None,
     before_id: int | None = None,
     limit: int | None = 100,
 ) -> list[dict[str, Any]]:

@@ -35,10 +35,12 @@ def select_configuration(connection: Connection, connector_id: int) -> dict[str,
     return connection.execute(sql("select_configuration"), {"connector_id": connector_id}).fetchall()[0]
 
 
-def select_versions(connection: Connection, connector_id: int, *, before: int | None = None) -> list[dict[str, Any]]:
+def select_versions(
+    connection: Connection, connector_id: int, *, before: int | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
     """Return the versions of a connector's managed configuration without their texts, the newest first."""
     select_connectors(connection, connector_id)
-    values = {"connector_id": connector_id, "before": before}
+    values = {"connector_id": connector_id, "before": before, "limit": limit}
     return connection.execute(sql("select_configuration_versions"), values).fetchall()
 
 

@@ -29,6 +29,7 @@ from redis import Redis
 
 from operations.audit import Actor, State, local_actor, recorded
 from operations.errors import ChangedMeanwhileError, ConflictError, NotFoundError
+from operations.rules import connector_name, request_rate
 from shared.credentials.credential import NewCredential, new_credential
 from shared.credentials.sync import count_lanes, load_lanes, put_credential, revoke_credentials, select_credentials
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
@@ -76,15 +77,16 @@ class Connectors:
 
     def create(self, name: str, *, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST) -> CreatedConnector:
         """Create a connector that may send `rate` requests a second and `burst` at once."""
+        limits = _possible({"name": name, "rate": rate, "burst": burst})
         lanes = count_lanes(self.connection, self.redis)
         lane = self._least_used_lane()
         credential = new_credential(lane=lane, lanes=lanes)
-        values = {"name": name, "rate": rate, "burst": burst, "lane": lane}
-        with _refusing_known_names(name):
+        values = {**limits, "lane": lane}
+        with _refusing_known_names(values):
             while (row := self._insert(values, credential, lanes)) is None:
                 pass
         self.put(row["connector_id"], lane)
-        return CreatedConnector(row["connector_id"], name, credential)
+        return CreatedConnector(row["connector_id"], values["name"], credential)
 
     def rotate(self, connector_id: int, generation: int | None = None) -> NewCredential:
         """Replace the credential. After this has returned, no process accepts the old one."""
@@ -103,41 +105,26 @@ class Connectors:
         wait_until_others_follow(self.redis)
         return made
 
-    def disable(self, *connector_ids: int, generation: int | None = None) -> None:
+    def disable(self, *connector_ids: int) -> None:
         """Refuse connectors' credentials and hooks everywhere, until the connectors are enabled."""
-        with self.changing(connector_ids, "connector.disable", generation, enabled=False) as rows:
-            revoked = [(row, self._key_ids(row)) for row in rows]
+        self.change(connector_ids, enabled=False)
+
+    def enable(self, *connector_ids: int) -> None:
+        """Accept connectors' current credentials and their enabled hooks again."""
+        self.change(connector_ids, enabled=True)
+
+    def change(self, connector_ids: Sequence[int], generation: int | None = None, **new: Any) -> None:
+        """Change what is given of connectors: `name`, `enabled`, `rate`, `burst`. It holds when this has returned."""
+        new = _possible(new)
+        with _refusing_known_names(new), self.changing(connector_ids, _action(new), generation, **new) as rows:
+            revoked = [(row, self._key_ids(row)) for row in rows] if new.get("enabled") is False else []
             for row, key_ids in revoked:
                 self.revoke(row, row["generation"] + 1, key_ids)
-        self.revoke_again(revoked)
-        wait_until_others_follow(self.redis)
-
-    def enable(self, *connector_ids: int, generation: int | None = None) -> None:
-        """Accept connectors' current credentials and their enabled hooks again."""
-        with self.changing(connector_ids, "connector.enable", generation, enabled=True) as rows:
-            pass
-        self._put_all(rows)
-
-    def set_limits(
-        self,
-        *connector_ids: int,
-        rate: float | None = None,
-        burst: int | None = None,
-        generation: int | None = None,
-    ) -> None:
-        """Change how much connectors may send; None: as before. It holds from the next request on."""
-        with self.changing(connector_ids, "connector.set", generation, rate=rate, burst=burst) as rows:
-            pass
-        self._put_all(rows)
-
-    def rename(self, connector_id: int, name: str, generation: int | None = None) -> None:
-        """Give a connector another name."""
-        with (
-            _refusing_known_names(name),
-            self.changing([connector_id], "connector.rename", generation, name=name) as rows,
-        ):
-            pass
-        self._put_all(rows)
+        if revoked:
+            self.revoke_again(revoked)
+            wait_until_others_follow(self.redis)
+        else:
+            self._put_all(rows)
 
     @contextlib.contextmanager
     def changing(
@@ -227,9 +214,23 @@ class Connectors:
         return int(self.connection.execute(sql("select_least_used_lane")).fetchall()[0]["lane"])
 
 
+def _possible(new: dict[str, Any]) -> dict[str, Any]:
+    """Return changes as they may be made. Raises SentenceError."""
+    given = {name: value for name, value in new.items() if value is not None}
+    rules: dict[str, Callable[[Any], Any]] = {"name": connector_name, "rate": request_rate}
+    return {name: rules[name](value) if name in rules else value for name, value in given.items()}
+
+
+def _action(new: dict[str, Any]) -> str:
+    """Return the name under which a change is recorded."""
+    if list(new) == ["enabled"]:
+        return "connector.enable" if new["enabled"] else "connector.disable"
+    return "connector.rename" if list(new) == ["name"] else "connector.set"
+
+
 @contextlib.contextmanager
-def _refusing_known_names(name: str) -> Iterator[None]:
+def _refusing_known_names(new: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     except errors.UniqueViolation:
-        raise ConflictError(f"A connector named {name} exists already.") from None
+        raise ConflictError(f"A connector named {new['name']} exists already.") from None

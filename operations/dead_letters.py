@@ -87,6 +87,24 @@ def count(connection: Connection, letters: Filter) -> Selection:
     return Selection(letters, row["letters"], row["bytes"], row["connectors"], row["until"])
 
 
+def select_letters(
+    connection: Connection, letters: Filter, *, before: Position | None = None, limit: int
+) -> list[dict[str, Any]]:
+    """Return the newest letters before a position, without their bodies."""
+    return connection.execute(sql("select_dead_letters"), listing(letters, limit, before)).fetchall()
+
+
+def select_groups(connection: Connection, letters: Filter, *, limit: int) -> list[dict[str, Any]]:
+    """Return letters by their cause, the most frequent first."""
+    return connection.execute(sql("select_dead_letter_groups"), listing(letters, limit)).fetchall()
+
+
+def listing(letters: Filter, limit: int | None, before: Position | None = None) -> dict[str, Any]:
+    """Return the parameters of the queries that list letters, or groups of letters."""
+    position = {"before_version": before and before.version, "before_lane": before and before.lane}
+    return {**letters.values(), **position, "limit": limit}
+
+
 def missing(connection: Connection, selection: Selection) -> list[Position]:
     """Return the positions of the filter that have no letter."""
     found = {key for page in _pages(connection, selection) for key in zip(page["lanes"], page["versions"], strict=True)}

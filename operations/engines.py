@@ -15,6 +15,7 @@ from operations.audit import Actor
 from operations.configurations import Configurations
 from operations.connectors import Connectors
 from operations.hooks import Hooks
+from operations.jobs import Jobs
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, OPTIONS, SHORT_TIMEOUT_SECONDS, Connection
 from shared.process.settings import Settings
@@ -30,6 +31,7 @@ class Engines:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.keyring = Keyring(settings.secrets_key)
+        self.jobs = Jobs(self.database)
         self._pool = ConnectionPool(
             settings.database_url,
             connection_class=Connection,

@@ -24,12 +24,12 @@ class OpenApi:
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         """Build the document of `routes` and of this one. Raises LookupError if one of them is not described."""
-        self._document = document([*operations_of(routes), (PATH, "GET")])
+        self.document = document([*operations_of(routes), (PATH, "GET")])
 
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Answer one request."""
         context: RequestContext = scope["context"]
-        await context.answer(200, {**self._document}, id_as="x-request-id")
+        await context.answer(200, {**self.document}, id_as="x-request-id")
 
 
 def operations_of(routes: Iterable[BaseRoute]) -> list[tuple[str, str]]:

@@ -2,39 +2,149 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from operations.api.inputs import Burst, Id, Ids, Name, PageQuery, Rate
 from operations.api.operation import Call, Input, Page, operation, page
 from operations.connectors import select_connectors
-from operations.documents import Connector
+from operations.documents import Connector, Credential, NewConnectorDocument
 from operations.roles import Role
+from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 
-Id = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
+
+class ConnectorQuery(PageQuery):
+    """Which connectors."""
+
+    search: Annotated[str | None, Meta(description="Part of the name, in any case.")] = None
+    enabled: bool | None = None
 
 
-class PageQuery(Input):
-    """Which part of a list."""
+class NewConnector(Input):
+    """A connector to create."""
 
-    cursor: Id | None = None
-    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+    name: Name
+    rate: Rate = DEFAULT_RATE
+    burst: Burst = DEFAULT_BURST
+
+
+class ConnectorChange(Input):
+    """What is to change; what is left out stays."""
+
+    name: Name | None = None
+    enabled: bool | None = None
+    rate: Rate | None = None
+    burst: Burst | None = None
+
+
+class ConnectorsChange(Input):
+    """What is to change of several connectors: of all of them, or of none."""
+
+    connector_ids: Ids
+    enabled: bool | None = None
+    rate: Rate | None = None
+    burst: Burst | None = None
+
+
+class ConnectorIds(Input):
+    """Several connectors."""
+
+    connector_ids: Ids
 
 
 @operation("GET", "/connectors", Role.VIEWER)
-def list_connectors(call: Call, query: PageQuery) -> Page[Connector]:
+def list_connectors(call: Call, query: ConnectorQuery) -> Page[Connector]:
     """List connectors."""
     with call.engines.database() as connection:
         rows = select_connectors(connection)
-    after = [Connector.of(row) for row in rows if row["connector_id"] > (query.cursor or 0)]
-    return page(after, query.limit, lambda one: one.connector_id)
+    found = [
+        Connector.of(row)
+        for row in rows
+        if row["connector_id"] > query.after()
+        and (query.enabled is None or row["enabled"] == query.enabled)
+        and (query.search or "").lower() in row["name"].lower()
+    ]
+    return page(found[: query.limit + 1], query.limit, lambda one: one.connector_id)
+
+
+@operation("POST", "/connectors", Role.OPERATOR, status=201)
+def create_connector(call: Call, body: NewConnector) -> NewConnectorDocument:
+    """Create a connector. Its credential is told only now."""
+    with call.engines.connectors(call.actor) as connectors:
+        made = connectors.create(body.name, rate=body.rate, burst=body.burst)
+    return NewConnectorDocument(
+        connector_id=made.connector_id,
+        name=made.name,
+        credential=made.credential.text,
+        key_id=made.credential.key_id,
+        rate=body.rate,
+        burst=body.burst,
+    )
 
 
 @operation("GET", "/connectors/{connector_id}", Role.VIEWER)
 def show_connector(call: Call, connector_id: Id) -> Connector:
     """Show one connector."""
+    return _connector(call, connector_id)
+
+
+@operation("PATCH", "/connectors/{connector_id}", Role.OPERATOR, if_match=True)
+def change_connector(call: Call, connector_id: Id, body: ConnectorChange) -> Connector:
+    """Rename, enable or disable a connector, or change how much it may send."""
+    with call.engines.connectors(call.actor) as connectors:
+        connectors.change([connector_id], call.expected, **_given(body))
+    return _connector(call, connector_id)
+
+
+@operation("POST", "/connectors/{connector_id}/credential", Role.OPERATOR, if_match=True)
+def rotate_credential(call: Call, connector_id: Id) -> Credential:
+    """Replace a connector's credential. The new one is told only now; the old one is refused from now on."""
+    with call.engines.connectors(call.actor) as connectors:
+        made = connectors.rotate(connector_id, call.expected)
+    return Credential(connector_id=connector_id, key_id=made.key_id, credential=made.text)
+
+
+@operation("POST", "/connectors/changes", Role.OPERATOR)
+def change_connectors(call: Call, body: ConnectorsChange) -> Page[Connector]:
+    """Change several connectors in one step."""
+    ids = set(body.connector_ids)
+    with call.engines.connectors(call.actor) as connectors:
+        connectors.change(sorted(ids), **_given(body))
+        rows = select_connectors(connectors.connection)
+    return Page(items=[Connector.of(row) for row in rows if row["connector_id"] in ids])
+
+
+@operation("POST", "/connectors/credentials", Role.OPERATOR)
+def rotate_credentials(call: Call, body: ConnectorIds) -> Page[Credential]:
+    """Replace the credentials of several connectors in one step. The new ones are told only now."""
+    with call.engines.connectors(call.actor) as connectors:
+        made = connectors.rotate_many(sorted(set(body.connector_ids)))
+    return Page(
+        items=[
+            Credential(connector_id=connector_id, key_id=one.key_id, credential=one.text)
+            for connector_id, one in made.items()
+        ]
+    )
+
+
+def _connector(call: Call, connector_id: int) -> Connector:
     with call.engines.database() as connection:
         return Connector.of(select_connectors(connection, connector_id)[0])
 
 
-OPERATIONS: Final = (list_connectors, show_connector)
+def _given(body: Any) -> dict[str, Any]:
+    """Return the changes that a body asks for."""
+    names = ("name", "enabled", "rate", "burst")
+    return {name: value for name in names if (value := getattr(body, name, None)) is not None}
+
+
+OPERATIONS: Final = (
+    list_connectors,
+    create_connector,
+    change_connectors,
+    rotate_credentials,
+    show_connector,
+    change_connector,
+    rotate_credential,
+)

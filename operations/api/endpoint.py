@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from operations.api.operation import Call, Operation
 from operations.api.refusals import TOO_LARGE, UNAUTHORIZED, Refusal, refusal_of
 from operations.audit import Actor
+from operations.documents import Document
 from operations.engines import Engines
 from operations.tokens import Token, check_token
 from shared.limits import MB
@@ -73,16 +74,21 @@ def refuse(refusal: Refusal) -> Response:
 
 
 def _answer(status: int, document: Any) -> Response:
-    built = msgspec.to_builtins(document)
-    version = built.get("generation", built.get("version")) if isinstance(built, dict) else None
+    version = getattr(document, "generation", getattr(document, "version", None))
     headers = {} if version is None else {"ETag": f'"{version}"'}
-    return _json(status, built, unaccepted_request_id(), headers)
+    return _json(status, document, unaccepted_request_id(), headers)
 
 
 def _json(status: int, document: Any, request_id: str, headers: dict[str, str]) -> Response:
     own = {"X-Request-Id": request_id, "Cache-Control": "no-store", **headers}
-    content = b"" if document is None else orjson.dumps(document)
+    content = b"" if document is None else orjson.dumps(document, default=_members)
     return Response(content, status, own, media_type=None if document is None else "application/json")
+
+
+def _members(document: Document) -> dict[str, Any]:
+    """Return the members of a Struct, whose values may be text of Postgres that is JSON already."""
+    values = (getattr(document, name) for name in document.__struct_fields__)
+    return dict(zip(document.__struct_encode_fields__, values, strict=True))
 
 
 def _converted(value: Any, kind: type) -> Any:

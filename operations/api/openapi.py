@@ -28,7 +28,7 @@ _REFUSAL: Final[Json] = {
         },
     },
 }
-_REFUSED: Final[Json] = {
+_REFUSED: Final[dict[int, str]] = {
     400: "The request is not valid.",
     401: "The token is missing, unknown, expired or revoked.",
     403: "The token's role does not include this.",
@@ -51,7 +51,7 @@ def document(operations: Sequence[Operation]) -> bytes:
     parts = [kind for one in operations for kind in (one.answer, one.body, one.query) if kind is not None]
     kinds = [*dict.fromkeys(parts)]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
-    schema_of = dict(zip(kinds, schemas, strict=True))
+    schema_of: dict[Any, Json] = dict(zip(kinds, schemas, strict=True))
     paths: Json = {}
     for one in operations:
         query = components[schema_of[one.query]["$ref"].rpartition("/")[2]] if one.query else {}
@@ -78,7 +78,7 @@ def camel(path: str) -> str:
     return re.sub(r"_([a-z])", lambda letter: letter[1].upper(), path)
 
 
-def _operation(one: Operation, schema_of: Json, query: Json) -> Json:
+def _operation(one: Operation, schema_of: dict[Any, Json], query: Json) -> Json:
     summary, _, description = (inspect.getdoc(one.function) or "").partition("\n\n")
     written: Json = {
         "operationId": camel(one.function.__name__),
@@ -105,7 +105,7 @@ def _parameters(one: Operation, query: Json) -> list[Json]:
     return [*path, *members, *([_IF_MATCH] if one.if_match else [])]
 
 
-def _responses(one: Operation, schema_of: Json) -> Json:
+def _responses(one: Operation, schema_of: dict[Any, Json]) -> Json:
     statuses = [400, 401, 403, 503]
     statuses += [404] * bool(one.parameters) + [404, 409] * one.changes + [412] * one.if_match
     statuses += [413] * (one.body is not None)

@@ -32,7 +32,7 @@ class Page(Document, Generic[T]):
     next_cursor: str | None = None
 
 
-class Input(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+class Input(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """A body or a query: unknown members are refused."""
 
 
@@ -71,16 +71,19 @@ class Operation:
 
 
 def operation(
-    method: str, path: str, needed: Role, *, status: int = 200, if_match: bool = False
+    method: str, path: str, needed: Role, *, status: int = 200, if_match: bool = False, answer: Any = None
 ) -> Callable[[Callable[..., Any]], Operation]:
-    """Declare a function as the operation of a path below PREFIX."""
+    """Declare a function as the operation of a path below PREFIX.
+
+    `answer` describes what it returns, if that is a dictionary.
+    """
 
     def declare(function: Callable[..., Any]) -> Operation:
         signature = inspect.signature(function, eval_str=True)
         types = {name: one.annotation for name, one in signature.parameters.items() if name != "call"}
         query, body = types.pop("query", None), types.pop("body", None)
-        answer = signature.return_annotation
-        return Operation(method, PREFIX + path, needed, function, status, types, query, body, answer, if_match)
+        told = answer or signature.return_annotation
+        return Operation(method, PREFIX + path, needed, function, status, types, query, body, told, if_match)
 
     return declare
 

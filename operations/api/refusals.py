@@ -32,17 +32,19 @@ class Refusal(Exception):
 
 UNAUTHORIZED: Final = Refusal(401, "unauthorized", "Send a valid token: `Authorization: Bearer it_…`.")
 TOO_LARGE: Final = Refusal(413, "body_too_large", "The body is too large.")
-#: The first that an error is an instance of counts.
-_KNOWN: Final[tuple[tuple[type[Exception], int, str], ...]] = (
-    (NotFoundError, 404, "not_found"),
-    (ChangedMeanwhileError, 412, "changed_meanwhile"),
-    (ConflictError, 409, "conflict"),
-    (NotNowError, 503, "unavailable"),
-    (SentenceError, 400, "invalid_request"),
+#: Status and code of an error, and its sentence if its own is none. The first that an error is an instance of counts.
+_KNOWN: Final[tuple[tuple[type[Exception], int, str, str], ...]] = (
+    (NotFoundError, 404, "not_found", ""),
+    (ChangedMeanwhileError, 412, "changed_meanwhile", ""),
+    (ConflictError, 409, "conflict", ""),
+    (NotNowError, 503, "unavailable", ""),
+    (SentenceError, 400, "invalid_request", ""),
+    (msgspec.MsgspecError, 400, "invalid_request", ""),
+    (psycopg.DataError, 400, "invalid_request", "A value is none that Postgres can hold."),
 )
 CODES: Final = tuple(
     sorted(
-        {code for _, _, code in _KNOWN}
+        {code for _, _, code, _ in _KNOWN}
         | {"unauthorized", "forbidden", "body_too_large", "method_not_allowed", "internal_error"}
     )
 )
@@ -52,14 +54,12 @@ def refusal_of(error: Exception) -> Refusal:
     """Return how an error is told; one that is not expected is logged."""
     if isinstance(error, Refusal):
         return error
-    if isinstance(error, msgspec.ValidationError | msgspec.DecodeError):
-        return Refusal(400, "invalid_request", f"{error}.")
     if isinstance(error, HTTPException):
         phrase = HTTPStatus(error.status_code)
         return Refusal(phrase, phrase.name.lower(), f"{phrase.phrase}.")
-    for kind, status, code in _KNOWN:
+    for kind, status, code, message in _KNOWN:
         if isinstance(error, kind):
-            return Refusal(status, code, str(error))
+            return Refusal(status, code, message or f"{str(error).rstrip('.')}.")
     if isinstance(error, psycopg.Error | RedisError) and is_expected(error):
         return Refusal(503, "unavailable", cause_of(error))
     log.error("operations_request_failed", exc_info=error)

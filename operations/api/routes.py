@@ -8,12 +8,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from operations.api import connectors
+from operations.api import accounts, configurations, connectors, data, dead_letters
 from operations.api.endpoint import Endpoint
 from operations.api.openapi import document
 from operations.engines import Engines
 
-OPERATIONS: Final = connectors.OPERATIONS
+OPERATIONS: Final = (
+    *connectors.OPERATIONS,
+    *configurations.OPERATIONS,
+    *data.OPERATIONS,
+    *dead_letters.OPERATIONS,
+    *accounts.OPERATIONS,
+)
 
 
 def routes(engines: Engines) -> list[Route]:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import typer
 
+from operations import rules
 from operations.roles import Role
+from shared.causes import SentenceError
 from shared.hooks.hook import FORM
 
 LARGEST_ID: Final = (1 << 63) - 1
-#: Maximum characters of a connector's name.
-_LONGEST_NAME: Final = 200
-#: Bounds in requests a second. The upper one is far above what a process can answer; the lower one keeps the time to
-#: fill a bucket, which is its expiry in Redis, within what Redis accepts.
-_SLOWEST_RATE: Final = 0.001
-_FASTEST_RATE: Final = 1_000_000
-LARGEST_BURST: Final = 1_000_000
 #: Longest duration that `seconds_of` takes, in seconds: a year.
 _LONGEST_SECONDS: Final = 31_536_000
-_ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _AGO: Final = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+Value = TypeVar("Value", str, float)
+
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -38,29 +34,25 @@ def plain_text(value: str | None) -> str | None:
 
 def connector_name(value: str) -> str:
     """Return a connector's name without the white space around it."""
-    name = value.strip()
-    if not 1 <= len(name) <= _LONGEST_NAME:
-        raise typer.BadParameter(f"It must have 1 to {_LONGEST_NAME} characters.")
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        raise typer.BadParameter("It must not contain control characters.")
-    return name
+    return _by_rule(rules.connector_name, value)
 
 
 def account_name(value: str) -> str:
     """Return the name of an operator or a token."""
-    if not _ACCOUNT.fullmatch(value):
-        raise typer.BadParameter(
-            "It must be 1 to 64 letters, digits, `.`, `_`, `@` or `-`, and begin with one of the first two."
-        )
-    return value
+    return _by_rule(rules.account_name, value)
 
 
-def request_rate(value: float) -> float:
+def request_rate(value: float | None) -> float | None:
     """Return a rate in requests a second that a bucket can have."""
-    # NaN compares as false with everything, so the bounds must be tested positively.
-    if not (math.isfinite(value) and _SLOWEST_RATE <= value <= _FASTEST_RATE):
-        raise typer.BadParameter(f"It must be between {_SLOWEST_RATE} and {_FASTEST_RATE:,}.")
-    return value
+    return None if value is None else _by_rule(rules.request_rate, value)
+
+
+def _by_rule(rule: Callable[[Value], Value], value: Value) -> Value:
+    """Apply a rule that other ways of changing things apply too. Raises BadParameter."""
+    try:
+        return rule(value)
+    except SentenceError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def hook_id_of(value: str) -> str:

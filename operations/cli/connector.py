@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from operations.cli import session
-from operations.cli.arguments import LARGEST_BURST, AsJson, ConnectorId, connector_name, request_rate
+from operations.cli.arguments import AsJson, ConnectorId, connector_name, request_rate
 from operations.cli.output import print_json, print_json_list, print_line, print_members, print_table, visible
 from operations.connectors import select_connectors
+from operations.rules import LARGEST_BURST
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 from shared.rfc3339 import rfc3339
 

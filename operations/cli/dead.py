@@ -15,14 +15,7 @@ import typer
 from operations import dead_letters
 from operations.cli import session
 from operations.cli.arguments import AsJson
-from operations.cli.dead_output import (
-    document,
-    group_document,
-    letter_document,
-    print_letter,
-    print_letters,
-    stream_letters,
-)
+from operations.cli.dead_output import print_letter, print_letters, stream_letters
 from operations.cli.dead_selection import (
     ConnectorFilter,
     FingerprintFilter,
@@ -33,6 +26,7 @@ from operations.cli.dead_selection import (
     unknown,
 )
 from operations.cli.output import print_json, print_json_list, rows_to_read
+from operations.dead_documents import document, group_document, letter_document
 from operations.dead_letters import Filter, Progress, Selection
 from shared.postgres.connections import Connection
 
@@ -65,9 +59,9 @@ def list_letters(
 ) -> None:
     """List dead letters, the newest first."""
     most = rows_to_read(limit, as_json=as_json)
-    values = {**Filter(connector_id, reason, fingerprint, since).values(), "limit": most}
+    values = dead_letters.listing(Filter(connector_id, reason, fingerprint, since), most)
     # Closed in this order, whatever happens: a stream that is left open holds the connection, whose closing would wait.
-    with session.open_database() as connection, closing(stream_letters(connection, values, group=group)) as rows:
+    with session.reading_database() as connection, closing(stream_letters(connection, values, group=group)) as rows:
         if as_json and group:
             print_json_list("groups", map(group_document, rows))
         elif as_json:

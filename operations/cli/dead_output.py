@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 from operations.cli import session
 from operations.cli.output import print_line, print_members, print_rows, readable_bytes, visible
-from shared.kinds import counts
+from operations.dead_documents import letter_document, request_id_of
+from operations.reasons import meaning_of
 from shared.postgres.connections import Connection
-from shared.request_id import position_of_version
 from shared.rfc3339 import rfc3339
 
 _NUMBERS: Final = ("connector", "size", "letters", "connectors")
@@ -32,57 +31,13 @@ def print_letters(rows: Iterator[dict[str, Any]], limit: int, *, group: bool) ->
     print_rows(titles, rows, line, limit=limit, numbers=_NUMBERS, whole=whole, none=none)
 
 
-def _request_id(row: dict[str, Any]) -> str:
-    return position_of_version(row["lane"], row["version"]).request_id
-
-
-def document(row: dict[str, Any]) -> dict[str, Any]:
-    """Return one letter for JSON, without its body; `row` as `select_dead_letters` has it."""
-    return {
-        "requestId": _request_id(row),
-        "connectorId": row["connector_id"],
-        "lane": row["lane"],
-        "kind": row["kind"],
-        **counts(row["kind"], row["received"]),
-        "bytes": row["bytes"],
-        "reason": row["reason"],
-        "detail": row["detail"],
-        "fingerprint": row["fingerprint"],
-        "receivedAt": rfc3339(row["received_at"]),
-        "diedAt": rfc3339(row["died_at"]),
-    }
-
-
-def letter_document(letter: dict[str, Any]) -> dict[str, Any]:
-    """Return one letter for JSON, with its body; `letter` as `select_dead_letter` has it."""
-    body: bytes = letter["body"]
-    try:
-        return {**document(letter), "body": body.decode(), "bodyEncoding": "utf-8"}
-    except UnicodeDecodeError:
-        return {**document(letter), "body": base64.b64encode(body).decode(), "bodyEncoding": "base64"}
-
-
-def group_document(row: dict[str, Any]) -> dict[str, Any]:
-    """Return one group for JSON; `row` as `select_dead_letter_groups` has it."""
-    return {
-        "fingerprint": row["fingerprint"],
-        "letters": row["letters"],
-        "bytes": row["bytes"],
-        "connectors": row["connectors"],
-        "reason": row["reason"],
-        "detail": row["detail"],
-        "firstDiedAt": rfc3339(row["first_died_at"]),
-        "lastDiedAt": rfc3339(row["last_died_at"]),
-    }
-
-
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
     return (
-        _request_id(row),
+        request_id_of(row),
         str(row["connector_id"]),
         visible(row["kind"]),
         readable_bytes(row["bytes"]),
-        visible(row["reason"]),
+        visible(meaning_of(row["reason"])),
         row["fingerprint"] or "-",
         visible(rfc3339(row["died_at"])),
         visible(row["detail"]),
@@ -96,7 +51,7 @@ def _group_line(row: dict[str, Any]) -> tuple[str, ...]:
         readable_bytes(row["bytes"]),
         f"{row['connectors']:,}",
         visible(rfc3339(row["last_died_at"])),
-        visible(row["reason"]),
+        visible(meaning_of(row["reason"])),
         visible(row["detail"]),
     )
 

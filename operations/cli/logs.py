@@ -10,13 +10,13 @@ import time
 from functools import partial
 from typing import Annotated, Any, Final
 
-import orjson
 import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId, moment_since
 from operations.cli.output import print_json_line, print_json_list, print_line, print_rows, visible
 from operations.connectors import select_connectors
+from operations.requests import log_document
 from shared.log_levels import STORED_LEVELS, stored_level
 from shared.postgres.connections import Connection
 from shared.request_id import position_of_version
@@ -63,14 +63,14 @@ def logs(
 ) -> None:
     """Show what a connector has logged, in the order of receipt."""
     wanted: dict[str, Any] = {"connector_id": connector_id, "level": level, "since": since, "limit": limit or None}
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         lane = select_connectors(connection, connector_id)[0]["lane"]
         if follow:
             _follow(connection, lane, wanted, as_json=as_json)
             return
         with session.stream_rows(connection, "select_logs", {**wanted, **_START}) as rows:
             if as_json:
-                print_json_list("entries", (document(lane, row) for row in rows))
+                print_json_list("entries", (log_document(lane, row) for row in rows))
             else:
                 line = partial(_line, lane)
                 print_rows(_TITLES, rows, line, limit=0, whole=("request",), none="There are no such log entries.")
@@ -83,23 +83,12 @@ def _follow(connection: Connection, lane: int, wanted: dict[str, Any], *, as_jso
             for row in rows:
                 after = {"after_version": row["version"], "after_index": row["index"]}
                 if as_json:
-                    print_json_line(document(lane, row))
+                    print_json_line(log_document(lane, row))
                 else:
                     print_line("  ".join(_line(lane, row)), flush=True)
         # All entries of a slice become visible together, and slices of a lane in their order: none is skipped.
         wanted = {**wanted, "limit": None}
         time.sleep(_FOLLOW_SECONDS)
-
-
-def document(lane: int, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of `select_logs` for JSON."""
-    return {
-        "timestamp": rfc3339(row["logged_at"]),
-        "level": row["level"],
-        "message": row["message"],
-        "context": orjson.Fragment(row["context"]),
-        "requestId": position_of_version(lane, row["version"]).request_id,
-    }
 
 
 def _line(lane: int, row: dict[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import typer
 from operations.cli import session
 from operations.cli.arguments import AsJson, RoleOption, account_name
 from operations.cli.output import print_json, print_json_list, print_line, print_table, visible
+from operations.documents import OneTimePassword, OperatorDocument
 from operations.operators import Operators, select_operators
 from shared.rfc3339 import rfc3339
 
@@ -56,7 +57,7 @@ def list_all(*, as_json: AsJson = False) -> None:
     with session.open_database() as connection:
         rows = select_operators(connection)
     if as_json:
-        print_json_list("operators", map(_document, rows))
+        print_json_list("operators", (OperatorDocument.of(row).json() for row in rows))
     elif not rows:
         print_line("There are no operators: create one with `ingestctl operator create NAME --role administrator`.")
     else:
@@ -76,22 +77,11 @@ def revoke(name: Name, *, as_json: AsJson = False) -> None:
 
 def _show_password(name: str, password: str, *, as_json: bool) -> None:
     if as_json:
-        row = {"name": name, "oneTimePassword": password}
-        print_json(row)
+        print_json(OneTimePassword(name=name, one_time_password=password).json())
         return
     print_line(f"The one-time password of {name}, which is shown only now and must be replaced within three days:")
     print_line()
     print_line(password)
-
-
-def _document(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": row["name"],
-        "role": row["role"],
-        "createdAt": rfc3339(row["created_at"]),
-        "passwordChangedAt": rfc3339(row["password_changed_at"]),
-        "oneTimeUntil": rfc3339(row["one_time_until"]),
-    }
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from operations.cli.errors import CommandError, sentence
+from operations.cli.output import print_note, readable_seconds
 from operations.connectors import Connectors
 from operations.hooks import Hooks
 from shared.causes import is_missing_schema
@@ -34,6 +35,21 @@ def open_database(url: str | None = None, *, needs_primary: bool = False) -> Con
     """
     address = url or str(process_settings().database_url)
     return connect_postgres(address, application="ingestctl", needs_primary=needs_primary)
+
+
+@contextlib.contextmanager
+def reading_database() -> Iterator[Connection]:
+    """Yield a connection for what may be some moments old: to a standby, if the settings name one.
+
+    Its age is told on stderr. What must not lag, such as the outcome of a request, is read with `open_database`.
+    """
+    settings = process_settings()
+    with open_database(settings.read_database_url or settings.database_url) as connection:
+        age = connection.execute(sql("select_age")).fetchall()[0]
+        if age["is_standby"]:
+            behind = "an unknown time" if age["seconds"] is None else readable_seconds(age["seconds"])
+            print_note(f"From a standby, which is behind by {behind} at most.")
+        yield connection
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import typer
 from operations.cli import session
 from operations.cli.arguments import AsJson, RoleOption, account_name, seconds_of
 from operations.cli.output import print_json, print_json_list, print_line, print_table, visible
+from operations.documents import TokenDocument
 from operations.tokens import Tokens, select_tokens
 from shared.rfc3339 import rfc3339
 
@@ -56,7 +57,7 @@ def list_all(*, as_json: AsJson = False) -> None:
     with session.open_database() as connection:
         rows = select_tokens(connection)
     if as_json:
-        print_json_list("tokens", map(_document, rows))
+        print_json_list("tokens", (TokenDocument.of(row).json() for row in rows))
     elif not rows:
         print_line("There are no tokens: create one with `ingestctl token create NAME --role viewer`.")
     else:
@@ -72,17 +73,6 @@ def revoke(name: Name, *, as_json: AsJson = False) -> None:
         print_json({"name": name, "revoked": True})
     else:
         print_line(f"Token {name} is revoked.")
-
-
-def _document(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": row["name"],
-        "tokenId": row["token_id"],
-        "role": row["role"],
-        "createdAt": rfc3339(row["created_at"]),
-        "expiresAt": rfc3339(row["expires_at"]),
-        "expired": row["expired"],
-    }
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -130,6 +130,11 @@ class Settings:
     database_url: SecretUrl = _setting(
         _url("postgres", "postgresql"), SecretUrl(""), "Postgres server. Unset: the one of `make run` in `DATA_DIR`."
     )
+    read_database_url: SecretUrl = _setting(
+        _url("postgres", "postgresql"),
+        SecretUrl(""),
+        "Postgres server, perhaps a standby, to list items, logs and dead letters from. Unset: `DATABASE_URL`.",
+    )
     redis_url: SecretUrl = _setting(
         _url("redis", "rediss", "unix"),
         SecretUrl(""),

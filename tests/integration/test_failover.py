@@ -4,56 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from unittest.mock import ANY
 from urllib.parse import quote
 
 import psycopg
 import pytest
 from psycopg import errors
 
-from operations.local.binaries import find_postgres_bin
-from operations.local.child import NEEDS_GUARD
-from operations.local.data_dir import claim
-from operations.local.engine import start_together
+from operations.connectors import CreatedConnector
 from operations.local.engines import Engines
-from operations.local.postgres import Postgres
-from shared.postgres.connections import connect_postgres
+from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.errors import NoWritesError
 from shared.postgres.pool import postgres_pool
 from shared.postgres.queries import sql
 from tests.integration.conftest import url_of
+from tests.integration.ingestctl_tools import Ingestctl, insert_item
+from tests.integration.standby_tools import Standby, standby_of
 from tests.support.processes import wait_until
 from workers.context import LastingConnection
-
-
-class Standby(Postgres):
-    """A server that replays another one's log."""
-
-    def answers(self) -> bool:
-        """Return whether it can be read from."""
-        with contextlib.suppress(psycopg.OperationalError):
-            psycopg.connect(self.url, connect_timeout=2).close()
-            return True
-        return False
 
 
 @pytest.fixture
 def standby(running_engines: Engines, database_url: str, tmp_path: Path) -> Iterator[Standby]:
     """A standby of the session's Postgres, with the test's database."""
     assert database_url
-    with claim(tmp_path / "standby") as folder:
-        found = Standby(folder, guard=NEEDS_GUARD, say=lambda _line: None)
-        backup = [str(find_postgres_bin() / "pg_basebackup"), "-d", str(running_engines.database_url)]
-        backup += ["-D", str(found.data)]
-        subprocess.run([*backup, "--checkpoint=fast", "--write-recovery-conf"], check=True)
-        start_together(found)
-        try:
-            yield found
-        finally:
-            found.stop()
+    with standby_of(str(running_engines.database_url), tmp_path / "standby") as found:
+        yield found
 
 
 def _set_read_only(server_url: str, value: str) -> None:
@@ -70,6 +50,21 @@ def _read_only(server_url: str) -> Iterator[None]:
         yield
     finally:
         _set_read_only(server_url, "off")
+
+
+def test_what_is_read_from_a_standby_tells_how_old_it_is(
+    standby: Standby, connection: Connection, ingestctl: Ingestctl, crm: CreatedConnector
+) -> None:
+    replica = url_of(str(standby.url), connection.info.dbname)
+    insert_item(connection, "agent-1")
+    listed = ("items", str(crm.connector_id), "agents", "--json")
+    with psycopg.connect(replica, autocommit=True) as server:
+        wait_until("it is replicated", lambda: server.execute("SELECT FROM items").fetchall())
+
+    assert ingestctl.run(*listed, READ_DATABASE_URL=replica) == (0, ingestctl.says(*listed), ANY)
+
+    told = ingestctl.run(*listed, READ_DATABASE_URL=replica)[2]
+    assert re.fullmatch(r"From a standby, which is behind by [\d.]+ \w+ at most\.\n", told), told
 
 
 def test_sessions_follow_a_failover_and_none_reads_from_a_standby(

@@ -96,6 +96,8 @@ FAULTS = (
           either(reported, grown(*_REFUSED)), weight=4),
     Fault("rolling restart", processes.everything_restarted, _ALL,
           either(reported, grown(*_REFUSED)), weight=2),
+    Fault("output that is not read", processes.output_unread, _ALL,
+          reported, lasts=(5, 20), lasts_shortly=(0.5, 1)),
     Fault("no workers, then twice as many", processes.no_workers, _WRITE,
           reported, processes.workers_run, weight=2, lasts=(5, 60), lasts_shortly=(1, 2)),
     Fault("two drains on one lane", rivalry.lease_lost, _WRITE,

@@ -59,6 +59,8 @@ class Fleet:
         self.ports = [free_port() for _ in range(apis)]
         #: Processes that ended without being told to.
         self.unexpected_exits: list[str] = []
+        #: Names of processes that are started with an output that is not read, instead of a file.
+        self.unread: set[str] = set()
         self._slots: dict[str, Slot] = {}
         self._stopped = threading.Event()
         self._lock = threading.RLock()
@@ -139,6 +141,11 @@ class Fleet:
         """Return whether this API process accepts no submissions."""
         return not self.is_ready(name)
 
+    def is_stuck(self, name: str) -> bool:
+        """Return whether the process can't print."""
+        process = self._slots[name].process
+        return process is not None and process.is_stuck
+
     def starts(self, name: str) -> int:
         """Return how often the process was started."""
         return self._slots[name].starts
@@ -205,12 +212,14 @@ class Fleet:
     def _api(self, number: int) -> Process:
         """Start an API process; the last one reaches Redis through a proxy."""
         proxy = self.api_redis if number == len(self.ports) - 1 else None
-        return self.stack.starting_api(PORT=self.ports[number], LOG_LEVEL="warning", **self._engines(proxy))
+        unread = f"api-{number}" in self.unread
+        level = "info" if unread else "warning"
+        return self.stack.starting_api(PORT=self.ports[number], LOG_LEVEL=level, unread=unread, **self._engines(proxy))
 
     def _worker(self, number: int) -> Process:
         """Start a worker; every second one reaches Redis through a proxy."""
         proxy = self.worker_redis if number % 2 == 1 else None
-        return self.stack.worker(**self._engines(proxy))
+        return self.stack.worker(unread=f"worker-{number}" in self.unread, **self._engines(proxy))
 
     def _engines(self, redis: RedisProxy | None) -> dict[str, str]:
         return {"DATABASE_URL": self.postgres.url} | ({"REDIS_URL": redis.url} if redis else {})

@@ -136,6 +136,21 @@ def everything_restarted(context: FaultContext, _dice: random.Random) -> Iterato
     yield injection
 
 
+@contextlib.contextmanager
+def output_unread(context: FaultContext, dice: random.Random) -> Iterator[Injection]:
+    """Run an API process and a worker whose output is not read; restart them with it, and end them with it."""
+    fleet, names = context.fleet, [dice.choice(context.fleet.apis), dice.choice(context.fleet.workers)]
+    fleet.unread.update(names)
+    try:
+        injection = _restart(context, names)
+        until("an output is full", lambda: fleet.is_stuck(names[0]), CATCH_SECONDS)
+        injection.evidence = [f"{sum(map(fleet.is_stuck, names))} of 2 outputs were full"]
+        yield injection
+    finally:
+        fleet.unread.clear()
+        _restart(context, names)
+
+
 def _restart(context: FaultContext, names: list[str]) -> Injection:
     """Restart processes one after the other; every request meanwhile must be answered 202 or 503."""
     fleet, injection = context.fleet, Injection(context.counts())

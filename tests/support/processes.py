@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -52,12 +54,35 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class UnreadPipe:
+    """A named pipe of 4 KB whose reading end is open and is not read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        self._end: int | None = os.open(path, os.O_RDWR)
+        fcntl.fcntl(self._end, fcntl.F_SETPIPE_SZ, select.PIPE_BUF)
+
+    def is_full(self) -> bool:
+        """Return whether no line fits any more."""
+        return self._end is not None and not select.select([], [self._end], [], 0)[1]
+
+    def close(self) -> None:
+        """Close the reading end."""
+        if self._end is not None:
+            os.close(self._end)
+            self._end = None
+
+
 class Process:
     """One process. Use it as a context, at whose end it has ended."""
 
-    def __init__(self, words: Sequence[str | Path], *, folder: Path, name: str, **settings: object) -> None:
+    def __init__(
+        self, words: Sequence[str | Path], *, folder: Path, name: str, unread: object = False, **settings: object
+    ) -> None:
         self.name = name
-        self._output = folder / f"{name}.{time.monotonic_ns()}.out"
+        self._pipe = UnreadPipe(folder / f"{name}.{time.monotonic_ns()}.pipe") if unread else None
+        self._output = self._pipe.path if self._pipe else folder / f"{name}.{time.monotonic_ns()}.out"
         self._output.touch()
         self._process = self._start(words, folder, environment(**{"RUN_DIR": folder / "run", **settings}))
         self.pid = self._process.pid
@@ -78,8 +103,13 @@ class Process:
 
     @property
     def printed(self) -> str:
-        """Everything printed so far."""
-        return self._output.read_text(errors="replace")
+        """Everything printed so far; nothing of what goes into a pipe that is not read."""
+        return "" if self._pipe else self._output.read_text(errors="replace")
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the process can't print, since what it has printed is not read."""
+        return self._pipe is not None and self._pipe.is_full()
 
     @property
     def runs(self) -> bool:
@@ -124,6 +154,8 @@ class Process:
         if self.runs:
             self.send(signal.SIGKILL)
         self._process.wait()
+        if self._pipe:
+            self._pipe.close()
 
     def family(self) -> list[int]:
         """Return the pids of the process and of all its descendants."""

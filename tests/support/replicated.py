@@ -37,14 +37,14 @@ def valkey_server() -> Path:
 class Server:
     """One Valkey, with a socket for clients and a port for its replicas."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, login: str = "", **more: object) -> None:
         self.port = free_port()
         data, socket = folder / name, folder / f"{name}.sock"
         data.mkdir()
-        self.url = f"unix://{quote(str(socket))}"
+        self.url = f"unix://{login}{quote(str(socket))}"
         options = {"port": self.port, "bind": "127.0.0.1", "unixsocket": socket, "dir": data, "save": ""}
         options |= {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-        options |= {"repl-diskless-sync-delay": 0, "repl-timeout": 60}
+        options |= {"repl-diskless-sync-delay": 0, "repl-timeout": 60, **more}
         words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
         self.process = Process([valkey_server(), *words], folder=folder, name=name)
         self.client = Redis.from_url(self.url)

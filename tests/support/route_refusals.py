@@ -149,11 +149,11 @@ def _shapes() -> list[Row]:
 def _misplaced() -> list[Row]:
     """Unknown paths, unknown request ids, and methods that a route does not have."""
     nowhere = [
-        "/", "/api", "/api/", "/api/ingest/", "/api/ingest/logs", "/api/ingest/log/", "/api/Ingest", "//api/ingest",
+        "/api", "/api/", "/api/ingest/", "/api/ingest/logs", "/api/ingest/log/", "/api/Ingest", "//api/ingest",
         "/api//ingest", "/api/webhook", "/api/hooks", "/api/hooks/", "/api/requests",
         "/api/requests/", "/api/connector", "/api/connector/config/", "/api/connector/1/config", "/api/v5/connector",
-        "/api/v6/connector", "/connector/config", "/ingest", "/datapool", "/datapool/api/ingest", "/healthz/",
-        "/favicon.ico", "/robots.txt", "/.env", "/api/ingest/../ingest", "/%61pi/ingest/", "/docs", "/redoc", "*",
+        "/api/v6/connector", "/connector/config", "/ingest", "/datapool/api/ingest", "/healthz/",
+        "/favicon.ico", "/robots.txt", "/.env", "/api/ingest/../ingest", "/%61pi/ingest/", "/docs/", "/redoc", "*",
     ]  # fmt: skip
     rows = [
         *(
@@ -177,6 +177,8 @@ def _misplaced() -> list[Row]:
         "/healthz/pipeline": {"GET", "HEAD"},
         "/metrics": {"GET", "HEAD"},
         "/openapi.json": {"GET", "HEAD"},
+        "/": {"GET", "HEAD"},
+        "/docs": {"GET", "HEAD"},
     }
     for path, methods in allowed.items():
         for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - methods:

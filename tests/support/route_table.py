@@ -129,7 +129,14 @@ def _good_others() -> list[Row]:
         # OpenAPI allows additional members only if they begin with x-.
         id_as="x-request-id",
     )
+    page = {
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy": r"default-src 'none'; style-src 'sha256-\S+'; base-uri 'none'; .*",
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+    }
     return [
+        *(Row("page", "HEAD", path, 200, headers={}, authorized=False, answered=page) for path in ("/", "/docs")),
         Row("good", "GET", "/metrics", 200, headers={}, authorized=False, members={"status": "ok", "metrics": ...}),
         Row("HEAD", "HEAD", "/metrics", 200, headers={}, authorized=False),
         openapi,

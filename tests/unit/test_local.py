@@ -14,7 +14,7 @@ from operations.local.binaries import find_postgres_bin, find_valkey_server
 from operations.local.data_dir import announce, claim, write_private
 from operations.local.engine import EngineLog
 from operations.local.errors import LocalError
-from operations.local.run import base_url
+from operations.local.ports import base_url
 from operations.local.sockets import remove_socket_folder, socket_folder
 from operations.local.terminal import Terminal
 from shared.process.endpoints import Endpoints, find_endpoints

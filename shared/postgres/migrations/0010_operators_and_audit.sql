@@ -46,3 +46,17 @@ CREATE TABLE configuration_versions (
 );
 INSERT INTO configuration_versions (connector_id, version, managed, actor)
 SELECT connector_id, 1, managed, 'the migration' FROM connector_configurations WHERE managed IS NOT NULL;
+
+-- Long work of the operations API, and how far it is.
+CREATE TABLE jobs (
+    job_id      bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    action      text NOT NULL,
+    actor       text NOT NULL,
+    state       text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'done', 'failed')),
+    total       bigint NOT NULL,
+    progress    jsonb NOT NULL DEFAULT '{}',
+    message     text, -- why it failed
+    started_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);

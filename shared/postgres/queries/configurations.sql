@@ -39,7 +39,7 @@ SELECT version, set_at, actor, octet_length(managed) AS bytes
 FROM configuration_versions
 WHERE connector_id = %(connector_id)s AND (%(before)s::integer IS NULL OR version < %(before)s)
 ORDER BY version DESC
-LIMIT 100;
+LIMIT %(limit)s;
 
 -- name: select_configuration_version
 -- Returns the text of one version.

@@ -104,13 +104,15 @@ LEFT JOIN receipts
   ON receipts.connector_id = asked.connector_id AND receipts.version = asked.version;
 
 -- name: select_dead_letters
--- The newest letters, without their bodies.
+-- The newest letters before a position, without their bodies.
 SELECT connector_id, version, lane, meta ->> 'kind' AS kind, received, octet_length(body)::bigint AS bytes,
        reason, detail, fingerprint, died_at, least(version_time(version), died_at) AS received_at
 FROM dead_letters
 WHERE
 -- include: is_selected
-ORDER BY version DESC, connector_id DESC
+  AND (%(before_version)s::bigint IS NULL
+       OR (version, lane) < (%(before_version)s, %(before_lane)s::smallint))
+ORDER BY version DESC, lane DESC
 LIMIT %(limit)s;
 
 -- name: select_dead_letter_groups

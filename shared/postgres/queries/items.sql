@@ -40,9 +40,12 @@ WHERE items.version <= excluded.version
           *<> ROW(excluded.name, excluded.fields, excluded.tags)::record);
 
 -- name: select_items
--- Items of one stream, or the one with an id, in the order of their ids. Fields and tags as text: exact numbers.
+-- Items of one stream, or the one with an id, in the order of their ids: those that are searched for by the beginning of
+-- the id or by the name, after an id. Fields and tags as text: exact numbers.
 SELECT id, name, fields::text AS fields, tags::text AS tags, least(updated_at, now()) AS updated_at
 FROM items
 WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND (%(id)s::text IS NULL OR id = %(id)s)
+  AND (%(prefix)s::text IS NULL OR starts_with(id, %(prefix)s) OR name ILIKE %(pattern)s)
+  AND (%(after)s::text IS NULL OR id > %(after)s)
 ORDER BY id
 LIMIT %(limit)s;

@@ -24,6 +24,17 @@ SELECT * FROM (
 ) AS newest
 ORDER BY version, index;
 
+-- name: select_newest_logs
+-- Returns log entries of a connector before a position, the newest first.
+SELECT version, index, logged_at, level, message, context::text AS context
+FROM connector_logs
+WHERE connector_id = %(connector_id)s
+  AND (%(level)s::text IS NULL OR level = %(level)s)
+  AND (%(since)s::timestamptz IS NULL OR logged_at >= %(since)s)
+  AND (version, index) < (%(before_version)s::bigint, %(before_index)s::int)
+ORDER BY version DESC, index DESC
+LIMIT %(limit)s;
+
 -- name: select_log_entries
 -- Returns the log entries of one submission.
 SELECT version, index, logged_at, level, message, context::text AS context

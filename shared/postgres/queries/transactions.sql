@@ -32,6 +32,12 @@ WHERE current_setting(name, true) IS NOT NULL;
 -- Returns the search_path with which sessions of this role begin, whatever a pooler's other clients have set since.
 SELECT reset_val AS search_path FROM pg_settings WHERE name = 'search_path';
 
+-- name: select_age
+-- Returns whether this is a standby, and the seconds since the last transaction that it has replayed was committed. They
+-- are more than it is behind if nothing was written since.
+SELECT pg_is_in_recovery() AS is_standby,
+       greatest(0, extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()))::float8 AS seconds;
+
 -- name: select_server_settings
 -- Returns the settings that decide whether the server keeps what it committed.
 SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync,
