@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -32,16 +33,25 @@ from ingest_api.submissions import SubmissionEndpoint, Submissions
 from ingest_api.waker import Waker
 from shared.hooks.sealing import Keyring
 from shared.kinds import KINDS
-from shared.postgres.pool import postgres_pool
+from shared.postgres.pool import Pool, postgres_pool
 from shared.process.log import finish_log
 from shared.process.settings import Settings
 from shared.redis.connections import connect_redis, connect_redis_async
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """Return the ASGI application. `settings` must name both engines."""
-    append_redis, status_redis, blocking_redis = _redis_clients(settings.redis_url, settings.redis_connections)
-    postgres = postgres_pool(settings.database_url, application="ingest api", connections=settings.postgres_connections)
+class Engines(NamedTuple):
+    """The clients of one process."""
+
+    append_redis: AsyncRedis
+    status_redis: AsyncRedis
+    #: For threads.
+    blocking_redis: Redis
+    postgres: Pool
+
+
+def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
+    """Return the ASGI application. `settings` must name both engines, unless their clients are given."""
+    append_redis, status_redis, blocking_redis, postgres = engines or _engines(settings)
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
     memory = MemoryBudget(settings.max_inflight_bytes)
@@ -64,10 +74,7 @@ def create_app(settings: Settings) -> ASGIApp:
         Route("/readyz", readyz(readiness), methods=["GET"]),
         Route("/metrics", Metrics(blocking_redis, shared=settings.web_concurrency > 1), methods=["GET"]),
     ]
-    openapi = OpenApi(routes)
-    routes.append(Route("/openapi.json", openapi, methods=["GET"]))
-    page = Page(openapi.document)
-    routes += (Route(path, page, methods=["GET"]) for path in ("/", "/docs"))
+    routes += _documentation(routes)
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
@@ -83,16 +90,26 @@ def create_app(settings: Settings) -> ASGIApp:
     return ErrorMiddleware(Routing(routes, lifespan))
 
 
-def _redis_clients(url: str, connections: int) -> tuple[AsyncRedis, AsyncRedis, Redis]:
-    """Return the clients of appends, of status requests and of threads, which together use so many connections.
+def _documentation(routes: list[Route]) -> list[Route]:
+    """Return the routes that describe these routes, to machines and to people."""
+    openapi = OpenApi(routes)
+    page = Page(openapi.document)
+    ways: dict[str, ASGIApp] = {"/openapi.json": openapi, "/": page, "/docs": page}
+    return [Route(path, endpoint, methods=["GET"]) for path, endpoint in ways.items()]
+
+
+def _engines(settings: Settings) -> Engines:
+    """Return clients that together use REDIS_CONNECTIONS and POSTGRES_CONNECTIONS.
 
     Appends have a connection of their own, so that the others never delay them.
     """
+    url, connections = settings.redis_url, settings.redis_connections
     statuses = connections // 2
-    return (
+    return Engines(
         connect_redis_async(url, connections=1),
         connect_redis_async(url, connections=statuses),
         connect_redis(url, connections=connections - 1 - statuses),
+        postgres_pool(settings.database_url, application="ingest api", connections=settings.postgres_connections),
     )
 
 

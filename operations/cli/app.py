@@ -19,6 +19,7 @@ from operations.cli import (
     connector,
     credential,
     dead,
+    emulate,
     errors,
     hook,
     interrupts,
@@ -85,6 +86,7 @@ app.command("trace", epilog=trace.EXAMPLES)(trace.trace)
 app.add_typer(dead.app, name="dead")
 app.command("resync", epilog=resync.EXAMPLES)(resync.resync)
 app.command("status", epilog=status.EXAMPLES)(status.status)
+app.command("emulate", epilog=emulate.EXAMPLES)(emulate.emulate)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag

@@ -37,7 +37,7 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["connector_id"]),
         visible(row["kind"]),
         readable_bytes(row["bytes"]),
-        visible(meaning_of(row["reason"])),
+        visible(f"{row['reason']}: {meaning_of(row['reason'])}"),
         row["fingerprint"] or "-",
         visible(rfc3339(row["died_at"])),
         visible(row["detail"]),
@@ -51,7 +51,7 @@ def _group_line(row: dict[str, Any]) -> tuple[str, ...]:
         readable_bytes(row["bytes"]),
         f"{row['connectors']:,}",
         visible(rfc3339(row["last_died_at"])),
-        visible(meaning_of(row["reason"])),
+        visible(f"{row['reason']}: {meaning_of(row['reason'])}"),
         visible(row["detail"]),
     )
 

@@ -23,18 +23,7 @@ from tests.support.stack import Api, Stack
 def test_every_route_answers_as_in_the_table(
     stack: Stack, neighbour: Api, check: RouteCheck, base: str, through: str
 ) -> None:
-    url = stack.url if through == "one process" else neighbour.url
-    # `/datapool` is a base at the root alone, so its rows do not apply below itself.
-    rows = [row for row in TABLE if base or not row.path.startswith("/datapool/")]
-    wrong = []
-    with RawConnection(url) as connection:
-        for row in rows:
-            try:
-                check.check(row, check.send(connection, base, row))
-            except AssertionError as error:
-                wrong.append(f"{row}\n{error}")
-    assert not wrong, f"{len(wrong)} of {len(rows)} rows:\n" + "\n\n".join(wrong)
-    assert len(rows) > 200
+    check.all_rows(stack.url if through == "one process" else neighbour.url, base)
 
 
 def test_refused_submissions_leave_nothing_behind(stack: Stack, check: RouteCheck) -> None:

@@ -11,12 +11,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("ingest_api", "workers", "operations", "shared")
+PACKAGES = ("emulator", "ingest_api", "workers", "operations", "shared")
 
 #: What each room may import beside itself. The API, the workers and the operators' commands meet in `shared` only, and
 #: nothing imports `operations.local`, which is for one machine. `shared` alone stands for its single modules: limits,
 #: wire format, request ids. A room's entry covers the packages in it, unless these have entries of their own.
 MAY_IMPORT: dict[str, set[str]] = {
+    # Runs the code of both sides in one process.
+    "emulator": {
+        "ingest_api",
+        "workers",
+        "shared",
+        "shared.kinds",
+        "shared.redis",
+        "shared.postgres",
+        "shared.credentials",
+        "shared.hooks",
+        "shared.process",
+    },
     "ingest_api": {
         "shared",
         "shared.kinds",
@@ -37,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shared.process",
     },
     "operations.cli": {
+        "emulator",
         "operations",
         "shared",
         "shared.kinds",

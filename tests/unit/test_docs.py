@@ -23,7 +23,7 @@ from shared.kinds.shapes import Elements, Shape
 from shared.process.settings import REGISTER
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("ingest_api", "workers", "operations", "shared")
+PACKAGES = ("emulator", "ingest_api", "workers", "operations", "shared")
 PLACES = ("*.md", "docs/**/*.md", "tests/*.md", "benchmarks/*.md", "clients/**/*.md")
 PAGES = sorted(page for pattern in PLACES for page in ROOT.glob(pattern))
 

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from uvicorn.server import ServerState
 
 ROOT = Path(__file__).resolve().parents[2]
-SIDES = ("ingest_api", "workers", "operations", "shared")
+SIDES = ("emulator", "ingest_api", "workers", "operations", "shared")
 Owner = type | ModuleType
 
 #: Undocumented as a whole: each name that a file shares with one of these counts as a use, with an underscore or not.
@@ -41,7 +41,7 @@ PRIVATE: dict[str, dict[Owner, str]] = {
         Connection: "check_health disconnect read_response send_packed_command",
         BlockingConnectionPool: "disconnect get_connection release",
     },
-    "ingest_api/routing.py": {Route: "app methods param_convertors path"},
+    "ingest_api/routing.py": {Route: "app endpoint methods param_convertors path"},
     "workers/__main__.py": {SimpleWorker: "_install_signal_handlers _stop_requested"},
     "workers/schedule.py": {RQScheduler: "_connection"},
     "workers/tasks.py": {Job: "_failure_callback_name _stopped_callback_name _success_callback_name"},

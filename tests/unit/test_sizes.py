@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("ingest_api", "workers", "operations", "shared", "tests", "benchmarks", "clients")
+FOLDERS = ("emulator", "ingest_api", "workers", "operations", "shared", "tests", "benchmarks", "clients")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 40
 
