@@ -22,6 +22,7 @@ from ingest_api.http.body import BodyReader
 from ingest_api.http.body_processes import BodyProcesses
 from ingest_api.http.memory import MemoryBudget
 from ingest_api.http.turns import BodyThreads
+from ingest_api.loop_lag import watch_loop
 from ingest_api.metrics import Metrics
 from ingest_api.middleware import ErrorMiddleware
 from ingest_api.openapi.endpoint import OpenApi
@@ -37,6 +38,8 @@ from shared.postgres.pool import Pool, postgres_pool
 from shared.process.log import finish_log
 from shared.process.settings import Settings
 from shared.redis.connections import connect_redis, connect_redis_async
+from shared.redis.traffic import HandOver
+from shared.traffic import Tally
 
 
 class Engines(NamedTuple):
@@ -54,12 +57,11 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     append_redis, status_redis, blocking_redis, postgres = engines or _engines(settings)
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
-    memory = MemoryBudget(settings.max_inflight_bytes)
-    bodies = BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
+    bodies, tally = _bodies(settings), Tally()
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
-        submissions = Submissions(authenticator, bodies)
+        submissions = Submissions(authenticator, bodies, tally)
         routes += (Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values())
         hooks = HookEndpoint(submissions, readiness, status_redis, Keyring(settings.secrets_key))
         routes.append(Route("/api/hooks/{hook_id}", hooks, methods=["POST"]))
@@ -72,22 +74,29 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
         Route("/healthz", Healthz(), methods=["GET"]),
         Route("/healthz/pipeline", pipeline(blocking_redis, postgres, settings.database_url), methods=["GET"]),
         Route("/readyz", readyz(readiness), methods=["GET"]),
-        Route("/metrics", Metrics(blocking_redis, shared=settings.web_concurrency > 1), methods=["GET"]),
+        Route("/metrics", Metrics(blocking_redis, settings), methods=["GET"]),
     ]
     routes += _documentation(routes)
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
-        loading = asyncio.create_task(readiness.run())
+        tasks = [asyncio.create_task(readiness.run()), asyncio.create_task(watch_loop())]
         await postgres.open(wait=False)
-        yield
-        loading.cancel()
+        with HandOver(tally, blocking_redis):
+            yield
+        for task in tasks:
+            task.cancel()
         for client in (postgres.close, append_redis.aclose, status_redis.aclose):
             await client()
         bodies.close()
         finish_log()
 
-    return ErrorMiddleware(Routing(routes, lifespan))
+    return ErrorMiddleware(Routing(routes, lifespan), tally)
+
+
+def _bodies(settings: Settings) -> BodyReader:
+    memory = MemoryBudget(settings.max_inflight_bytes)
+    return BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
 
 
 def _documentation(routes: list[Route]) -> list[Route]:

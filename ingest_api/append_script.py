@@ -22,7 +22,7 @@ from shared.request_id import MAX_SEQUENCE
 #: Bodies up to this size in total, in bytes, are copied into one piece: a system call is faster with few pieces.
 _COPIED_BYTES: Final = 262_144
 #: KEYS of the lane and of each credential; ARGV before those of credentials and calls.
-_LANE_KEYS: Final = 6
+_LANE_KEYS: Final = 7
 _CREDENTIAL_KEYS: Final = 2
 _FIXED_ARGUMENTS: Final = 10
 _CALL_ARGUMENTS: Final = {"check": 2, "charge": 2, "append": 5, "once": 6}
@@ -166,7 +166,8 @@ def _constants(limits: BacklogLimits, server: str) -> bytes:
 @lru_cache(maxsize=1024)
 def _lane_keys(lane: int) -> bytes:
     names = lane_keys(lane)
-    return b"".join(map(_pack, (names.stream, names.lease, names.backlog, names.ready, names.large, names.revision)))
+    keys = names.stream, names.lease, names.backlog, names.ready, names.large, names.revision, names.seen
+    return b"".join(map(_pack, keys))
 
 
 @lru_cache(maxsize=4096)

@@ -33,7 +33,7 @@ def read_credential(context: RequestContext) -> Presented:
     scheme, _, text = (context.header(b"authorization") or b"").partition(b" ")
     credential = parse_credential(text.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
     if credential is None:
-        raise ApiError(ErrorCode.UNAUTHORIZED)
+        raise ApiError.unauthorized("malformed" if scheme else "missing")
     return credential
 
 
@@ -85,6 +85,7 @@ class Authenticator:
         if connector_id is None:
             result = await self._call(context, AppendCall(self.lane_of(credential), credential, "check"))
             connector_id = result.connector_id
+        context.connector_id = connector_id
         return connector_id
 
     async def charge(self, context: RequestContext, credential: Presented, *, read_bucket: bool = False) -> int:
@@ -108,7 +109,7 @@ class Authenticator:
             self._cache.forget(call.credential)
             # Every 401 is the same, including that of a credential revoked while its body arrived.
             context.connector_id = context.rate_limit = None
-            raise ApiError(ErrorCode.UNAUTHORIZED)
+            raise ApiError.unauthorized("unknown", call.credential.key_id)
         if result.status == "not_ready":
             self._readiness.reload()
             raise ApiError(ErrorCode.NOT_READY)

@@ -7,11 +7,13 @@ from typing import Final
 
 import msgspec
 
-from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.errors import ApiError
 from ingest_api.validation import read_configuration, validate
+from ingest_api.validation.exact import check_name
 from shared.entry import Meta, encode_meta
 from shared.hooks.schemes import Claim
 from shared.kinds import KINDS
+from shared.kinds.items import STREAM
 from shared.kinds.shapes import AnyObject
 
 #: Kinds whose bodies are not stored: the content of a heartbeat is ignored, and may be 30 MB.
@@ -43,13 +45,23 @@ class SubmissionCheck(msgspec.Struct, frozen=True, tag="submission"):
 
     def __call__(self, body: bytes) -> Findings:
         """Return count and fingerprint. Raises ApiError."""
-        count = validate(KINDS[self.kind], self.meta, body)
+        try:
+            count = validate(KINDS[self.kind], self.meta, body)
+        except ApiError as error:
+            error.stream = _stream_of(self.meta, body)
+            raise
         return Findings(len(body), count, _fingerprint(self.meta, body) if self.with_fingerprint else "")
 
     @property
     def keeps_body(self) -> bool:
         """Whether the body is stored."""
         return self.kind not in _WITHOUT_BODY
+
+
+class _Streamed(msgspec.Struct):
+    """A body that names its stream."""
+
+    stream: str
 
 
 class _Event(msgspec.Struct):
@@ -70,7 +82,7 @@ class DeliveryCheck(SubmissionCheck, frozen=True, tag="delivery"):
     def __call__(self, body: bytes) -> Findings:
         """Return count, fingerprint and delivery id. Raises ApiError: unauthorized, or what the sender did wrong."""
         if not any(self.claim.is_signed_with(key, body) for key in self.keys):
-            raise ApiError(ErrorCode.UNAUTHORIZED)
+            raise ApiError.unauthorized("signature_wrong")
         try:
             found = super().__call__(body)
         except ApiError as error:
@@ -97,6 +109,16 @@ class ConfigurationCheck(msgspec.Struct, frozen=True, tag="configuration"):
 Check = SubmissionCheck | DeliveryCheck | ConfigurationCheck
 #: The bytes of a body; one that arrived in pieces was gathered in a bytearray.
 Body = bytes | bytearray
+
+
+def _stream_of(meta: Meta, body: bytes) -> str | None:
+    """Return the stream that a refused body is for, if it names a valid one."""
+    try:
+        stream = meta.stream or msgspec.json.decode(body, type=_Streamed).stream
+        check_name(stream, None, STREAM)
+    except (ApiError, ValueError, RecursionError):
+        return None
+    return stream
 
 
 def _fingerprint(meta: Meta, body: bytes) -> str:

@@ -52,7 +52,8 @@ class RequestContext:
     count: int | None = None
     #: HTTP status of the answer; 0 until it is sent.
     status: int = 0
-    code: str | None = None
+    #: The refusal that was answered.
+    error: ApiError | None = None
     _headers: dict[bytes, bytes] | None = field(default=None, repr=False)
 
     def header(self, name: bytes) -> bytes | None:
@@ -64,6 +65,16 @@ class RequestContext:
                 for key, value in self.scope["headers"]:
                     self._headers[key] = b"%b, %b" % (self._headers[key], value) if key in self._headers else value
         return self._headers.get(name)
+
+    @property
+    def code(self) -> str | None:
+        """Code of the refusal, if it is one."""
+        return self.error.code.text if self.error else None
+
+    @property
+    def route(self) -> str:
+        """Path of the route, with names in the place of values; `none` if there is no such route."""
+        return getattr(self.scope.get("route"), "path", "none")
 
     def received_body(self) -> bytes | None:
         """Return the whole body if it has already arrived; None if the endpoint must wait for it."""
@@ -92,7 +103,7 @@ class RequestContext:
 
     async def answer_error(self, error: ApiError) -> None:
         """Send an error in the form that all errors have."""
-        self.code = error.code.text
+        self.error = error
         await self.answer(error.code.value.status, error.payload(), _error_headers(error))
 
     async def _send(

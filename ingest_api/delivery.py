@@ -62,4 +62,7 @@ class Delivery:
             if (lasting := _repeats.due(self.credential.key_id)) is not None:
                 log.error("hook_secret_unreadable", hook_id=self.credential.key_id, **lasting)
             return ApiError(ErrorCode.HOOKS_OFF)
-        return ApiError(ErrorCode.UNAUTHORIZED) if error.code is ErrorCode.INVALID_COMPRESSION else error
+        if error.code is ErrorCode.INVALID_COMPRESSION:
+            error = ApiError.unauthorized("unreadable")
+        error.key_id = self.credential.key_id
+        return error

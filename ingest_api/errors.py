@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.error_codes import ErrorCode, ErrorSpec
+from shared.traffic import Reason
 
 __all__ = ["ApiError", "ErrorCode", "ErrorSpec"]
 
@@ -21,6 +22,10 @@ class ApiError(Exception):
     #: Plain values, as the answer holds them.
     faults: Sequence[dict[str, Any]] = ()
     more_faults: bool = False
+    #: For operators alone: the stream of the body, and of a 401 the key or hook that was named, and what is wrong.
+    stream: str | None = None
+    key_id: str | None = None
+    reason: Reason | None = None
 
     def __init__(
         self,
@@ -44,6 +49,13 @@ class ApiError(Exception):
         #: A delivery to a hook is refused for what is in it: its signature was right.
         self.sender_is_verified = False
 
+    @classmethod
+    def unauthorized(cls, reason: Reason, key_id: str | None = None) -> ApiError:
+        """Return a 401, which tells the client neither `reason` nor `key_id`."""
+        error = cls(ErrorCode.UNAUTHORIZED)
+        error.reason, error.key_id = reason, key_id
+        return error
+
     def packed(self) -> dict[str, Any]:
         """Return what a large-body process sends of it."""
         return {**vars(self), "code": self.code.name}
@@ -61,6 +73,11 @@ class ApiError(Exception):
         if self.faults:
             error |= {"faults": self.faults, "moreFaults": self.more_faults}
         return {"status": "error", "requestId": request_id, "error": error}
+
+    def for_operators(self) -> dict[str, Any]:
+        """Return what the log says of it beside its code."""
+        known = {name: getattr(self, name) for name in ("limit", "observed", "stream", "key_id", "reason")}
+        return {name: value for name, value in {"body_path": self.path, **known}.items() if value is not None}
 
     def description(self) -> dict[str, Any]:
         """Return what is wrong, as an answer holds it."""

@@ -58,15 +58,17 @@ class HookEndpoint:
         context.takes_suffix = WEBHOOK.takes_suffix
         require_readable(context)
         if not FORM.fullmatch(hook_id):
-            raise ApiError(ErrorCode.UNAUTHORIZED)
+            raise ApiError.unauthorized("malformed")
         digest, hook = await self._find(hook_id)
         if hook is None:
             await self.submissions.authenticator.identify(context, Presented(hook_id, _UNKNOWN))
-            raise ApiError(ErrorCode.UNAUTHORIZED)
+            raise ApiError.unauthorized("unknown", hook_id)
         scheme = SCHEMES[hook.scheme]
         claim = scheme.read(context.header)
-        if claim is None or not claim.is_timely(time.time(), hook.tolerance):
-            raise ApiError(ErrorCode.UNAUTHORIZED)
+        if claim is None:
+            raise ApiError.unauthorized("signature_missing", hook_id)
+        if not claim.is_timely(time.time(), hook.tolerance):
+            raise ApiError.unauthorized("stale", hook_id)
         delivery = Delivery(hook_id, digest, hook, scheme, claim, self.keyring)
         await self.submissions.submit(WEBHOOK, delivery.meta, context, receive, delivery)
 

@@ -1,4 +1,4 @@
-"""Metrics: the register of all names, and `GET /metrics`.
+"""Metrics of the API, and `GET /metrics`.
 
 Prometheus gets its text format, which it requests with `Accept`; other clients get JSON, as on every route. Several
 processes on one port share their counts through files (prometheus-client's multi-process mode). The state of the lanes
@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from redis import Redis
@@ -21,7 +21,10 @@ from redis.exceptions import RedisError
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.context import RequestContext
+from shared.process.settings import Settings
+from shared.redis.activity import living_workers
 from shared.redis.lane_status import RedisState, look_at_redis
+from shared.redis.scripts import Scripts
 
 #: Variable of prometheus-client, read when it is imported: the folder in which processes of one port share counts.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -50,6 +53,9 @@ WAKE_UP_FAILURES: Final = Counter(
 LOG_LINES_LOST: Final = Counter(
     "ingest_log_lines_lost", "Lines of the log that could not be written to stdout or stderr.", registry=_own
 )
+LOOP_LAG: Final = Histogram(
+    "ingest_loop_lag_seconds", "How late the event loop calls what is due.", registry=_own, buckets=_BUCKETS
+)
 INFLIGHT_BYTES: Final = Gauge(
     "ingest_inflight_bytes", "Bytes of bodies held in memory.", registry=_own, multiprocess_mode="livesum"
 )
@@ -58,18 +64,26 @@ INFLIGHT_BYTES: Final = Gauge(
 class LaneCollector:
     """Reads the state of the lanes from Redis at each scrape."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, backlog_limit: int) -> None:
         self._redis = redis
+        self._scripts = Scripts(redis)
+        self._backlog_limit = backlog_limit
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges of all lanes; only `ingest_redis_up` while Redis is away."""
         try:
             state = look_at_redis(self._redis, None)
+            alive = living_workers(self._scripts)
         except RedisError:
             yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 0)
             return
         yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 1)
         yield from _lane_gauges(state)
+        backlog = sum(lane.bytes for lane in state.lanes)
+        yield GaugeMetricFamily("ingest_backlog_bytes", "Bytes that wait to be applied, of all lanes.", backlog)
+        yield GaugeMetricFamily(
+            "ingest_backlog_limit_bytes", "`MAX_BACKLOG_BYTES`: with so many, submissions get 503.", self._backlog_limit
+        )
         yield GaugeMetricFamily("ingest_queued_jobs", "Wake-ups waiting for a worker.", state.queued_jobs)
         yield GaugeMetricFamily("ingest_failed_jobs", "Failed drains in RQ's registry.", state.failed_jobs)
         yield CounterMetricFamily(
@@ -78,20 +92,21 @@ class LaneCollector:
             state.corrections,
         )
         yield GaugeMetricFamily("ingest_workers", "Worker processes.", len(state.workers))
+        yield GaugeMetricFamily("ingest_workers_alive", "Worker processes that are neither frozen nor hung.", alive)
         yield GaugeMetricFamily("ingest_sweeper_up", "Whether a sweeper is active.", int(state.sweeper))
 
 
 class Metrics:
     """The endpoint."""
 
-    def __init__(self, redis: Redis, *, shared: bool) -> None:
-        """`shared`: whether several processes serve this port."""
+    def __init__(self, redis: Redis, settings: Settings) -> None:
         self._registry = CollectorRegistry()
-        if shared:
+        ProcessCollector(registry=self._registry)
+        if settings.web_concurrency > 1:
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call] # untyped in the library
         else:
             self._registry.register(_own)
-        self._registry.register(LaneCollector(redis))
+        self._registry.register(LaneCollector(redis, settings.max_backlog_bytes))
         # Scraping needs no credential, so only one scrape runs at a time.
         self._scraping = asyncio.Lock()
 
@@ -119,8 +134,7 @@ class Metrics:
 
 def count_request(context: RequestContext, seconds: float) -> None:
     """Count one answered request."""
-    route = getattr(context.scope.get("route"), "path", "none")
-    requests, request_seconds = _labelled(route, context.status, context.code or "")
+    requests, request_seconds = _labelled(context.route, context.status, context.code or "")
     requests.inc()
     request_seconds.observe(seconds)
     BODY_BYTES.inc(context.received_bytes)

@@ -25,6 +25,7 @@ from shared.entry import Meta, encode_meta
 from shared.kinds import KINDS
 from shared.kinds.shapes import Kind, OneItem
 from shared.request_id import request_id_of_entry
+from shared.traffic import Tally
 
 #: Lowest HTTP status of errors that the client did not cause; these cost no token.
 _SERVER_ERRORS: Final = 500
@@ -37,6 +38,7 @@ class Submissions:
 
     authenticator: Authenticator
     bodies: BodyReader
+    tally: Tally
 
     async def submit(
         self, kind: Kind, meta: Meta, context: RequestContext, receive: Receive, delivery: Delivery | None = None
@@ -62,6 +64,8 @@ class Submissions:
             idempotency = idempotency_of(key, found.fingerprint, connector_id=connector_id, lane=lane)
             submission = Submission(encode_meta(meta), found.count, body if check.keeps_body else b"", idempotency)
             result = await self.authenticator.append(context, credential, lane, submission)
+        if result.status == "ok":
+            self.tally.accepted(connector_id, found.count, context.received_bytes)
         context.request_id = request_id_of_entry(lane, result.entry_id)
         payload: dict[str, Any] = {"status": "accepted", "requestId": context.request_id}
         if kind.counted:

@@ -31,10 +31,12 @@ from shared.process.startup import durable_redis, start_process
 from shared.redis.activity import report_worker
 from shared.redis.connections import connect_redis
 from shared.redis.scripts import Scripts
+from shared.redis.traffic import HandOver
 from shared.redis.wakeups import wake_queue
 from workers import tasks
 from workers.context import DrainContext, LastingConnection
 from workers.liveness import LoopMonitor
+from workers.metrics import WORKER, serve_metrics
 from workers.oom_drain import drain_full_redis
 from workers.retention import keep_days
 from workers.write import prepare
@@ -151,15 +153,17 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
     stop = ShutdownFlag()
     context = build_context(settings, redis, stop, turn)
     tasks.use(context, keep_days(settings))
+    serve_metrics(settings, WORKER)
     outage = Outage("redis_lost")
-    while not stop.is_set:
-        turn(_LOOP_SECONDS)
-        # While Redis is full, RQ's worker ends with an error: the drain without it is what makes room.
-        for act in (partial(work, settings, stop, outage, turn), partial(drain_full_redis, context)):
-            try:
-                act()
-            except Exception as error:  # noqa: BLE001 - the outage tells what it is
-                outage.report(error)
+    with HandOver(context.tally, connect_redis(settings.redis_url)):
+        while not stop.is_set:
+            turn(_LOOP_SECONDS)
+            # While Redis is full, RQ's worker ends with an error: the drain without it is what makes room.
+            for act in (partial(work, settings, stop, outage, turn), partial(drain_full_redis, context)):
+                try:
+                    act()
+                except Exception as error:  # noqa: BLE001 - the outage tells what it is
+                    outage.report(error)
 
 
 def work(settings: Settings, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> None:

@@ -13,6 +13,8 @@ from rq import Queue
 from shared.outage import Outage
 from shared.postgres.connections import Connection
 from shared.redis.scripts import Scripts
+from shared.traffic import Tally
+from workers.metrics import PauseOutage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,10 @@ class DrainContext:
     stopping: Callable[[], bool]
     #: Notes that the main loop turns, and how many seconds its next step may take.
     turn: Callable[[float], None] = lambda _: None
+    #: What this process has applied.
+    tally: Tally = field(default_factory=Tally)
     #: Failures of each lane in this process.
-    outages: defaultdict[int, Outage] = field(default_factory=lambda: defaultdict(partial(Outage, "lane_paused")))
+    outages: defaultdict[int, Outage] = field(default_factory=lambda: defaultdict(partial(PauseOutage, "lane_paused")))
 
 
 class LastingConnection:

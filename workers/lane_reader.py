@@ -22,6 +22,7 @@ from workers.columns import PartColumns, columns_of
 from workers.context import DrainContext
 from workers.decoding import UnreadableEntryError
 from workers.fold import Slice, version_of
+from workers.metrics import SLICE
 from workers.turn import Turn
 
 log = structlog.get_logger()
@@ -77,6 +78,7 @@ class LaneReader:
         self._turn = turn
         self._stream = lane_keys(lane).stream
         self._previous = Work([])
+        self._began = 0.0
         #: Read and packed while Postgres wrote `_previous`; all entries before it are settled when it is returned.
         self._ahead: Work | None = None
         #: Id of the last entry read and not settled. New entries are read only if nothing else is pending.
@@ -84,8 +86,11 @@ class LaneReader:
 
     def next(self, *, may_wait: bool) -> Work:
         """Return the next slice, empty if there is none. `may_wait`: block a moment for a new entry."""
-        if self._previous.entries and self._previous.is_small and not self._turn.must_hurry():
-            time.sleep(_GATHER_SECONDS)  # so short that another lane or a signal can wait
+        if self._previous.entries:
+            SLICE.observe(time.monotonic() - self._began)
+            if self._previous.is_small and not self._turn.must_hurry():
+                time.sleep(_GATHER_SECONDS)  # so short that another lane or a signal can wait
+        self._began = time.monotonic()
         self._previous, self._ahead = self._ahead or self._read(may_wait=may_wait), None
         return self._previous
 

@@ -24,6 +24,8 @@ from shared.postgres.connections import Connection
 from shared.postgres.partitions import KeepDays, Tally
 from shared.postgres.queries import sql
 from shared.process.settings import Settings
+from shared.traffic import KEEP_MINUTES_DAYS
+from workers import metrics
 from workers.context import DrainContext
 from workers.schedule import enqueue_rest
 
@@ -41,6 +43,8 @@ def keep_days(settings: Settings) -> KeepDays:
         "receipts": settings.keep_receipts_days,
         **{table.name: getattr(settings, table.keep) for table in kinds.TABLES},
         "dead_letters": settings.keep_dead_letters_days,
+        "traffic_minutes": min(KEEP_MINUTES_DAYS, settings.keep_traffic_days),
+        "traffic_hours": settings.keep_traffic_days,
     }
 
 
@@ -56,10 +60,15 @@ def age_out(context: DrainContext, keep: KeepDays, *, rest: bool = False, now: d
         partitions.delete_old(connection, tally, keep, now=moment)
         _delete_traces(connection, tally)
     except (psycopg.Error, RedisError) as error:
+        metrics.RETENTION_RUNS.labels("failed").inc()
         log.error(  # noqa: TRY400 - RQ's worker logs the traceback, if no engine explains the error
             "aging_failed", cause=cause_of(error), detail=detail_of(error), **dataclasses.asdict(tally)
         )
         raise
+    metrics.RETENTION_RUNS.labels("postponed" if tally.postponed else "done").inc()
+    metrics.RETENTION_DROPPED.inc(tally.dropped)
+    metrics.RETENTION_DELETED.inc(tally.deleted)
+    metrics.RETENTION_SUCCESS.set_to_current_time()
     say = log.warning if tally.postponed else log.info
     say("aged_out", **dataclasses.asdict(tally))
     if tally.rows_left:

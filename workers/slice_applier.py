@@ -19,17 +19,12 @@ from shared.postgres.errors import is_transient, reason_of, version_at_fault
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.wakeups import forget_failed_drains
 from workers.context import DrainContext
+from workers.counting import count_applied, count_dead
 from workers.decoding import UnreadableEntryError
 from workers.fold import Slice, version_of
 from workers.lane_reader import Work
 from workers.stalled_connection import closed_if_stalled
-from workers.write import (
-    Watermarks,
-    find_applied,
-    read_watermarks,
-    write_dead_letter,
-    write_slice,
-)
+from workers.write import Watermarks, find_applied, read_watermarks, write_dead_letter, write_slice
 
 log = structlog.get_logger()
 
@@ -78,11 +73,12 @@ class SliceApplier:
 
     def _write(self, work: Work, watermarks: Watermarks, meanwhile: Callable[[int], None]) -> None:
         began = time.monotonic()
+        result = work.folded or Slice(self._lane, work.entries)
         try:
             with closed_if_stalled(self._context.connection(), self._lane) as connection:
                 written = write_slice(
                     connection,
-                    work.folded or Slice(self._lane, work.entries),
+                    result,
                     watermarks,
                     work.parts,
                     look_first=self._mostly_unchanged,
@@ -99,6 +95,7 @@ class SliceApplier:
         else:
             self._watermarks = written.watermarks
             self._mostly_unchanged = written.rows * 2 < written.items
+            count_applied(self._context.tally, self._lane, result, written, work, began)
             self._settle(work.entries)
 
     def _split(self, work: Work, reason: str, detail: str, at_fault: int | None = None) -> None:
@@ -121,15 +118,11 @@ class SliceApplier:
     def _dead_letter(self, work: Work, reason: str, detail: str) -> None:
         (entry,) = work.entries
         with closed_if_stalled(self._context.connection(), self._lane) as connection:
+            known = self._watermarks or read_watermarks(connection, self._lane)
             self._watermarks = write_dead_letter(
-                connection,
-                self._lane,
-                entry,
-                self._watermarks or read_watermarks(connection, self._lane),
-                reason=reason,
-                detail=detail,
-                is_letter=work.are_letters,
+                connection, self._lane, entry, known, reason=reason, detail=detail, is_letter=work.are_letters
             )
+        count_dead(self._context.tally, work)
         log.error("dead_letter", lane=self._lane, connector_id=entry.connector_id, reason=reason)
         self._settle(work.entries)
 

@@ -25,7 +25,7 @@ from rq import Queue
 from shared.credentials.sync import count_lanes
 from shared.entry import backlog_cost
 from shared.outage import Outage
-from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
 from shared.process.settings import Settings
 from shared.process.startup import durable_redis, start_process
 from shared.redis.activity import report_sweep
@@ -41,12 +41,15 @@ from shared.redis.wakeups import (
     queued_lanes,
     wake_queue,
 )
+from workers import metrics
 from workers.context import LastingConnection
 from workers.credential_watch import CredentialWatch
+from workers.engine_metrics import EngineCollector
 from workers.liveness import LoopMonitor
 from workers.retry import lanes_to_retry
 from workers.schedule import Schedule
 from workers.stalled_lanes import StalledLanes
+from workers.traffic_mover import MOVE_SECONDS, TrafficMover
 
 log = structlog.get_logger()
 
@@ -110,7 +113,9 @@ class Sweeper:
         A step that fails does not keep the others from their work. Raises an error if none of them can be done.
         """
         self.acts = self._takes_the_lease()
+        metrics.SWEEPER_ACTS.set(self.acts)
         if not self.acts:
+            metrics.LANES_STALLED.set(0)
             return
         if not self._lanes:
             with self._connect() as connection:
@@ -122,7 +127,9 @@ class Sweeper:
         self._attempt("schedule", self._schedule.keep)
         # RQ notices minutes later that a worker was killed, when another one has long drained its lane.
         self._attempt("forget failed jobs", partial(forget_failed_drains, self._queue, self._is_mended))
-        report_sweep(self._redis, self._stalled.stalled(time.monotonic()))
+        stalled = self._stalled.stalled(time.monotonic())
+        metrics.LANES_STALLED.set(len(stalled))
+        report_sweep(self._redis, stalled)
 
     def _attempt(self, step: str, do: Callable[[], object]) -> None:
         try:
@@ -158,6 +165,7 @@ class Sweeper:
         self._backlogs[lane] = backlog_bytes
         if claimed:
             enqueue_drain(self._queue, lane, job_id)
+            metrics.LANES_WOKEN.inc()
             log.info("lane_woken", lane=lane, entries=entries)
         self._stalled.look(lane, entries=entries, settled=settled, now=time.monotonic())
 
@@ -176,8 +184,8 @@ class Sweeper:
             log.error("backlog_corrected", lane=self._recounted, bytes=off)
 
 
-def _connect(database_url: str) -> Connection:
-    return connect_postgres(database_url, application="ingest sweeper", answer_timeout=SHORT_TIMEOUT_SECONDS)
+def _connect(database_url: str, answer_timeout: float = SHORT_TIMEOUT_SECONDS) -> Connection:
+    return connect_postgres(database_url, application="ingest sweeper", answer_timeout=answer_timeout)
 
 
 class WatchedSweep:
@@ -190,7 +198,8 @@ class WatchedSweep:
         """Sweep once. Raises what `sweep` raises."""
         self.turn(_SWEEP_SECONDS)
         try:
-            sweep()
+            with metrics.SWEEP.time():
+                sweep()
         except Exception:
             self.problem = "The last sweep failed; the log says why."
             raise
@@ -231,9 +240,17 @@ def sweep_until_stopped(settings: Settings, watched: WatchedSweep) -> None:
     queue, stalled_after = wake_queue(redis), settings.stalled_after_seconds
     sweeper = Sweeper(redis, settings.database_url, queue, retries, stalled_after_seconds=stalled_after)
     credentials = CredentialWatch(redis, LastingConnection(connect), lambda: sweeper.acts)
-    for name, look in (("retries", retries.look), ("credentials", credentials.look)):
+    engines = EngineCollector(redis, LastingConnection(connect), settings.quiet_after_seconds)
+    metrics.serve_metrics(settings, metrics.SWEEPER, [engines])
+    traffic_connection = LastingConnection(partial(_connect, settings.database_url, ANSWER_TIMEOUT_SECONDS))
+    mover = TrafficMover(redis, traffic_connection, lambda: sweeper.acts, settings.keep_traffic_days)
+    for name, look, seconds in (
+        ("retries", retries.look, _WATCH_SECONDS),
+        ("credentials", credentials.look, _WATCH_SECONDS),
+        ("traffic", mover.move, MOVE_SECONDS),
+    ):
         # Threads of their own, since Postgres may hang.
-        threading.Thread(target=keep_sweeping, args=(look, stop, _WATCH_SECONDS), name=name, daemon=True).start()
+        threading.Thread(target=keep_sweeping, args=(look, stop, seconds), name=name, daemon=True).start()
     keep_sweeping(partial(watched, sweeper.sweep), stop)
 
 

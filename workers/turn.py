@@ -7,6 +7,7 @@ from typing import Final
 
 from shared.redis.wakeups import others_wait
 from workers.context import DrainContext
+from workers.metrics import LANE_TURNS
 
 #: Maximum time a drain holds its worker, in seconds: normally, and while another lane is queued. The shorter one is
 #: what a flooded lane costs its neighbours; the job of the lane's next turn takes 8 ms, and much more on a slow disk.
@@ -21,6 +22,7 @@ class Turn:
         self._context = context
         self._lane = lane
         self._started = time.monotonic()
+        LANE_TURNS.inc()
 
     def others_wait(self) -> bool:
         """Return True if another lane waits for a worker."""

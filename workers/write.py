@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from shared.entry import Entry, encode_meta
 from shared.kinds import KINDS
@@ -97,6 +97,8 @@ class Written:
     #: Different items, and how many of their rows were written; the others held the same state, or a newer one.
     items: int
     rows: int
+    #: By version, `superseded` and `removed` of receipts that were completed in Postgres.
+    counted: dict[int, dict[str, Any]]
 
 
 def write_slice(
@@ -131,12 +133,14 @@ def write_slice(
                 receipts.insert()
             for query, columns in part.statements:
                 connection.execute(sql(query), columns)
-        receipts.complete()
+        removes = receipts.complete()
         for columns in late_items:
             connection.execute(sql("count_superseded"), {**columns, "applied": watermarks.applied})
+        counted = connection.execute(sql("select_counts"), _receipt_keys(result)) if late or removes else None
         connection.execute(sql("upsert_liveness"), _liveness_columns(result))
         connection.execute(sql("move_watermarks"), after.values(result.lane))
-    return Written(after, sum(rows for rows, _ in upserts), sum(cursor.rowcount for _, cursor in upserts))
+    rows, written = sum(rows for rows, _ in upserts), sum(cursor.rowcount for _, cursor in upserts)
+    return Written(after, rows, written, {row["version"]: row for row in counted or ()})
 
 
 def _claim(connection: Connection, result: Slice, watermarks: Watermarks, *, late: bool, are_letters: bool) -> None:
@@ -162,11 +166,13 @@ class _Receipts:
             self._connection.execute(sql("insert_receipts"), _receipt_columns(self._result))
             self._inserted = True
 
-    def complete(self) -> None:
-        """Write what is known once all parts were taken."""
-        if self._inserted and any(receipt.superseded for receipt in self._result.receipts.values()):
+    def complete(self) -> bool:
+        """Write what is known once all parts were taken. Return True if removals were counted before."""
+        removes = self._inserted
+        if removes and any(receipt.superseded for receipt in self._result.receipts.values()):
             self._connection.execute(sql("set_superseded"), _receipt_columns(self._result))
         self.insert()
+        return removes
 
 
 def write_dead_letter(

@@ -44,7 +44,10 @@ BEGIN
         ('ingest_read', 'SELECT', 'items'),
         ('ingest_read', 'SELECT', 'connector_logs'),
         ('ingest_read', 'SELECT', 'receipts'),
-        ('ingest_read', 'SELECT', 'dead_letters')
+        ('ingest_read', 'SELECT', 'dead_letters'),
+        ('ingest_read', 'SELECT', 'traffic_minutes'),
+        ('ingest_read', 'SELECT', 'traffic_hours'),
+        ('ingest_read', 'SELECT', 'refusals')
     ) AS rights (role, what, name) WHERE to_regclass('public.' || name) IS NOT NULL
     LOOP
         EXECUTE format('GRANT %s ON public.%I TO %I', wanted.what, wanted.name, wanted.role);

@@ -27,10 +27,13 @@ from operations.cli import (
     logs,
     migrate,
     operator,
+    refusals,
     resync,
     status,
+    streams,
     token,
     trace,
+    traffic,
 )
 
 _CANT_WRITE: Final = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -81,8 +84,11 @@ app.add_typer(operator.app, name="operator")
 app.add_typer(token.app, name="token")
 app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
 app.command("items", epilog=items.EXAMPLES)(items.items)
+app.command("streams", epilog=streams.EXAMPLES)(streams.streams)
 app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.command("trace", epilog=trace.EXAMPLES)(trace.trace)
+app.command("traffic", epilog=traffic.EXAMPLES)(traffic.traffic)
+app.command("refusals", epilog=refusals.EXAMPLES)(refusals.refusals)
 app.add_typer(dead.app, name="dead")
 app.command("resync", epilog=resync.EXAMPLES)(resync.resync)
 app.command("status", epilog=status.EXAMPLES)(status.status)

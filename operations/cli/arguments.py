@@ -93,6 +93,9 @@ def moment_since(value: str | None) -> str | None:
 
 
 ConnectorId = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="CONNECTOR_ID", help="Id of the connector.")]
+OptionalConnectorId = Annotated[
+    int | None, typer.Argument(min=0, max=LARGEST_ID, metavar="[CONNECTOR_ID]", help="Id of a connector; 0: of none.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 RoleOption = Annotated[
     Role, typer.Option(help="What it may do: look, change connectors, or also manage operators and tokens.")

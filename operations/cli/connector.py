@@ -64,6 +64,7 @@ def list_all(*, as_json: AsJson = False) -> None:
     """List all connectors."""
     with session.open_database() as connection:
         rows = select_connectors(connection)
+    session.add_signs_of_life(rows)
     if as_json:
         print_json_list("connectors", map(connector_document, rows))
     elif not rows:
@@ -78,6 +79,7 @@ def show(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
     """Show one connector."""
     with session.open_database() as connection:
         row = select_connectors(connection, connector_id)[0]
+    session.add_signs_of_life([row])
     if as_json:
         print_json(connector_document(row))
         return

@@ -6,7 +6,7 @@ A command that reads only Postgres works while Redis is unavailable.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import psycopg
@@ -24,6 +24,8 @@ from shared.postgres.queries import sql
 from shared.postgres.transactions import NO_LIMITS
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
+from shared.redis.numbers import copied_lanes
+from shared.redis.signs_of_life import read_signs, with_signs
 
 RUN_AGAIN = "The change may be half done: run the same command again."
 
@@ -35,6 +37,14 @@ def open_database(url: str | None = None, *, needs_primary: bool = False) -> Con
     """
     address = url or str(process_settings().database_url)
     return connect_postgres(address, application="ingestctl", needs_primary=needs_primary)
+
+
+def add_signs_of_life(rows: Iterable[dict[str, Any]]) -> None:
+    """Complete rows of `select_connectors` by what Redis knows; while it is away, by what Postgres knows."""
+    settings, signs = process_settings(), {}
+    with contextlib.suppress(RedisError), connect_redis(settings.redis_url) as redis:
+        signs = read_signs(redis, copied_lanes(redis))
+    with_signs(rows, signs, settings.quiet_after_seconds)
 
 
 @contextlib.contextmanager

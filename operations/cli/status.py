@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -36,6 +37,8 @@ from shared.process.settings import Settings
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
 from shared.redis.lane_status import Lane, RedisState, WorkerState, look_at_redis
+from shared.redis.numbers import copied_lanes
+from shared.redis.signs_of_life import read_signs, with_signs
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
@@ -67,23 +70,23 @@ def status(*, as_json: AsJson = False) -> None:
     settings = process_settings()
     database, database_error = _attempt(lambda: _look_at_database(settings))
     redis, redis_error = _attempt(lambda: _look_at_redis(settings, database.lanes if database else None))
+    signs, _ = _attempt(lambda: _read_signs(settings))
     if database:
-        _mark_quiet(database.connectors, settings.quiet_after_seconds)
+        with_signs(database.connectors, signs or {}, settings.quiet_after_seconds)
     if as_json:
-        print_json(_document(database, database_error, redis, redis_error))
+        document = _document(database, database_error, redis, redis_error)
+        print_json(document if database else {**document, "connectors": _seen_documents(signs)})
     else:
         _print(database, redis)
+        if signs and not database:
+            print_line(f"\n{counted(len(signs), 'connector')} seen, as Redis knows.")
+            cells = ((str(one["connectorId"]), one["lastSeenAt"]) for one in _seen_documents(signs) or ())
+            print_table(("id", "last seen"), cells, numbers=NUMBERS)
     errors = [error for error in (database_error, redis_error) if error]
     for error in errors:
         print_note(error)
     if errors:
         raise typer.Exit(1)
-
-
-def _mark_quiet(connectors: list[dict[str, Any]], seconds: int) -> None:
-    """Mark enabled connectors that were seen once, but not within `seconds`."""
-    for row in connectors:
-        row["quiet"] = row["enabled"] and row["silent_seconds"] is not None and row["silent_seconds"] > seconds
 
 
 def _attempt(look: Callable[[], Found]) -> tuple[Found | None, str | None]:
@@ -107,6 +110,11 @@ def _look_at_redis(settings: Settings, lanes: int | None) -> RedisState:
         return look_at_redis(redis, lanes)
 
 
+def _read_signs(settings: Settings) -> dict[int, datetime]:
+    with connect_redis(settings.redis_url) as redis:
+        return read_signs(redis, copied_lanes(redis))
+
+
 def _document(
     database: DatabaseState | None, database_error: str | None, redis: RedisState | None, redis_error: str | None
 ) -> dict[str, Any]:
@@ -121,6 +129,13 @@ def _document(
         "sweeper": redis.sweeper if redis else None,
         "connectors": [_connector_document(row) for row in database.connectors] if database else None,
     }
+
+
+def _seen_documents(signs: dict[int, datetime] | None) -> list[dict[str, Any]] | None:
+    """Return what Redis alone knows of connectors."""
+    if signs is None:
+        return None
+    return [{"connectorId": one, "lastSeenAt": rfc3339(at), "quiet": None} for one, at in sorted(signs.items())]
 
 
 def _lane_document(lane: Lane) -> dict[str, Any]:
@@ -157,7 +172,7 @@ def _worker_document(worker: WorkerState) -> dict[str, Any]:
 
 def _connector_document(row: dict[str, Any]) -> dict[str, Any]:
     whole = connector_document(row)
-    return {**{name: whole[name] for name in _CONNECTOR_MEMBERS}, "quiet": row["quiet"]}
+    return {**{name: whole[name] for name in _CONNECTOR_MEMBERS}, "quiet": row["quiet"], "silence": row["silence"]}
 
 
 def _print(database: DatabaseState | None, redis: RedisState | None) -> None:
@@ -226,6 +241,7 @@ def _print_connectors(connectors: list[dict[str, Any]]) -> None:
 
 
 def _connector_row(row: dict[str, Any]) -> list[str]:
-    quiet = f"quiet for {readable_seconds(row['silent_seconds'])}" if row["quiet"] else ""
+    silence = {"never": "never seen, for", "quiet": "quiet for", None: ""}[row["silence"]]
+    quiet = silence and f"{silence} {readable_seconds(row['silent_seconds'])}"
     cells = {**connector_cells(row), "": quiet}
     return [cells[title] for title in _CONNECTOR_TITLES]

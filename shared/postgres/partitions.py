@@ -1,4 +1,4 @@
-"""Partitions of the tables whose rows expire: logs, receipts and dead letters.
+"""Partitions of the tables whose rows expire: logs, receipts, dead letters and traffic.
 
 These tables are partitioned by version, which is by time. Dropping a partition takes as long for a million rows as for
 none. Partitions are made days ahead, by `ingestctl migrate` and by an hourly job of the workers
@@ -72,6 +72,8 @@ TABLES: Final = (
     # By the week: each slice's transaction searches every partition for its letters (98 cost 1.5 ms, 15 cost 0.3 ms).
     # A letter may be 30 MB, hence the small batch.
     Table("dead_letters", span=7, batch=100),
+    Table("traffic_minutes", span=1, batch=1_000),
+    Table("traffic_hours", span=7, batch=1_000),
 )
 
 

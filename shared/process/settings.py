@@ -164,6 +164,11 @@ class Settings:
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")
     console_port: int = _setting(_whole(1, 65535), 8001, "Port that the console listens on: operators' API.")
     web_concurrency: int = _setting(_whole(1, 64), 1, "Number of API processes that share the port.")
+    metrics_port: int = _setting(
+        _whole(0, 65535),
+        0,
+        "Port on which a worker or sweeper serves its metrics, on `HOST`; if it is taken, the next free one. 0: none.",
+    )
     surfaces: frozenset[str] = _setting(
         _some_of("data", "management"),
         frozenset(("data", "management")),
@@ -214,6 +219,9 @@ class Settings:
     )
     keep_dead_letters_days: int = _setting(
         _whole(1, 3650), 90, "Days for which submissions that can't be applied are kept."
+    )
+    keep_traffic_days: int = _setting(
+        _whole(1, 3650), 30, "Days for which traffic is kept by the hour, and refusals; by the minute, it is two days."
     )
     data_dir: Path = _setting(_path, Path(".data"), "Folder of `make run`: the engines' data, sockets, state.")
     run_dir: str = _setting(

@@ -32,6 +32,7 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 |                     |        |                  | revoke_credential, credential sync   |                             |
 | bucket:<key id>     | string | until full again | append                               |                             |
 | questions:<key id>  | string | until full again | append                               |                             |
+| seen                | hash   | forever          | append                               | operators                   |
 | idempotency:<c>:<h> | string | 24 h             | append                               |                             |
 | failures            | string | 10 min           | drain                                | sweeper                     |
 | retry               | string | seconds          | sweep_lane, drain                    | acquire_lease,              |
@@ -40,7 +41,9 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 Keys without a lane: `ingest:lanes` (string, forever; written by credential sync, read by every process),
 `ingest:sweeper` (string, seconds; the sweeper's lease), `ingest:sweep` (string, seconds; the sweeper's last report),
 `ingest:workers` (sorted set, forever; report_worker), `ingest:write_probe` (string, forever; the API),
-`ingest:corrections` (string, forever; how many credentials differed from Postgres) and `rq:*`, which are RQ's own.
+`ingest:corrections` (string, forever; how many credentials differed from Postgres), `ingest:{traffic}:counts` (hash;
+add_traffic) and `ingest:{traffic}:refusals` (list; add_traffic), which the sweeper moves to Postgres by
+`ingest:{traffic}:moving_counts` and `ingest:{traffic}:moving_refusals` (take_traffic), and `rq:*`, which are RQ's own.
 """
 
 from __future__ import annotations
@@ -66,6 +69,11 @@ SWEEP: Final = "ingest:sweep"
 WORKERS: Final = "ingest:workers"
 #: Written to find out whether writes are possible.
 WRITE_PROBE: Final = "ingest:write_probe"
+#: Counts by minute and connector, and the last refusals, until they are moved to Postgres; then what is being moved.
+TRAFFIC: Final = "ingest:{traffic}:counts"
+REFUSALS: Final = "ingest:{traffic}:refusals"
+MOVING_TRAFFIC: Final = "ingest:{traffic}:moving_counts"
+MOVING_REFUSALS: Final = "ingest:{traffic}:moving_refusals"
 
 
 class LaneKeys:
@@ -85,6 +93,8 @@ class LaneKeys:
         self.generations = f"{self._prefix}:generations"
         self.key_ids = f"{self._prefix}:key_ids"
         self.failures = f"{self._prefix}:failures"
+        #: When each connector's last submission was accepted, in milliseconds since 1970.
+        self.seen = f"{self._prefix}:seen"
         #: Says that dead letters of this lane are to be retried.
         self.retry = f"{self._prefix}:retry"
 

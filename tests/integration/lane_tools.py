@@ -97,7 +97,7 @@ class Lane:
     ) -> tuple[bool, list[Any]]:
         """Call the append script; return whether it claimed the wake-up, and its answer."""
         credential, names = presented(self.credential), self.keys
-        keys = [names.stream, names.lease, names.backlog, names.ready, names.large, names.revision]
+        keys = [names.stream, names.lease, names.backlog, names.ready, names.large, names.revision, names.seen]
         keys += [names.credential(credential.key_id), names.bucket(credential.key_id)]
         bounds: list[Any] = [LEASE_MS, self.backlog_limit, self.connector_limit, MAX_SEQUENCE, 60_000]
         bounds += [backlog_cost(b""), server_of(self.redis)]

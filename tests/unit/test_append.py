@@ -75,7 +75,7 @@ def test_the_wire_form_matches_the_script_and_lists_each_credential_once() -> No
         keys, packed = calls_in(command)
         assert keys == [
             *(b"{lane-00}:stream", b"{lane-00}:lease", b"{lane-00}:backlog", b"{lane-00}:ready", b"{lane-00}:large"),
-            b"{lane-00}:revision",
+            *(b"{lane-00}:revision", b"{lane-00}:seen"),
             *(b"{lane-00}:credential:0123456789ab", b"{lane-00}:bucket:0123456789ab"),
             *(b"{lane-00}:credential:ba9876543210", b"{lane-00}:bucket:ba9876543210"),
             *(b"{lane-00}:credential:0123456789ab", b"{lane-00}:questions:0123456789ab"),

@@ -158,17 +158,26 @@ def calls(paths: Iterable[Path]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def test_the_metrics_are_those_that_are_served() -> None:
+    assert metric_rows("API") == served_metrics("ingest_api/metrics.py")
+    assert {**metric_rows("Workers"), **metric_rows("Sweeper")} == served_metrics(
+        "workers/metrics.py", "workers/engine_metrics.py"
+    )
+
+
+def served_metrics(*sources: str) -> dict[str, tuple[str, str]]:
     types = {"Counter": "counter", "CounterMetricFamily": "counter", "Histogram": "histogram"}
-    served = {
+    return {
         f"`{arguments[0]}{'_total' if called.startswith('Counter') else ''}`": (
             types.get(called, "gauge"),
             arguments[1],
         )
-        for called, arguments in calls([ROOT / "ingest_api" / "metrics.py"])
+        for called, arguments in calls(ROOT / source for source in sources)
         if arguments and str(arguments[0]).startswith("ingest_")
     }
 
-    assert {name: (kind, meaning) for name, kind, meaning in rows("docs/operations.md", "Watching")} == served
+
+def metric_rows(heading: str) -> dict[str, tuple[str, str]]:
+    return {name: (kind, meaning) for name, kind, meaning in rows("docs/metrics.md", heading)}
 
 
 def test_the_conditions_are_those_that_health_answers_name() -> None:

@@ -10,7 +10,7 @@ import pytest
 from shared.redis import names, scripts
 
 #: Users of a key in the table that are not scripts.
-PROCESSES = {"API", "credential sync", "drain", "sweeper"}
+PROCESSES = {"API", "credential sync", "drain", "operators", "sweeper"}
 #: What scripts' headers call a key, if not by its own name.
 WORDS = {"key_ids": "key ids", "questions": "bucket"}
 

@@ -9,8 +9,7 @@ RETURNING connector_id, generation;
 -- name: select_connectors
 -- Returns all connectors or one, with what operators ask about them.
 SELECT connector_id, connectors.name, enabled, rate, burst, lane, generation, connectors.created_at,
-       key_id, credentials.created_at AS key_created_at, last_seen_at,
-       extract(epoch FROM now() - last_seen_at)::float8 AS silent_seconds
+       key_id, credentials.created_at AS key_created_at, last_seen_at
 FROM connectors
 JOIN credentials USING (connector_id)
 LEFT JOIN (

@@ -163,3 +163,7 @@ DELETE FROM dead_letters
 USING letter
 WHERE dead_letters.connector_id = letter.connector_id AND dead_letters.version = letter.version
 RETURNING dead_letters.lane, dead_letters.version;
+
+-- name: count_waiting_letters
+-- Counts dead letters, up to a bound: each scrape of metrics asks.
+SELECT count(*) AS letters FROM (SELECT FROM dead_letters LIMIT 100000) AS letter;

@@ -49,3 +49,11 @@ WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND (%(id)s::text 
   AND (%(after)s::text IS NULL OR id > %(after)s)
 ORDER BY id
 LIMIT %(limit)s;
+
+-- name: select_streams
+-- Returns the streams of a connector, with their number of items.
+SELECT stream, count(*) AS items, max(updated_at) AS last_updated_at
+FROM items
+WHERE connector_id = %(connector_id)s
+GROUP BY stream
+ORDER BY stream;

@@ -52,6 +52,14 @@ FROM (
 ) AS lost
 WHERE receipts.connector_id = lost.connector_id AND receipts.version = lost.version AND receipts.applied_at = now();
 
+-- name: select_counts
+-- Returns what was counted in the receipts of this very transaction.
+SELECT version, superseded, removed
+FROM receipts
+JOIN unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[]) AS written (connector_id, version)
+  USING (connector_id, version)
+WHERE version BETWEEN %(lowest)s AND %(highest)s AND applied_at = now();
+
 -- name: upsert_liveness
 -- Moves the connectors' last sign of life forward, in steps: a heartbeat a second is not a row update a second. Rows
 -- that are recent enough are left out before the upsert, which would lock them, and a lock is a write. None is in the

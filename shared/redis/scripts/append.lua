@@ -7,6 +7,7 @@
 -- KEYS[3] lane's backlog         KEYS[4] lane's ready marker
 -- KEYS[5] lane's large entries: of each, all but the body
 -- KEYS[6] lane's revision: deleted if a credential is damaged, so that the sweeper loads the lane within a second
+-- KEYS[7] lane's hash 'seen': when each connector's last submission was accepted, in milliseconds
 -- then for each credential or hook: its hash, its bucket
 -- then for each call of mode 'once': the idempotency key
 --
@@ -43,7 +44,7 @@ local revision = KEYS[6]
 local backlog_limit, connector_limit, max_sequence = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local entry_overhead, credential_count = tonumber(ARGV[8]), tonumber(ARGV[10])
 local MAX_MILLISECONDS = 4398046511103 -- of an entry id: 42 bits, as in shared/request_id.py
-local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 6, 10, 2
+local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 7, 10, 2
 -- Bytes from which a body is large: a script that reads its entry would copy it.
 local LARGE = 65536
 local ARGS_PER_CALL = {check = 2, charge = 2, append = 5, once = 6}
@@ -65,6 +66,9 @@ local function part_of(connector)
   if not parts[connector] then parts[connector] = tonumber(redis.call('HGET', backlog, 'c:' .. connector)) or 0 end
   return parts[connector]
 end
+
+-- Connectors of which this run appends something.
+local alive = {}
 
 -- Buckets by key: a connector's credential and its hooks share one.
 local buckets = {}
@@ -127,6 +131,7 @@ local function append(connector, cost, meta, count, body)
   if #body >= LARGE then redis.pcall('XADD', large, id, 'c', connector, 'm', meta, 'n', count) end
   bytes = bytes + cost
   parts[connector] = part_of(connector) + cost
+  alive[connector] = true
   -- While the clock is behind the last id, only the sequence of new ids grows. Go on in the next millisecond before
   -- the sequence outgrows its bits in a request id.
   if sequence >= max_sequence then
@@ -210,6 +215,11 @@ if bytes > bytes_before then
   redis.call('HSET', backlog, 'bytes', string.format('%.0f', bytes))
   for connector, part in pairs(parts) do
     if part > 0 then redis.call('HSET', backlog, 'c:' .. connector, string.format('%.0f', part)) end
+  end
+  local at = string.format('%.0f', now / 1000)
+  for connector in pairs(alive) do
+    -- A key of another type, which no script of ours has written, is replaced at the next append.
+    if type(redis.pcall('HSET', KEYS[7], connector, at)) == 'table' then redis.call('DEL', KEYS[7]) end
   end
   if redis.call('SET', lease, 'queued:' .. ARGV[2], 'NX', 'PX', ARGV[3]) then answers[1] = 1 end
 end

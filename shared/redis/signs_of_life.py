@@ -1,0 +1,58 @@
+"""When each connector's last submission was accepted, and which connectors are silent.
+
+Redis knows it at once, in the step that appends; Postgres after the submission was applied, and after Redis lost its
+memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from redis import Redis
+
+from shared.redis.names import lane_keys
+from shared.request_id import MAX_MILLISECONDS
+
+_NUMBER: Final = re.compile(rb"\d{1,18}")
+
+
+def read_signs(redis: Redis, lanes: int) -> dict[int, datetime]:
+    """Return when the last submission of each connector was accepted, as Redis knows it. Raises RedisError."""
+    pipeline = redis.pipeline(transaction=False)
+    for lane in range(lanes):
+        pipeline.hgetall(lane_keys(lane).seen)
+    found: dict[int, datetime] = {}
+    is_number = _NUMBER.fullmatch
+    for signs in pipeline.execute(raise_on_error=False):
+        if isinstance(signs, dict):  # else a key of another type, which no process of ours has written
+            found.update((int(one), _moment(at)) for one, at in signs.items() if is_number(one) and is_number(at))
+    return found
+
+
+def with_signs(
+    rows: Iterable[dict[str, Any]],
+    signs: dict[int, datetime],
+    quiet_after_seconds: int,
+    now: datetime | None = None,
+) -> None:
+    """Complete rows of `select_connectors` by what Redis knows: the last sign of life, and who is silent.
+
+    Sets `last_seen_at`; `silent_seconds`, since then or since the connector was made; `quiet`, of enabled connectors
+    that are silent for too long; `silence`: 'never' if such a one was never seen, else 'quiet'; None of others.
+    """
+    moment = now or datetime.now(UTC)
+    for row in rows:
+        seen = [one for one in (row["last_seen_at"], signs.get(row["connector_id"])) if one]
+        # A clock of an engine that was ahead must not make a connector seem alive forever.
+        row["last_seen_at"] = min(max(seen), moment) if seen else None
+        silent = (moment - (row["last_seen_at"] or row["created_at"])).total_seconds()
+        row["silent_seconds"] = max(0.0, silent)
+        row["quiet"] = row["enabled"] and silent > quiet_after_seconds
+        row["silence"] = ("quiet" if seen else "never") if row["quiet"] else None
+
+
+def _moment(milliseconds: bytes) -> datetime:
+    return datetime.fromtimestamp(min(int(milliseconds), MAX_MILLISECONDS) / 1000, UTC)

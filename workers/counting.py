@@ -1,0 +1,39 @@
+"""Counts what a drain has applied: in the metrics, and by connector for `shared/traffic.py`."""
+
+from __future__ import annotations
+
+import time
+
+from shared.request_id import position_of_version
+from shared.traffic import Tally
+from workers import metrics
+from workers.fold import Slice
+from workers.lane_reader import Work
+from workers.write import Written
+
+
+def count_applied(tally: Tally, lane: int, result: Slice, written: Written, work: Work, began: float) -> None:
+    """Count a slice that was committed and `began` on the monotonic clock.
+
+    Letters have no lag: they waited for an operator.
+    """
+    metrics.TRANSACTION.observe(time.monotonic() - began)
+    now = round(time.time() * 1000)
+    for version, receipt in result.receipts.items():
+        counted = written.counted.get(version, {"superseded": receipt.superseded, "removed": 0})
+        superseded, removed = counted["superseded"], counted["removed"]
+        applied, lag_ms = receipt.received - superseded, 0
+        if not work.are_letters:
+            lag_ms = max(0, now - position_of_version(lane, version).milliseconds)
+            metrics.LAG.observe(lag_ms / 1000)
+        tally.applied(receipt.connector_id, applied, superseded, removed, lag_ms)
+        metrics.ITEMS_APPLIED.inc(applied)
+        metrics.ITEMS_SUPERSEDED.inc(superseded)
+        metrics.ITEMS_REMOVED.inc(removed)
+
+
+def count_dead(tally: Tally, work: Work) -> None:
+    """Count submissions that became dead letters; those that were letters already are counted."""
+    for entry in () if work.are_letters else work.entries:
+        tally.died(entry.connector_id, entry.count)
+        metrics.DEAD_LETTERS.inc()
