@@ -37,7 +37,9 @@ _SWITCHES = (
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 )
-_FONTS = "<fontconfig><dir>{folder}/fonts</dir><dir>/usr/share/fonts</dir><cachedir>{folder}/cache</cachedir></fontconfig>"
+_FONTS = (
+    "<fontconfig><dir>{folder}/fonts</dir><dir>/usr/share/fonts</dir><cachedir>{folder}/cache</cachedir></fontconfig>"
+)
 #: Deadline in seconds for the first start on a busy machine.
 _START_SECONDS = 60.0
 
