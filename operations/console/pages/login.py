@@ -57,7 +57,7 @@ class Login:
             return self._page(wanted, str(error), error.status, form.get("name", ""))
         except AWAY as error:
             return self._page(wanted, cause_of(error), 503, form.get("name", ""))
-        response = RedirectResponse(_local(wanted), 303, HEADERS)
+        response = RedirectResponse(local(wanted), 303, HEADERS)
         _set_cookie(request, response, secret)
         return response
 
@@ -76,7 +76,7 @@ class Login:
             return sessions.begin(connection, operator.operator_id, address=address, browser=browser)
 
     def _page(self, wanted: str, problem: str | None = None, status: int = 200, name: str = "") -> Response:
-        values = {"next": _local(wanted), "problem": problem, "name": name, "session": None, "path": "/login"}
+        values = {"next": local(wanted), "problem": problem, "name": name, "session": None, "path": "/login"}
         return self._guard.view.page("login.html", values, status=status)
 
 
@@ -127,7 +127,7 @@ def end_session(visit: Visit, form: Form) -> Outcome:
     return Done("/sessions", "The session is ended.")
 
 
-def _local(wanted: str) -> str:
+def local(wanted: str) -> str:
     """Return an address on this server to go on to; the overview unless `wanted` is one."""
     parts = urlsplit(wanted)
     is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
