@@ -2,7 +2,7 @@
 # (`make run PORT=9000`).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check coverage bench soak lock clean
+.PHONY: help run test check coverage bench soak clients lock clean
 .NOTPARALLEL:
 
 python := .venv/bin/python
@@ -32,6 +32,9 @@ bench: $(ready_to_develop) ## Compare with other stacks, into benchmarks/results
 
 soak: $(ready_to_develop) ## Submit, inject faults and check every 202 (MINUTES, 20 by default; SEED repeats the faults of a run)
 	@$(python) -W error -m tests.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
+
+clients: $(ready_to_develop) ## Build the packages for authors of connectors into dist/clients: a wheel and an npm tarball
+	@$(python) -m clients.build dist/clients
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
 	$(compile) --extra embedded --output-file requirements.txt

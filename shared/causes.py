@@ -30,6 +30,14 @@ _REDIS: Final = (
     (r"no permissions? (to .+)", r"the user in REDIS_URL has no permission \1"),
     (r"DB index is out of range", "it has no database of the number in REDIS_URL"),
     (r"BusyLoadingError|LOADING", "it is still reading its append-only file"),
+    (
+        r"MasterNotFoundError",
+        "no sentinel names a primary that is up: check the sentinels and the service in REDIS_URL",
+    ),
+    (
+        r"NotHereError",
+        "another node of its cluster has these keys now, or the cluster is changing (its address is redis+cluster://…)",
+    ),
     (r"NOREPLICAS", "it has fewer replicas than `min-replicas-to-write` demands"),
     (r"ReadOnlyError|READONLY", "it is a replica, which takes no writes"),
     (r"OutOfMemoryError|OOM ", "it is full: give it more memory"),

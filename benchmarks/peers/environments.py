@@ -76,13 +76,13 @@ class NodeModules:
 
     def missing(self) -> str | None:
         """Return what is missing: Node or its npm."""
-        if self._npm() is None:
+        if self.npm() is None:
             return f"Node {_OLDEST_NODE} or newer with npm is needed (Debian: `apt-get install nodejs npm`)."
         return None
 
     def prepare(self) -> None:
         """Install the packages if the lock file changed, and copy the sources each time."""
-        npm = self._npm()
+        npm = self.npm()
         if npm is None:
             raise BenchmarkError(str(self.missing()))
         digest = _digest([self.project / "package-lock.json", Path(self.node)])
@@ -93,7 +93,7 @@ class NodeModules:
             (self.folder / _STAMP).write_text(digest)
         shutil.copytree(self.project, self.folder, dirs_exist_ok=True)
 
-    def _npm(self) -> list[str] | None:
+    def npm(self) -> list[str] | None:
         """Return the npm of the chosen Node."""
         if _node_on_path():
             npm = shutil.which("npm")

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
 from shared.limits import MB
+from shared.redis.schemes import SCHEMES
 
 #: Length of a key of AES-256.
 _KEY_BYTES: Final = 32
@@ -118,7 +119,7 @@ def with_tls(url: SecretUrl, *, verify: bool, ca_file: str) -> SecretUrl:
         options["ssl_ca_certs"] = ca_file
     address, _, query = url.partition("?")
     added = {name: value for name, value in options.items() if name not in parse_qs(query)}
-    if not added or not address.startswith("rediss://"):
+    if not added or not address.startswith(("rediss://", "rediss+")):
         return url
     return SecretUrl(f"{address}?{query}{'&' if query else ''}{urlencode(added)}")
 
@@ -136,12 +137,12 @@ class Settings:
         "Postgres server, perhaps a standby, to list items, logs and dead letters from. Unset: `DATABASE_URL`.",
     )
     redis_url: SecretUrl = _setting(
-        _url("redis", "rediss", "unix"),
+        _url(*SCHEMES),
         SecretUrl(""),
-        "Redis or Valkey server. Unset: the one of `make run` in `DATA_DIR`.",
+        "Redis or Valkey: one server, sentinels or a cluster. Unset: the server of `make run` in `DATA_DIR`.",
     )
     redis_tls_url: SecretUrl = _setting(
-        _url("redis", "rediss", "unix"),
+        _url(*SCHEMES),
         SecretUrl(""),
         "Used instead of `REDIS_URL`: some platforms set both, and only this one speaks TLS.",
     )

@@ -7,32 +7,18 @@ that can't reach a package registry skips these tests; in CI (`CI` is set) that 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from benchmarks.measure import BenchmarkError
 from benchmarks.peers.environments import NodeModules, VirtualEnvironment
 from ingest_api.openapi.document import document
+from tests.support.installed import installed, run
 
 GENERATORS = Path(__file__).parent / "generators"
-Installed = TypeVar("Installed", NodeModules, VirtualEnvironment)
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document()))
-
-
-def installed(generator: Installed) -> Installed:
-    """Install what is pinned, unless it is installed already."""
-    try:
-        generator.prepare()
-    except BenchmarkError as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(f"{generator.project.name} could not be installed, so it was NOT tested: {error}")
-    return generator
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +26,6 @@ def document_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("document") / "openapi.json"
     file.write_text(json.dumps(DOCUMENT))
     return file
-
-
-def run(*command: str | Path, folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def examples(content: dict[str, Any]) -> list[Any]:

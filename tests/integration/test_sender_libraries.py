@@ -7,20 +7,18 @@ package registry skips this; in CI (`CI` is set) that is a failure.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 from redis import Redis
 
-from benchmarks.measure import BenchmarkError
 from benchmarks.peers.environments import NodeModules
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
 from tests.integration.hook_tools import hook_api
 from tests.support.client import JSON, assert_accepted, assert_refused
+from tests.support.installed import installed
 from tests.support.signing import event
 
 _SCHEMES = ("github", "stripe", "shopify", "standard")
@@ -29,13 +27,7 @@ _BODY = event("agent-1", name="Alice é")
 
 def signed(secrets: dict[str, str]) -> dict[str, dict[str, str]]:
     """Return the headers that each scheme's library makes for the body with its secret."""
-    senders = NodeModules(Path(__file__).parent / "webhook_senders")
-    try:
-        senders.prepare()
-    except BenchmarkError as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(f"the senders' libraries could not be installed, so they were NOT tested: {error}")
+    senders = installed(NodeModules(Path(__file__).parent / "webhook_senders"))
     given = json.dumps({"body": _BODY.decode(), "secrets": secrets})
     done = subprocess.run(
         [senders.node, "sign.mjs"],

@@ -57,7 +57,7 @@ def test_with_wait_replicas_only_what_a_replica_has_is_accepted_and_a_failover_l
     system: Replicated,
 ) -> None:
     api = system.start_api(WAIT_REPLICAS=1)
-    with system.connector("waits").connection(api.url) as client:
+    with system.connector("waits", system.api).connection(api.url) as client:
         assert_accepted(_post(client, "replicated"))
         system.cut_link()
         assert_refused(_post(client, "only on the primary"), 503, "store_unavailable")
@@ -72,7 +72,7 @@ def test_with_wait_replicas_only_what_a_replica_has_is_accepted_and_a_failover_l
 
 
 def test_a_key_rotated_before_a_failover_to_a_lagging_replica_is_refused(system: Replicated) -> None:
-    old = system.connector("lags")
+    old = system.connector("lags", system.api)
     with old.connection() as client:
         request_id = assert_accepted(_post(client, "before"))
         wait_until("it is applied", lambda: _state(client, request_id) == "applied")
@@ -94,7 +94,7 @@ def test_a_key_rotated_before_a_failover_to_a_lagging_replica_is_refused(system:
 
 
 def test_a_key_rotated_right_after_a_failover_is_refused_although_the_old_primary_goes_on(system: Replicated) -> None:
-    old = system.connector("rotated elsewhere")
+    old = system.connector("rotated elsewhere", system.api)
     with old.connection() as client:
         request_id = assert_accepted(_post(client, "before"))
         wait_until("it is applied", lambda: _state(client, request_id) == "applied")
@@ -108,7 +108,7 @@ def test_a_key_rotated_right_after_a_failover_is_refused_although_the_old_primar
 
 
 def test_an_old_primary_that_is_cut_off_is_left_and_statuses_are_read_from_the_new_one(system: Replicated) -> None:
-    with system.connector("cut off").connection() as client:
+    with system.connector("cut off", system.api).connection() as client:
         system.worker.stop()
         system.fail_over()
         # What the old primary accepts before its clients have left it is lost, without WAIT_REPLICAS.

@@ -17,8 +17,8 @@ from redis.exceptions import NoPermissionError
 
 from tests.preloaded import run_ingestctl
 from tests.support.client import JSON, Connector, batch, item
+from tests.support.installation import Server
 from tests.support.processes import PATIENCE, ROOT, PreloadedPython, environment, wait_until
-from tests.support.replicated import Server
 from tests.support.signing import Hook, event
 from tests.support.stack import PreloadedApi, Stack
 

@@ -10,8 +10,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.support.installation import valkey_server
 from tests.support.processes import PreloadedPython, Process, free_port, refuses_to_start, wait_until
-from tests.support.replicated import valkey_server
 from tests.support.stack import PreloadedApi, Stack
 
 _PROCESSES = ("ingest_api", "workers", "workers.sweep")

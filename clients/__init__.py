@@ -1,0 +1,1 @@
+"""The client packages, and how they are built."""

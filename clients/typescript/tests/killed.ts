@@ -1,0 +1,14 @@
+/** A connector that puts numbers, tells those that are flushed, and is killed: `killed.ts URL OUTBOX FIRST`. */
+
+import { Connector } from "../src/index.ts";
+
+const [url = "", outbox = "", first = "0"] = process.argv.slice(2);
+const connector = new Connector(url, "ik_test", { outbox, heartbeatSeconds: 0, batchItems: 7, onWarning: () => {} });
+const numbers = connector.stream("numbers");
+for (let number = Number(first); ; number += 1) {
+  await numbers.put({ id: number });
+  if (number % 5 === 4) {
+    await numbers.flush();
+    console.log(number);
+  }
+}

@@ -1,0 +1,51 @@
+"""The TypeScript client: its own tests in Node, its types, and its tarball in a folder that has nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from clients.build import tarball
+from tests.clients.service import Service
+from tests.support.installed import run, typescript_client
+
+
+def test_the_tests_of_the_package_pass() -> None:
+    package = typescript_client()
+    tests = sorted(Path("tests", file.name) for file in (package.project / "tests").glob("*.test.ts"))
+
+    printed = run(package.node, "--test", "--test-reporter=tap", *tests, folder=package.folder)
+
+    assert "\n# fail 0\n" in printed
+    assert "\n# skipped 0\n" in printed
+
+
+def test_tests_and_examples_have_right_types() -> None:
+    package = typescript_client()
+
+    run(package.node, "node_modules/typescript/bin/tsc", "--noEmit", folder=package.folder)
+
+
+def test_the_tarball_installs_alone_and_runs_the_first_ten_lines(service: Service, tmp_path: Path) -> None:
+    package = typescript_client()
+    built = tarball(tmp_path)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    run(*(package.npm() or ()), "install", "--offline", "--no-audit", "--no-fund", built, folder=tmp_path)
+    first = re.search(r"```ts\n(import .*?)```", (package.project / "README.md").read_text(), re.DOTALL)
+    assert first
+    (tmp_path / "first.ts").write_text(first[1])
+    environment = {"INSPIRE_BASE_URL": service.url, "INSPIRE_INGEST_KEY": "ik_test"}
+
+    printed = run(package.node, "first.ts", folder=tmp_path, environment=environment)
+
+    assert "2 items accepted" in printed
+    assert [row["name"] for row in service.rows] == ["Alice Smith", "Bob Jones"]
+    inside = tmp_path / "node_modules" / "inspire-ingest"
+    assert {path.name for path in inside.iterdir()} == {"dist", "package.json", "README.md", "CHANGELOG.md", "LICENSE"}
+    version = json.loads((inside / "package.json").read_text())["version"]
+    assert f'VERSION = "{version}"' in (inside / "dist" / "http.js").read_text()
+    # Browsers have no types of Node: those of the package are complete without them.
+    compiler = package.folder / "node_modules" / "typescript" / "bin" / "tsc"
+    options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib"]
+    run(package.node, compiler, *options, "es2022,dom,esnext.disposable", "first.ts", folder=tmp_path)

@@ -1,0 +1,77 @@
+"""An installation on a primary and a replica that three sentinels watch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.support.installation import Installation, Server, valkey_server
+from tests.support.processes import Process, free_port, wait_until
+from tests.support.stack import Stack
+
+_SERVICE = "ingest-primary"
+_PASSWORD = "for-sentinels"
+#: Deadline of a failover in seconds: sentinels that got no time of the processor for two seconds do nothing for thirty.
+_PATIENCE = 90.0
+_CONFIGURATION = """
+port {port}
+bind 127.0.0.1
+dir {folder}
+requirepass {password}
+sentinel sentinel-pass {password}
+sentinel monitor {service} 127.0.0.1 {primary} 2
+sentinel down-after-milliseconds {service} 1000
+sentinel failover-timeout {service} 5000
+"""
+
+
+class Watched(Installation):
+    """An installation whose address names the sentinels."""
+
+    def __init__(self, folder: Path, stack: Stack) -> None:
+        with contextlib.ExitStack() as made:
+            self.primary, self.replica = (made.enter_context(contextlib.closing(Server(folder, n))) for n in "ab")
+            self.replica.follow(self.primary.port)
+            ports = [free_port() for _ in range(3)]
+            self.sentinels = [made.enter_context(self._sentinel(folder, port)) for port in ports]
+            self._asked = made.enter_context(Redis(port=ports[0], password=_PASSWORD, decode_responses=True))
+            wait_until("the sentinels know each other", lambda: self._state()["num-other-sentinels"] == 2)
+            wait_until("they know the replica", lambda: self._state()["num-slaves"])
+            hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+            address = f"redis+sentinel://{hosts}/{_SERVICE}/0?sentinel_password={_PASSWORD}"
+            super().__init__(folder, stack, REDIS_URL=address)
+            self.close_later.push(made.pop_all())
+
+    def _sentinel(self, folder: Path, port: int) -> Process:
+        file = folder / f"sentinel-{port}.conf"
+        file.write_text(
+            _CONFIGURATION.format(
+                port=port, folder=folder, password=_PASSWORD, service=_SERVICE, primary=self.primary.port
+            )
+        )
+        return Process([valkey_server(), file, "--sentinel"], folder=folder, name=f"sentinel-{port}")
+
+    def _state(self) -> dict[str, Any]:
+        with contextlib.suppress(RedisError):
+            found: dict[str, Any] = self._asked.sentinel_master(_SERVICE)
+            return found
+        return {"num-other-sentinels": 0, "num-slaves": 0}
+
+    def primary_fails(self) -> None:
+        """Kill the primary, and wait until the sentinels have promoted the replica."""
+        self.primary.process.kill()
+        self.primary, self.replica = self.replica, self.primary
+        wait_until("the replica is promoted", lambda: self.primary.info("role") == "master", _PATIENCE)
+
+
+@contextmanager
+def watched(folder: Path, stack: Stack) -> Iterator[Watched]:
+    """Run an installation with sentinels until the block ends."""
+    with contextlib.closing(Watched(folder, stack)) as running:
+        yield running
