@@ -76,7 +76,7 @@ def start(*words: str) -> tuple[subprocess.Popen[bytes], IngestEmulator]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     line = process.stdout.readline() if process.stdout else b""
     if not line:
-        process.wait(_SECONDS)
+        process.communicate(timeout=_SECONDS)
         raise RuntimeError("The emulator did not start; its message is above.")
     return process, IngestEmulator(json.loads(line))
 

@@ -17,6 +17,7 @@ from emulator.faults import Faults, Rule
 from ingest_api.context import RECEIVED_BODY
 from ingest_api.errors import ApiError
 from ingest_api.middleware import ErrorMiddleware
+from shared.traffic import Tally
 
 #: Requests that are remembered.
 _REMEMBERED: Final = 100_000
@@ -68,7 +69,7 @@ class Gate:
         self._control = control
         self._faults = faults
         self._accepted = accepted
-        self._refuse = ErrorMiddleware(_raise_refusal)
+        self._refuse = ErrorMiddleware(_raise_refusal, Tally())
         self.noted: deque[Noted] = deque(maxlen=_REMEMBERED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

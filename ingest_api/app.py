@@ -65,9 +65,7 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     append_redis, status_redis, blocking_redis, queue_redis, postgres = engines
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(wake_queue(queue_redis))))
-    memory = MemoryBudget(settings.max_inflight_bytes)
-    tally = Tally()
-    bodies = BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
+    bodies, tally = _bodies(settings), Tally()
 
     routes: list[Route] = []
     if "data" in settings.surfaces:
@@ -113,6 +111,11 @@ def _watching(settings: Settings, engines: Engines, readiness: Readiness) -> lis
         Route("/readyz", readyz(readiness), methods=["GET"]),
         Route("/metrics", Metrics(look, settings), methods=["GET"]),
     ]
+
+
+def _bodies(settings: Settings) -> BodyReader:
+    memory = MemoryBudget(settings.max_inflight_bytes)
+    return BodyReader(memory, BodyThreads(), BodyProcesses(), idle_timeout=settings.body_timeout_seconds)
 
 
 def _documentation(routes: list[Route]) -> list[Route]:

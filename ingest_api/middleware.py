@@ -35,9 +35,9 @@ _HTTP_CODES: Final = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWE
 class ErrorMiddleware:
     """Wraps the router."""
 
-    def __init__(self, router: ASGIApp, tally: Tally) -> None:
+    def __init__(self, router: ASGIApp, tally: Tally | None = None) -> None:
         self._router = router
-        self._tally = tally
+        self._tally = tally or Tally()
         self._delayed = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -75,7 +75,8 @@ class TrafficMover:
             if is_transient(error):
                 raise
             log.exception("traffic_discarded", fields=len(fields), refusals=len(texts))
-        self._redis.delete(MOVING_TRAFFIC, MOVING_REFUSALS)
+        if self._redis.hget(MOVING_TRAFFIC, "move") == move:  # else a sweeper that took over has begun the next one
+            self._redis.delete(MOVING_TRAFFIC, MOVING_REFUSALS)
 
 
 def store(connection: Connection, move: str, counts: Counts, refusals: list[Refusal], keep_days: int) -> None:

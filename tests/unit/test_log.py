@@ -13,7 +13,6 @@ import structlog
 
 from ingest_api.middleware import ErrorMiddleware
 from shared.process.log import configure_logging, finish_log, log_often
-from shared.traffic import Tally
 
 SECRET = "ik_0123456789ab_" + "s" * 40
 
@@ -50,7 +49,7 @@ def request(path: str = "/crash") -> tuple[list[dict[str, Any]], dict[str, Any]]
         raise AssertionError("nothing is read")
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"authorization", SECRET.encode())]}
-    asyncio.run(ErrorMiddleware(crash, Tally())(scope, receive, send))
+    asyncio.run(ErrorMiddleware(crash)(scope, receive, send))
     return sent, scope
 
 
