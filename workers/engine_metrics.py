@@ -43,16 +43,17 @@ class EngineCollector(Collector):
     def _redis_gauges(self) -> Iterator[Metric]:
         answers = ask_each(self._redis, (), lambda node, _: _look_at_server(node))
         yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", int(any(one.told for one in answers)))
-        # Each node of a cluster has a label; an only server has none.
-        took = GaugeMetricFamily("ingest_redis_answer_seconds", "Time that Redis took for an answer.", labels=["node"])
-        used = GaugeMetricFamily("ingest_redis_memory_bytes", "Memory that Redis uses.", labels=["node"])
+        labels = ["node"] if answers[0].node else []  # an only server has none
+        took = GaugeMetricFamily("ingest_redis_answer_seconds", "Time that Redis took for an answer.", labels=labels)
+        used = GaugeMetricFamily("ingest_redis_memory_bytes", "Memory that Redis uses.", labels=labels)
         limit = GaugeMetricFamily(
-            "ingest_redis_memory_limit_bytes", "Memory that Redis may use; 0: unlimited.", labels=["node"]
+            "ingest_redis_memory_limit_bytes", "Memory that Redis may use; 0: unlimited.", labels=labels
         )
         for node, (seconds, memory) in ((one.node, told) for one in answers for told in one.told):
-            took.add_metric([node], seconds)
-            used.add_metric([node], memory["used_memory"])
-            limit.add_metric([node], memory["maxmemory"])
+            label = [node] if node else []
+            took.add_metric(label, seconds)
+            used.add_metric(label, memory["used_memory"])
+            limit.add_metric(label, memory["maxmemory"])
         yield from (took, used, limit)
 
     def _postgres_gauges(self) -> Iterator[Metric]:
