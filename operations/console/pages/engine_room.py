@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from operations.console.pages.visit import Visit
 from shared.postgres.queries import sql
-from shared.redis.activity import last_sweep
 from shared.redis.lane_status import connector_backlogs, look_at_redis
+from shared.redis.primaries import ask_each, told_by_any
 
 _CONNECTORS: Final = 5
 _FACTS: Final = {
@@ -29,14 +29,13 @@ _FACTS: Final = {
 
 def show(visit: Visit) -> dict[str, Any]:
     """Show the engines."""
-    redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, None))
-    stalled: list[int] | None = visit.attempt(lambda: last_sweep(visit.engines.redis) or []) if redis else None
+    redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, visit.engines.queue, None))
     shares = visit.attempt(lambda: _shares(visit, redis)) or {} if redis else {}
     facts = visit.attempt(lambda: _redis_facts(visit)) if redis else None
     postgres = visit.attempt(lambda: _postgres(visit))
     return {
         "redis": redis,
-        "stalled": stalled or [],
+        "stalled": redis.stalled if redis else [],
         "shares": shares,
         "facts": facts,
         "bound": visit.engines.settings.max_backlog_bytes,
@@ -53,8 +52,10 @@ def _shares(visit: Visit, redis: Any) -> dict[int, list[tuple[int, int]]]:
 
 
 def _redis_facts(visit: Visit) -> dict[str, Any]:
-    told: dict[str, Any] = visit.engines.redis.info()
-    return {label: told[name] for name, label in _FACTS.items() if name in told}
+    """Return what Redis tells of itself; on a cluster, each node."""
+    found: list[dict[str, Any]] = told_by_any(ask_each(visit.engines.redis, (), lambda node, _: node.info()))
+    values = {name: ", ".join(str(told[name]) for told in found if name in told) for name in _FACTS}
+    return {label: values[name] for name, label in _FACTS.items() if values[name]}
 
 
 def _postgres(visit: Visit) -> dict[str, Any]:

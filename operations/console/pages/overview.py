@@ -9,7 +9,6 @@ from operations.console.pages.needs import needs
 from operations.console.pages.survey import Survey, Surveyor
 from operations.console.pages.traffic import RANGES, traffic_over
 from operations.console.pages.visit import Visit
-from shared.redis.activity import last_sweep
 from shared.redis.lane_status import look_at_redis
 
 _TALKERS = 5
@@ -28,14 +27,13 @@ class Overview:
         survey = visit.attempt(self._surveyor.survey)
         if survey:
             visit.faults.extend(survey.faults)
-        redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, None))
-        stalled = visit.attempt(lambda: last_sweep(visit.engines.redis)) if redis else None
+        redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, visit.engines.queue, None))
         with_traffic = visit.attempt(lambda: _traffic(visit, name, now)) if survey else None
         return {
             "survey": survey,
             "redis": redis,
             "bound": visit.engines.settings.max_backlog_bytes,
-            "needs": needs(survey, redis, stalled or [], visit.engines.settings),
+            "needs": needs(survey, redis, redis.stalled if redis else [], visit.engines.settings),
             "range": name,
             "ranges": [(key, label) for key, (label, _, _) in RANGES.items()],
             "traffic": with_traffic,
