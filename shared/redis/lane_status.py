@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -94,6 +95,13 @@ def _memory(redis: Redis) -> dict[str, int]:
     except ResponseError:
         return {}
     return found
+
+
+def connector_backlogs(redis: Redis, lane: int) -> dict[int, int]:
+    """Return the bytes in a lane's backlog of each connector that has some."""
+    parts: Any = redis.hgetall(lane_keys(lane).backlog)
+    found = ((name.removeprefix(b"c:"), size) for name, size in parts.items())
+    return {int(name): int(size) for name, size in found if name.isdigit() and size.isdigit()}
 
 
 def _look_at_lane(scripts: Scripts, number: int) -> Lane:

@@ -24,7 +24,7 @@ from shared.process.settings import SecretUrl, Settings
 from shared.redis.connections import connect_redis
 from tests.integration.ingestctl_tools import Ingestctl, bare_environ
 from tests.integration.lane_tools import Lane
-from tests.integration.partition_tools import KEEP, names
+from tests.integration.partition_tools import TABLES, names
 
 TEMPLATE = "migrated_template"
 LANES = 4
@@ -95,7 +95,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 @pytest.fixture
 def bare(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Connection:
     """A connection to a database that has only the default partitions; of tables that the tests don't know, none."""
-    monkeypatch.setattr(partitions, "TABLES", tuple(table for table in partitions.TABLES if table.name in KEEP))
+    monkeypatch.setattr(partitions, "TABLES", TABLES)
     for name in names(connection):
         connection.execute(f"DROP TABLE {name}".encode())
     return connection

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from shared.postgres import partitions
 from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.queries import sql
 
@@ -15,6 +16,8 @@ NOON = datetime(2031, 5, 15, 12, tzinfo=UTC)  # a Thursday
 DAY = timedelta(days=1)
 #: The tables that these tests are about. A kind of submission may add one, which is treated like the logs'.
 KEEP = {"receipts": 7, "connector_logs": 30, "dead_letters": 90}
+
+TABLES = tuple(table for table in partitions.TABLES if table.name in KEEP)
 
 
 def names(connection: Connection, table: str = "") -> list[str]:

@@ -13,8 +13,8 @@ import pytest
 from shared.postgres import partitions
 from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.migrations import migrate
-from shared.postgres.partitions import DAYS_AHEAD, TABLES, Tally, delete_old, drop_old, make_ahead
-from tests.integration.partition_tools import DAY, KEEP, NOON, Writer, names, places, put, version
+from shared.postgres.partitions import DAYS_AHEAD, Tally, delete_old, drop_old, make_ahead
+from tests.integration.partition_tools import DAY, KEEP, NOON, TABLES, Writer, names, places, put, version
 
 #: A writer may wait for one lock that is given up (1 s), and a slow machine.
 PATIENCE_SECONDS = 3.0

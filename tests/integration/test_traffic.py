@@ -155,8 +155,9 @@ def moved_refusals(connection: Connection, mover: TrafficMover, count: int) -> l
 
 
 @pytest.fixture
-def refused(api: HookApi) -> list[httpx.Response]:
+def refused(capfd: pytest.CaptureFixture[str], api: HookApi) -> list[httpx.Response]:
     """Requests of connector 1, each refused for another reason."""
+    capfd.readouterr()  # what is captured from here on is the log of these
     made = api.connectors.create("crm")
     bearer = {**JSON, "Authorization": f"Bearer {made.credential.text}"}
     bad = batch(item("x" * 600, secret="value-of-a-client"), stream="agents")
