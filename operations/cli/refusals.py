@@ -8,7 +8,8 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, OptionalConnectorId, moment_since
-from operations.cli.output import counted, print_json, print_line, print_table, visible
+from operations.cli.output import print_json, print_line, print_table
+from operations.readable import counted, visible
 from operations.refusals import group_document, group_refusals, read_refusals, refusal_document
 from shared.error_codes import ErrorCode
 from shared.rfc3339 import rfc3339

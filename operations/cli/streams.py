@@ -6,8 +6,9 @@ from typing import Final
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId
-from operations.cli.output import print_json_list, print_line, print_table, visible
+from operations.cli.output import print_json_list, print_line, print_table
 from operations.connectors import select_connectors
+from operations.readable import visible
 from operations.streams import read_streams
 from shared.rfc3339 import rfc3339
 
