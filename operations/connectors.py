@@ -37,6 +37,7 @@ from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.connections import reopen, wait_until_others_follow
 from shared.redis.names import lane_keys
+from shared.redis.primaries import lanes_by_node
 from shared.redis.scripts import Scripts
 
 
@@ -190,10 +191,7 @@ class Connectors:
         ):
             row = self.connection.execute(sql("insert_connector"), values).fetchall()[0]
             self._store(row["connector_id"], credential)
-            pipeline = self.redis.pipeline(transaction=False)
-            for lane in range(lanes):
-                pipeline.hexists(lane_keys(lane).generations, str(row["connector_id"]))
-            if any(pipeline.execute()):
+            if any(_knows(node, part, row["connector_id"]) for node, part in lanes_by_node(self.redis, range(lanes))):
                 raise psycopg.Rollback
             return row
         return None
@@ -218,6 +216,14 @@ class Connectors:
 
     def _least_used_lane(self) -> int:
         return int(self.connection.execute(sql("select_least_used_lane")).fetchall()[0]["lane"])
+
+
+def _knows(node: Redis, lanes: Sequence[int], connector_id: int) -> bool:
+    """Return True if a server has a generation of a connector in one of its lanes."""
+    pipeline = node.pipeline(transaction=False)
+    for lane in lanes:
+        pipeline.hexists(lane_keys(lane).generations, str(connector_id))
+    return any(pipeline.execute())
 
 
 def possible(new: dict[str, Any]) -> dict[str, Any]:

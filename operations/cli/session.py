@@ -26,6 +26,7 @@ from shared.postgres.transactions import NO_LIMITS
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
 from shared.redis.numbers import copied_lanes
+from shared.redis.primaries import require_answer
 from shared.redis.signs_of_life import read_signs, with_signs
 
 RUN_AGAIN = "The change may be half done: run the same command again."
@@ -108,6 +109,6 @@ def changing_hooks(after_an_error: str = RUN_AGAIN, *, needs_key: bool = True) -
 
 def _require_answer(redis: Redis) -> None:
     try:
-        redis.ping()
+        require_answer(redis)
     except RedisError as error:
         raise CommandError(f"{sentence(error)} Nothing was changed.") from error
