@@ -97,7 +97,7 @@ class Chaos:
         outbox = stack.folder / f"{language}.db"
         url = f"http://127.0.0.1:{self._proxy.port}"
         self._numbers = Numbers(command, offset, url, self._connector, outbox)
-        self._faults = {
+        self._faults: dict[str, Callable[[], None]] = {
             "the connector is killed": self._kill_connector,
             "the API is killed": self._kill_api,
             "the network hangs": lambda: self._trouble(self._proxy.hang, self._proxy.resume),

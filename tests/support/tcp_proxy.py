@@ -86,8 +86,8 @@ class TcpProxy:
                     self._start(self._relay, client)
 
     def _relay(self, client: socket.socket) -> None:
-        port = self._server if isinstance(self._server, int) else None
-        family, address = (socket.AF_UNIX, self._server) if port is None else (socket.AF_INET, ("127.0.0.1", port))
+        family = socket.AF_UNIX if isinstance(self._server, str) else socket.AF_INET
+        address = self._server if isinstance(self._server, str) else ("127.0.0.1", self._server)
         with client, socket.socket(family) as server, contextlib.suppress(OSError):
             server.connect(address)
             peer = {client: server, server: client}
