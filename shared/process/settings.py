@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
 from shared.limits import MB
-from shared.redis.addresses import SCHEMES
+from shared.redis.schemes import SCHEMES
 
 #: Length of a key of AES-256.
 _KEY_BYTES: Final = 32

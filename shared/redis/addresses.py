@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from redis.connection import SSLConnection, parse_url
 
-SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _SEVERAL: Final = re.compile(
     r"(?P<scheme>rediss?)\+(?P<shape>sentinel|cluster)://(?P<user>[^/?#]*@)?(?P<hosts>[^/?#@]+)"
     r"(?:/(?P<service>[^/?#]*))?(?:/(?P<database>\d*))?(?P<query>\?.*)?"
@@ -55,11 +54,6 @@ def read_address(url: str) -> Address:
     sentinel |= {name: value for name, value in options.items() if name.startswith("ssl_")}
     sentinel["ssl"] = options.get("connection_class") is SSLConnection
     return Address(options, hosts, parts["service"] or "", sentinel)
-
-
-def is_cluster(url: str) -> bool:
-    """Return True for the address of a cluster."""
-    return "+cluster://" in url
 
 
 def _host(text: str, default: int) -> tuple[str, int]:

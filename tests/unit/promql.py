@@ -70,6 +70,7 @@ class Series:
     def _selected(self, selector: Any, at: float, window: float) -> Iterator[tuple[Labels, list[float]]]:
         last = int(at // self.interval)
         first = max(0, last + 1 - max(1, int(window // self.interval)))
+        one: Any
         for one, values in self.known:
             labels = {matcher.name: matcher.value for matcher in one.matchers.matchers}
             if one.name == selector.name and all(matches(labels, matcher) for matcher in selector.matchers.matchers):
