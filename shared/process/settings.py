@@ -163,7 +163,7 @@ class Settings:
         _host, "127.0.0.1", "Address that the API listens on. `::` means all of them, `0.0.0.0` those of IPv4."
     )
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")
-    console_port: int = _setting(_whole(1, 65535), 8001, "Port that the console listens on: operators' API.")
+    console_port: int = _setting(_whole(1, 65535), 8001, "Port that the console listens on: operators' pages and API.")
     web_concurrency: int = _setting(_whole(1, 64), 1, "Number of API processes that share the port.")
     metrics_port: int = _setting(
         _whole(0, 65535),
