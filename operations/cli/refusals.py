@@ -52,7 +52,7 @@ def refusals(
     10,000 are kept, a share for each connector; of a flood a sample, which says so.
     """
     wanted: dict[str, Any] = {"connector_id": connector_id, "code": code, "since": since, "limit": limit or None}
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         if group:
             _show_groups(group_refusals(connection, **wanted), as_json=as_json)
         else:

@@ -23,7 +23,7 @@ _TITLES: Final = ("stream", "items", "last updated")
 
 def streams(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
     """Show a connector's streams, with their number of items."""
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         select_connectors(connection, connector_id)
         rows = read_streams(connection, connector_id)
     lines = [(row["stream"], row["items"], rfc3339(row["last_updated_at"])) for row in rows]

@@ -51,7 +51,7 @@ def traffic(
 
     Refused are requests; applied, superseded, removed and dead are items. Minutes are kept for two days.
     """
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         begins = datetime.fromisoformat(since)
         rows = read_traffic(connection, since=begins, connector_id=connector_id, step=_STEPS[by])
         names = {row["connector_id"]: row["name"] for row in select_connectors(connection)}

@@ -60,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shared.process",
     },
     "operations.api": {"operations", "shared", "shared.kinds", "shared.redis", "shared.hooks"},
+    "operations.canary": {"shared.process"},
     "operations.console": {
         "operations",
         "operations.api",
