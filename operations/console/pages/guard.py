@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -34,6 +35,8 @@ _MOST_FIELDS: Final = 2_000
 _STREAMS: Final = 200
 #: Life of one stream in seconds: browsers connect again by themselves.
 _STREAM_SECONDS: Final = 600.0
+#: After Postgres has not answered, time in which remembered sessions are not checked, in seconds.
+_AGAIN_SECONDS: Final = 5.0
 _RELOAD: Final = "event: reload\ndata:\n\n"
 AWAY: Final = (psycopg.Error, PoolTimeout, RedisError, SentenceError)
 
@@ -54,6 +57,7 @@ class Guard:
         self.view = view
         self._sessions = Sessions()
         self._streams = 0
+        self._failed_at = -_AGAIN_SECONDS
 
     def page(self, page: Page) -> list[Route]:
         """Return the routes of a page: it, and the stream of its part that changes."""
@@ -115,12 +119,16 @@ class Guard:
         secret = self.secret(request)
         if not secret:
             return None
+        remembered = self._sessions.remembered(secret) if request.method == "GET" else None
+        if remembered and time.monotonic() - self._failed_at < _AGAIN_SECONDS:
+            return remembered
         try:
             with self.engines.database() as connection:
                 return self._sessions.find(connection, secret)
         except (psycopg.Error, PoolTimeout):
-            if request.method == "GET" and (found := self._sessions.remembered(secret)):
-                return found
+            self._failed_at = time.monotonic()
+            if remembered:
+                return remembered
             raise
 
     def _show(self, page: Page, visit: Visit) -> Response:

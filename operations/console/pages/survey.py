@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Final
 
+import psycopg
+from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from operations.engines import Engines
@@ -66,20 +68,25 @@ class Surveyor:
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
         self._lock = Lock()
-        self._last: Survey | None = None
-        self._made_at = 0.0
+        self._last: Survey | Exception = PoolTimeout()
+        self._made_at = -_SHARED_SECONDS
 
     def survey(self) -> Survey:
         """Return a survey that is some seconds old at most. Raises what the engine's clients raise."""
         with self._lock:
-            if self._last is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
-                self._last = self._made()
+            if time.monotonic() - self._made_at > _SHARED_SECONDS:
+                try:
+                    self._last = self._made()
+                except (psycopg.Error, PoolTimeout) as error:
+                    self._last = error  # waiting for a connection takes seconds: all pages wait for it once
                 self._made_at = time.monotonic()
-            return self._last
+            if isinstance(self._last, Survey):
+                return self._last
+            raise self._last
 
     def forget(self) -> None:
         """Make another survey next time, after a change."""
-        self._made_at = 0.0
+        self._made_at = -_SHARED_SECONDS
 
     def _made(self) -> Survey:
         now = datetime.now(UTC)
