@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
@@ -75,7 +74,8 @@ class Jobs:
             log.warning("job_lost", job_id=job_id, cause=cause_of(other))
 
     def _tell(self, job_id: int, progress: Progress, state: str, message: str | None = None) -> None:
-        values = {"job_id": job_id, "progress": orjson.dumps(asdict(progress)).decode()}
+        told = {"done": progress.done, "diedAgain": progress.died_again, "gone": progress.gone}
+        values = {"job_id": job_id, "progress": orjson.dumps(told).decode()}
         with self._database() as connection:
             connection.execute(sql("update_job"), {**values, "state": state, "message": message})
 

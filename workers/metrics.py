@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
+from shared.error_codes import ErrorCode
 from shared.outage import Outage
 from shared.process.settings import Settings
 
@@ -75,6 +76,14 @@ REFUSALS: Final = Counter(
     ["code", "reason"],
     registry=SWEEPER,
 )
+
+# Prometheus sees the first event only if the counter was there before.
+for _cause_name in ("postgres", "redis", "other"):
+    LANE_PAUSES.labels(_cause_name)
+for _outcome in ("done", "postponed", "failed"):
+    RETENTION_RUNS.labels(_outcome)
+for _reason in ("rotated", "disabled", "deleted"):
+    REFUSALS.labels(ErrorCode.UNAUTHORIZED.text, _reason)
 
 
 class PauseOutage(Outage):

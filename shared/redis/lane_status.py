@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from shared.redis.activity import last_sweep
+from shared.redis.activity import last_sweep, living_workers
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.numbers import copied_lanes, counted_corrections
 from shared.redis.scripts import Scripts
@@ -56,6 +57,13 @@ class RedisState:
     failed_jobs: int
     #: True if a sweeper is active.
     sweeper: bool
+    #: Lanes that it found stalled.
+    stalled: list[int]
+    #: Workers that are alive and not hung; `workers` are those that RQ knows.
+    living_workers: int
+    #: Bytes that the server uses and may use; 0 if it does not say, or has no limit.
+    memory: int
+    memory_limit: int
     #: Credentials that differed from Postgres and were corrected, ever.
     corrections: int
 
@@ -65,15 +73,28 @@ def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
     scripts = Scripts(redis)
     number_of_lanes = copied_lanes(redis) if lanes is None else lanes
     found = [_look_at_lane(scripts, lane) for lane in range(number_of_lanes)]
-    queue = wake_queue(redis)
+    queue, sweep, memory = wake_queue(redis), last_sweep(redis), _memory(redis)
     return RedisState(
         lanes=found,
         workers=_workers(redis, found),
         queued_jobs=queue.count,
         failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
-        sweeper=last_sweep(redis) is not None,
+        sweeper=sweep is not None,
+        stalled=sweep or [],
+        living_workers=living_workers(scripts),
+        memory=memory.get("used_memory", 0),
+        memory_limit=memory.get("maxmemory", 0),
         corrections=counted_corrections(redis),
     )
+
+
+def _memory(redis: Redis) -> dict[str, int]:
+    """Return what the server says of its memory; nothing if a service does not let it be read."""
+    try:
+        found: dict[str, int] = redis.info("memory")
+    except ResponseError:
+        return {}
+    return found
 
 
 def connector_backlogs(redis: Redis, lane: int) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from inspire_ingest import Connector, Stream, exit_on_sigterm
@@ -21,5 +22,6 @@ def put_from(number: int, numbers: Stream) -> None:
 if __name__ == "__main__":
     exit_on_sigterm()
     url, outbox, first = sys.argv[1:]
-    with Connector(url, "ik_test", outbox=outbox, batch_items=5, heartbeat_seconds=0, on_rejected="skip") as connector:
+    key = os.environ.get("INSPIRE_INGEST_KEY", "ik_test")
+    with Connector(url, key, outbox=outbox, batch_items=5, heartbeat_seconds=0, on_rejected="skip") as connector:
         put_from(int(first), connector.stream("numbers"))
