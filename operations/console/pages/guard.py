@@ -10,7 +10,6 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import psycopg
-from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -38,7 +37,7 @@ _STREAM_SECONDS: Final = 600.0
 #: After Postgres has not answered, time in which remembered sessions are not checked, in seconds.
 _AGAIN_SECONDS: Final = 5.0
 _RELOAD: Final = "event: reload\ndata:\n\n"
-AWAY: Final = (psycopg.Error, PoolTimeout, RedisError, SentenceError)
+AWAY: Final = (psycopg.Error, RedisError, SentenceError)
 
 
 class RefusedError(Exception):
@@ -125,7 +124,7 @@ class Guard:
         try:
             with self.engines.database() as connection:
                 return self._sessions.find(connection, secret)
-        except (psycopg.Error, PoolTimeout):
+        except psycopg.Error:
             self._failed_at = time.monotonic()
             if remembered:
                 return remembered
