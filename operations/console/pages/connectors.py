@@ -89,7 +89,7 @@ class ConnectorList:
             else:
                 connectors.change(ids, enabled=change == "enable")
         self._surveyor.forget()
-        return Done(form.get("back", "/connectors"), f"{_number(len(ids))} {'is' if len(ids) == 1 else 'are'} {done}.")
+        return Done(_back(form), f"{_number(len(ids))} {'is' if len(ids) == 1 else 'are'} {done}.")
 
     def _chosen(self, form: Form) -> list[dict[str, Any]]:
         survey = self._surveyor.connectors()
@@ -134,11 +134,16 @@ def _question(form: Form, chosen: list[dict[str, Any]], title: str, limits: dict
         fields={
             **fields,
             **{name: value for name, value in limits.items() if value},
-            "back": form.get("back", "/connectors"),
+            "back": _back(form),
         },
-        back=form.get("back", "/connectors"),
+        back=_back(form),
         names=[f"{row['connector_id']} {row['name']}" for row in chosen],
     )
+
+
+def _back(form: Form) -> str:
+    given = form.get("back", "")
+    return given if given.startswith("/connectors") else "/connectors"
 
 
 def _number(count: int) -> str:
