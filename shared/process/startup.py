@@ -28,10 +28,10 @@ from shared.process.endpoints import with_engines
 from shared.process.log import configure_logging
 from shared.process.output import take_over_output
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
-from shared.redis.addresses import is_cluster
 from shared.redis.connections import connect_redis, require_readable
 from shared.redis.durability import Durability, blocking_problem, check_durability
 from shared.redis.names import spread_lanes
+from shared.redis.schemes import is_cluster
 from shared.redis.wakeups import wake_queue
 
 log = structlog.get_logger()
