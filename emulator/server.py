@@ -61,7 +61,7 @@ class Emulator:
         engines = Engines(connect_async(server), connect_async(server), redis, redis, database)
         self.control = Control(memory, self.connectors, faults)
         api = create_app(Settings(datapool_address=url, secrets_key=key), engines)
-        self.app = self.control.gate = Gate(api, self.control.app, faults, accepted=self.applier.wake)
+        self.app = self.control.gate = Gate(api, self.control, faults, accepted=self.applier.wake)
 
     def told(self) -> dict[str, Any]:
         """Return the credential in force."""

@@ -89,7 +89,7 @@ class LaneCollector:
         )
         yield GaugeMetricFamily("ingest_workers", "Worker processes.", len(state.workers))
         yield GaugeMetricFamily(
-            "ingest_workers_alive", "Worker processes that are neither frozen nor hung.", state.alive
+            "ingest_workers_alive", "Worker processes that are neither frozen nor hung.", state.living_workers
         )
         yield GaugeMetricFamily("ingest_sweeper_up", "Whether a sweeper is active.", int(state.sweeper))
 

@@ -29,7 +29,7 @@ from redis import Redis
 
 from operations.audit import Actor, State, local_actor, recorded
 from operations.errors import ChangedMeanwhileError, ConflictError, NotFoundError
-from operations.rules import connector_name, request_rate
+from operations.rules import connector_name, request_burst, request_rate
 from shared.credentials.credential import NewCredential, new_credential
 from shared.credentials.sync import count_lanes, load_lanes, put_credential, revoke_credentials, select_credentials
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
@@ -229,8 +229,13 @@ def _knows(node: Redis, lanes: Sequence[int], connector_id: int) -> bool:
 def possible(new: dict[str, Any]) -> dict[str, Any]:
     """Return changes as they may be made. Raises SentenceError."""
     given = {name: value for name, value in new.items() if value is not None}
-    rules: dict[str, Callable[[Any], Any]] = {"name": connector_name, "rate": request_rate}
-    return {name: rules[name](value) if name in rules else value for name, value in given.items()}
+    rules: dict[str, Callable[[Any], Any]] = {
+        "name": connector_name,
+        "rate": request_rate,
+        "burst": request_burst,
+        "enabled": bool,
+    }
+    return {name: rules[name](value) for name, value in given.items()}
 
 
 def _action(new: dict[str, Any]) -> str:

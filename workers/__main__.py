@@ -26,6 +26,7 @@ from rq.serializers import JSONSerializer
 from shared.causes import is_expected
 from shared.outage import Outage
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.process.metrics import serve_metrics
 from shared.process.settings import Settings
 from shared.process.startup import durable_redis, queue_of, start_process
 from shared.redis.activity import report_worker
@@ -36,7 +37,7 @@ from shared.redis.wakeups import wake_queue
 from workers import tasks
 from workers.context import DrainContext, LastingConnection
 from workers.liveness import LoopMonitor
-from workers.metrics import WORKER, serve_metrics
+from workers.metrics import WORKER
 from workers.oom_drain import drain_full_redis
 from workers.retention import keep_days
 from workers.write import prepare

@@ -26,6 +26,7 @@ from shared.credentials.sync import count_lanes
 from shared.entry import backlog_cost
 from shared.outage import Outage
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.process.metrics import serve_metrics
 from shared.process.settings import Settings
 from shared.process.startup import durable_redis, queue_of, start_process
 from shared.redis.activity import report_sweep
@@ -264,7 +265,7 @@ def sweep_until_stopped(settings: Settings, watched: WatchedSweep) -> None:
     sweeper = Sweeper(redis, settings.database_url, queue, retries, stalled_after_seconds=stalled_after)
     credentials = CredentialWatch(redis, LastingConnection(connect), lambda: sweeper.acts)
     engines = EngineCollector(redis, LastingConnection(connect), settings.quiet_after_seconds)
-    metrics.serve_metrics(settings, metrics.SWEEPER, [engines])
+    serve_metrics(settings, metrics.SWEEPER, [engines])
     traffic_connection = LastingConnection(partial(_connect, settings.database_url, ANSWER_TIMEOUT_SECONDS))
     mover = TrafficMover(queue.connection, traffic_connection, lambda: sweeper.acts, settings.keep_traffic_days)
     for name, look, seconds in (

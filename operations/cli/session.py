@@ -14,9 +14,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from operations.cli.errors import CommandError, sentence
-from operations.cli.output import print_note, readable_seconds
+from operations.cli.output import print_note
 from operations.connectors import Connectors
 from operations.hooks import Hooks
+from operations.readable import readable_seconds
 from shared.causes import is_missing_schema
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import Connection, connect_postgres

@@ -16,16 +16,8 @@ from operations.cli import session
 from operations.cli.arguments import AsJson
 from operations.cli.connector_output import NUMBERS, connector_cells, connector_document
 from operations.cli.errors import sentence
-from operations.cli.output import (
-    counted,
-    print_json,
-    print_line,
-    print_note,
-    print_table,
-    readable_bytes,
-    readable_seconds,
-    visible,
-)
+from operations.cli.output import print_json, print_line, print_note, print_table
+from operations.readable import counted, readable_bytes, readable_seconds, visible
 from operations.state import DatabaseState, State, look, totals_document
 from operations.troubles import Bounds, Trouble, troubles
 from shared.process.startup import process_settings, queue_of

@@ -215,6 +215,11 @@ class Settings:
     )
     redis_connections: int = _setting(_whole(4, 1000), 16, "Maximum connections of one API process to Redis.")
     datapool_address: str = _setting(str, "http://127.0.0.1:8000", "`dataPoolAddress` in a connector's configuration.")
+    canary_key: SecretUrl = _setting(
+        _parser(SecretUrl, lambda _: True, ""),
+        SecretUrl(""),
+        "Key of the connector as which `operations.canary` submits.",
+    )
     quiet_after_seconds: int = _setting(
         _whole(1, 31_536_000), 300, "Time without a submission after which `ingestctl status` calls a connector quiet."
     )

@@ -35,7 +35,7 @@ def show(visit: Visit) -> dict[str, Any]:
     postgres = visit.attempt(lambda: _postgres(visit))
     return {
         "redis": redis,
-        "stalled": redis.stalled if redis else [],
+        "stalled": (redis.stalled or []) if redis else [],
         "shares": shares,
         "facts": facts,
         "bound": visit.engines.settings.max_backlog_bytes,
