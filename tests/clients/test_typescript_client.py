@@ -9,6 +9,7 @@ from pathlib import Path
 from clients.build import tarball
 from tests.clients.service import Service
 from tests.support.installed import run, typescript_client
+from tests.support.processes import ROOT
 
 
 def test_the_tests_of_the_package_pass() -> None:
@@ -32,15 +33,17 @@ def test_the_tarball_installs_alone_and_runs_the_first_ten_lines(service: Servic
     built = tarball(tmp_path)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     run(*(package.npm() or ()), "install", "--offline", "--no-audit", "--no-fund", built, folder=tmp_path)
-    first = re.search(r"```ts\n(import .*?)```", (package.project / "README.md").read_text(), re.DOTALL)
-    assert first
-    (tmp_path / "first.ts").write_text(first[1])
+    for page, name in ((package.project / "README.md", "first.ts"), (ROOT / "docs" / "connectors.md", "first.js")):
+        code = re.search(rf"```{name[-2:]}\n(import .*?)```", page.read_text(), re.DOTALL)
+        assert code
+        (tmp_path / name).write_text(code[1])
     environment = {"INSPIRE_BASE_URL": service.url, "INSPIRE_INGEST_KEY": "ik_test"}
 
-    printed = run(package.node, "first.ts", folder=tmp_path, environment=environment)
+    printed = [run(package.node, name, folder=tmp_path, environment=environment) for name in ("first.ts", "first.js")]
 
-    assert "2 items accepted" in printed
-    assert [row["name"] for row in service.rows] == ["Alice Smith", "Bob Jones"]
+    assert "2 items accepted" in printed[0]
+    assert printed[1].startswith("accepted: req_")
+    assert [row["name"] for row in service.rows] == ["Alice Smith", "Bob Jones", "Alice Smith"]
     inside = tmp_path / "node_modules" / "inspire-ingest"
     assert {path.name for path in inside.iterdir()} == {"dist", "package.json", "README.md", "CHANGELOG.md", "LICENSE"}
     version = json.loads((inside / "package.json").read_text())["version"]

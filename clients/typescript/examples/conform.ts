@@ -2,11 +2,11 @@
 
 import { createInterface } from "node:readline";
 
-import { Connector, type Item, exitOnSignal } from "inspire-ingest";
+import { Connector, type Item } from "inspire-ingest";
 
 const seconds = Number(process.env["INSPIRE_CONFORM_SECONDS"] ?? 60);
 const connector = Connector.fromEnv({ onRejected: "collect", heartbeatSeconds: seconds });
-exitOnSignal(connector);
+connector.exitOnSignal();
 await connector.config({ poll: seconds });
 setInterval(() => connector.config().catch((error: unknown) => connector.log("warn", String(error))), seconds * 1000).unref();
 const items = connector.stream("conform");

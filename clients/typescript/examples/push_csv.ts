@@ -2,7 +2,7 @@
 
 import { createReadStream } from "node:fs";
 
-import { Connector, type Item, exitOnSignal } from "inspire-ingest";
+import { Connector, type Item } from "inspire-ingest";
 
 import { parseCsv } from "./csv.ts";
 
@@ -11,7 +11,7 @@ const started = performance.now();
 const seconds = () => ((performance.now() - started) / 1000).toFixed(1);
 
 await using connector = Connector.fromEnv({ onRejected: "collect" });
-exitOnSignal(connector);
+connector.exitOnSignal();
 const items = connector.stream(stream);
 for await (const item of rows()) await items.put(item);
 await items.flush();

@@ -5,6 +5,11 @@ export function now(): number {
   return performance.now() / 1000;
 }
 
+/** Let the event loop handle what has come. Browsers have no setImmediate. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => void (globalThis.setImmediate ?? setTimeout)(resolve));
+}
+
 /** Wakes all that waits as soon as something has changed. */
 export class Changes {
   readonly #waiting = new Set<() => void>();

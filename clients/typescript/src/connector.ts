@@ -63,7 +63,7 @@ export class Connector implements AsyncDisposable {
   /** Remove all items of a stream but these, after what was put before; none if it were more than `atMost`. */
   async retain(stream: string, ids: Iterable<Id>, options: { atMost?: number } = {}): Promise<void> {
     const rows = Array.from(ids, (id) => this.#core.encoder.id(id));
-    await this.#core.retain(this.#core.lane(stream), rows, options.atMost);
+    await this.#core.unlessLeaving(() => this.#core.retain(this.#core.lane(stream), rows, options.atMost));
   }
 
   /** Add a log entry, which is sent within a second. It is dropped if there is no room, and never throws. */
@@ -85,6 +85,16 @@ export class Connector implements AsyncDisposable {
   close(options: { timeoutSeconds?: number } = {}): Promise<Unsent> {
     this.#closed ??= this.#close(options.timeoutSeconds ?? 30);
     return this.#closed;
+  }
+
+  /** Let SIGTERM and Ctrl-C close the connector, which sends what waits, and then end the process (Node). */
+  exitOnSignal(options: { timeoutSeconds?: number } = {}): void {
+    for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130]] as const) {
+      process.once(signal, () => {
+        this.#core.leaving = true;
+        void this.close(options).finally(() => process.exit(code));
+      });
+    }
   }
 
   /** Close at the end of an `await using` block; throw what its author has to know. */
@@ -131,29 +141,28 @@ export class Stream {
   /** Resolve when all rows are on disk (with an outbox) or accepted (without), or what `wait` says. */
   async flush(options: { wait?: "accepted" | "applied"; timeoutSeconds?: number } = {}): Promise<void> {
     const until = now() + (options.timeoutSeconds ?? Infinity);
-    await this.#core.flush(this.#lane, options.wait !== undefined, until);
+    await this.#core.unlessLeaving(() => this.#core.flush(this.#lane, options.wait !== undefined, until));
     if (options.wait === "applied") await confirm(this.#core, this.#lane, until);
     this.#lane.throwRejected();
   }
 
-  async #put(id: unknown, encode: () => string): Promise<void> {
-    let row: string;
+  #put(id: unknown, encode: () => string): Promise<void> {
+    return this.#core.unlessLeaving(() => {
+      const row = this.#encoded(id, encode);
+      if (row === undefined) return;
+      const bytes = byteLength(row);
+      return this.#core.add(this.#lane, row, bytes) ? undefined : this.#core.put(this.#lane, row, bytes);
+    });
+  }
+
+  #encoded(id: unknown, encode: () => string): string | undefined {
     try {
-      row = encode();
+      return encode();
     } catch (error) {
       if (!(error instanceof InvalidRow) || this.#core.settings.onRejected === "throw") throw error;
       const { message, path } = error;
       this.#lane.reject(String(id), null, { code: "not_encodable", message, path });
-      return;
+      return undefined;
     }
-    const bytes = byteLength(row);
-    if (!this.#core.add(this.#lane, row, bytes)) await this.#core.put(this.#lane, row, bytes);
-  }
-}
-
-/** Let SIGTERM and Ctrl-C close the connector, which sends what waits, and then end the process (Node). */
-export function exitOnSignal(connector: Connector, options: { timeoutSeconds?: number } = {}): void {
-  for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130]] as const) {
-    process.once(signal, () => void connector.close(options).finally(() => process.exit(code)));
   }
 }

@@ -1,7 +1,7 @@
 /** The state of a connector: its lanes, its outbox, and what stopped it. */
 
 import { type Batch, LOG_LANE, newBatch } from "./batches.ts";
-import { Changes, now } from "./changes.ts";
+import { Changes, now, turn } from "./changes.ts";
 import { Encoder } from "./encoding.ts";
 import { Closed, CredentialRefused, IngestError, NotNow, NotSent, OutboxFailed, OutboxFull, type Refused } from "./errors.ts";
 import { type Answer, type Request, refusal } from "./exchange.ts";
@@ -25,6 +25,8 @@ export class Core {
   error: IngestError | undefined;
   acceptedAt = -Infinity;
   closing = false;
+  /** The process ends as soon as the connector is closed. */
+  leaving = false;
   stopping = false;
   #isDropping = false;
   readonly #onNewLane: (lane: Lane) => void;
@@ -84,6 +86,16 @@ export class Core {
     return error;
   }
 
+  /** Act; never come back if the process is ending, so that no error ends it before all is sent. */
+  async unlessLeaving(act: () => Promise<void> | undefined): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      if (!(this.leaving && error instanceof Closed)) throw error;
+      await new Promise(() => {});
+    }
+  }
+
   /** Add a row if the present batch takes it and none waits; return whether it did. */
   add(lane: Lane, row: string, bytes: number): boolean {
     this.check(lane);
@@ -141,6 +153,7 @@ export class Core {
     lane.waiting += 1;
     try {
       await before;
+      await turn(); // a source that never waits would keep answers, timers and signals from being handled
       const until = Math.min(latest, now() + (this.settings.roomSeconds ?? Infinity));
       for (;;) {
         this.check(lane);

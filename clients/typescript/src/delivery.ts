@@ -3,7 +3,7 @@
 import { type Batch, halves, requestOf, rowsOf, without } from "./batches.ts";
 import { now } from "./changes.ts";
 import type { Core } from "./core.ts";
-import { Closed, NotNow } from "./errors.ts";
+import { Closed, CredentialRefused, NotNow } from "./errors.ts";
 import { type Advice, type Answer, type Request, advice, faultyRows, isPassing, pause, refusal } from "./exchange.ts";
 import type { Lane } from "./lanes.ts";
 import type { Fault } from "./results.ts";
@@ -89,6 +89,7 @@ async function sleep(core: Core, seconds: number): Promise<void> {
 export async function call(core: Core, request: Request): Promise<Answer> {
   const until = now() + core.settings.callSeconds;
   for (let attempt = 0; ; attempt += 1) {
+    if (core.error instanceof CredentialRefused) throw core.error;
     if (core.stopping) throw new Closed();
     const answer = await core.exchange(request);
     if (answer.status === 304 || ([200, 202].includes(answer.status) && answer.requestId)) return answer;

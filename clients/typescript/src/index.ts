@@ -1,6 +1,6 @@
 /** Write a connector for Inspire Data Ingest: what is left to write is how to read the source. */
 
-export { Connector, Stream, exitOnSignal } from "./connector.ts";
+export { Connector, Stream } from "./connector.ts";
 export { ExactNumber, exactText } from "./encoding.ts";
 export type { Convert, Id, Item, Primitive, Value, Values } from "./encoding.ts";
 export * from "./errors.ts";

@@ -18,11 +18,28 @@ function file(t: TestContext): string {
   return join(folder, "outbox.db");
 }
 
+/** Serve over HTTP, for connectors in processes of their own. */
+async function serving(t: TestContext): Promise<{ service: Service; url: string }> {
+  const service = new Service();
+  const server = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const headers = request.headers as Record<string, string>;
+    const answer = await service.fetch(`http://service${request.url}`, { method: request.method ?? "", headers, body });
+    response.writeHead(answer.status).end(await answer.text());
+  }).listen(0, "127.0.0.1");
+  t.after(() => server.close());
+  await once(server, "listening");
+  const address = server.address();
+  const url = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
+  return { service, url };
+}
+
 test("what was not accepted is sent by the next connector, in order and under its keys", async (t) => {
   const outbox = file(t);
   const away = new Service();
   away.replies = Array(100).fill(new Response("", { status: 503 }));
-  const first = new Connector("http://service", "ik_test", { ...quick, fetch: away.fetch, outbox });
+  const first = new Connector("http://service", "ik_test", { ...quick, batchSeconds: 60, fetch: away.fetch, outbox });
   for (let n = 0; n < 35; n += 1) await first.stream("agents").put({ id: n, fields: { big: 2n ** 80n, text: "é\n" } });
   await first.stream("agents").flush(); // on disk
   const unsent = await first.close({ timeoutSeconds: 0 });
@@ -59,20 +76,26 @@ test("a file that can't be used is told", async (t) => {
   assert.throws(() => new Connector("http://service", "ik_test", { outbox: "/nowhere/outbox.db" }), OutboxFailed);
 });
 
+test("SIGTERM sends what was put, while the connector goes on putting", async (t) => {
+  const { service, url } = await serving(t);
+  const child = spawn(process.execPath, [join(import.meta.dirname, "killed.ts"), url, file(t), "0", "exits"]);
+  const told = (async () => {
+    let last = -1;
+    for await (const chunk of child.stdout) {
+      last = Math.max(last, ...String(chunk).trim().split("\n").map(Number));
+      child.kill("SIGTERM");
+    }
+    return last;
+  })();
+  const [[code], last] = await Promise.all([once(child, "exit"), told]);
+  assert.equal(code, 143);
+  assert.ok(service.rows.length > last, `${service.rows.length} of ${last + 1}`);
+  assert.deepEqual(service.ids, service.ids.map((_, n) => String(n)));
+});
+
 test("a killed connector has lost nothing that was flushed, and doubles nothing", async (t) => {
   const outbox = file(t);
-  const service = new Service();
-  const server = createServer(async (request, response) => {
-    let body = "";
-    for await (const chunk of request) body += chunk;
-    const headers = request.headers as Record<string, string>;
-    const answer = await service.fetch(`http://service${request.url}`, { method: request.method ?? "", headers, body });
-    response.writeHead(answer.status).end(await answer.text());
-  }).listen(0, "127.0.0.1");
-  t.after(() => server.close());
-  await once(server, "listening");
-  const address = server.address();
-  const url = `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
+  const { service, url } = await serving(t);
   let flushed = -1;
   for (let life = 0; life < 3; life += 1) {
     const child = spawn(process.execPath, [join(import.meta.dirname, "killed.ts"), url, outbox, String(flushed + 1)]);
