@@ -32,6 +32,9 @@ from shared.process.settings import SecretKeys, Settings
 
 #: Interval of asking whether the API is ready, in seconds.
 _POLL_SECONDS: Final = 0.01
+_ANSWER_SECONDS: Final = 5.0
+#: Ignores the proxies of the environment.
+_direct: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 #: Gets the address and the credential.
 Tell = Callable[[dict[str, Any]], None]
@@ -118,7 +121,7 @@ def _is_ready(url: str, credential: str) -> bool:
     headers = {"Authorization": f"Bearer {credential}"}
     try:
         request = urllib.request.Request(f"{url}/api/connector/config", headers=headers)  # noqa: S310 - our own address
-        with urllib.request.urlopen(request):  # noqa: S310 - likewise
+        with _direct.open(request, timeout=_ANSWER_SECONDS):
             return True
     except OSError:  # a refusal, too
         return False
