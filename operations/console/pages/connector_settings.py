@@ -17,6 +17,7 @@ from operations.console.pages.connectors import burst_of, rate_of
 from operations.console.pages.survey import Surveyor
 from operations.console.pages.visit import Done, Form, Outcome, Question, Shown, Visit
 from operations.hooks import NewHook, select_hooks
+from operations.removal import count_items, deletion
 from operations.roles import Role
 from shared import json_pointer
 from shared.causes import SentenceError
@@ -46,12 +47,17 @@ class ConnectorSettings:
         }
 
     def change(self, visit: Visit, form: Form) -> Outcome:
-        """Rename the connector, change its limits, rotate its key, disable or enable it."""
+        """Rename the connector, change its limits, rotate its key, disable, enable or delete it."""
+        change = form.get("change", "")
         with visit.engines.database() as connection:
             row = subject(visit, connection)
-        change = form.get("change", "")
+            items = count_items(connection, row["connector_id"]) if change == "delete" else 0
         if change in _QUESTIONS and form.get("confirmed") != "yes":
-            return _question(row, change)
+            return _question(row, change, items)
+        if change == "delete":
+            work = deletion(visit.engines.redis, visit.actor, row["connector_id"])
+            job_id = visit.engines.jobs.start("connector.delete", visit.actor, items, work)
+            return Done(f"/jobs/{job_id}", "")
         outcome = self._changed(visit, row, change, form)
         self._surveyor.forget()
         return outcome
@@ -142,6 +148,10 @@ _QUESTIONS: Final = {
         "Rotate the key",
         "The old key is refused everywhere at once; the new one is shown once, on the next page.",
     ),
+    "delete": (
+        "Delete",
+        "Its key and hooks are refused at once; then its items, hooks, configurations and dead letters are deleted.",
+    ),
     "disable": ("Disable", "Its key and hooks are refused everywhere, until it is enabled again."),
 }
 _HOOK_QUESTIONS: Final = {
@@ -151,15 +161,18 @@ _HOOK_QUESTIONS: Final = {
 }
 
 
-def _question(row: dict[str, Any], change: str) -> Question:
+def _question(row: dict[str, Any], change: str, items: int) -> Question:
     title, told = _QUESTIONS[change]
     return Question(
         title=f"{title} of {row['name']}?" if change == "rotate" else f"{title} {row['name']}?",
-        sentences=(f"1 connector will be changed: {row['connector_id']} {row['name']}.", told),
+        sentences=(
+            f"1 connector: {row['connector_id']} {row['name']}{f', with {items:,} items' if items else ''}.",
+            told,
+        ),
         button=title,
         fields={"change": change},
         back=f"/connectors/{row['connector_id']}/settings",
-        is_final=change == "rotate",
+        is_final=change in ("delete", "rotate"),
     )
 
 

@@ -32,8 +32,8 @@ class ConnectorList:
 
     def show(self, visit: Visit) -> dict[str, Any]:
         """Show a page of the connectors that pass the filters."""
-        survey = self._surveyor.survey()
-        visit.faults.extend(survey.faults)
+        survey = self._surveyor.connectors()
+        visit.faults.extend(survey.faults())
         state = visit.choice("state", ["", *STATES])
         found = passing(survey, state, visit.text("q"))
         page = max(1, int(visit.choice("page", [str(number) for number in range(1, len(found) // ON_A_PAGE + 2)])))
@@ -89,10 +89,10 @@ class ConnectorList:
             else:
                 connectors.change(ids, enabled=change == "enable")
         self._surveyor.forget()
-        return Done(form.get("back", "/connectors"), f"{_number(len(ids))} {'is' if len(ids) == 1 else 'are'} {done}.")
+        return Done(_back(form), f"{_number(len(ids))} {'is' if len(ids) == 1 else 'are'} {done}.")
 
     def _chosen(self, form: Form) -> list[dict[str, Any]]:
-        survey = self._surveyor.survey()
+        survey = self._surveyor.connectors()
         if form.get("which") == "all" and form.get("confirmed") != "yes":
             chosen = passing(survey, form.get("state", ""), form.get("q") or None)
         else:
@@ -134,11 +134,16 @@ def _question(form: Form, chosen: list[dict[str, Any]], title: str, limits: dict
         fields={
             **fields,
             **{name: value for name, value in limits.items() if value},
-            "back": form.get("back", "/connectors"),
+            "back": _back(form),
         },
-        back=form.get("back", "/connectors"),
+        back=_back(form),
         names=[f"{row['connector_id']} {row['name']}" for row in chosen],
     )
+
+
+def _back(form: Form) -> str:
+    given = form.get("back", "")
+    return given if given.startswith("/connectors") else "/connectors"
 
 
 def _number(count: int) -> str:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from operations.console.pages.visit import Visit
 from shared.postgres.queries import sql
-from shared.redis.activity import last_sweep
 from shared.redis.lane_status import connector_backlogs, look_at_redis
 
 _CONNECTORS: Final = 5
@@ -29,14 +28,13 @@ _FACTS: Final = {
 
 def show(visit: Visit) -> dict[str, Any]:
     """Show the engines."""
-    redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, None))
-    stalled: list[int] | None = visit.attempt(lambda: last_sweep(visit.engines.redis) or []) if redis else None
+    redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, visit.engines.queue, None))
     shares = visit.attempt(lambda: _shares(visit, redis)) or {} if redis else {}
     facts = visit.attempt(lambda: _redis_facts(visit)) if redis else None
     postgres = visit.attempt(lambda: _postgres(visit))
     return {
         "redis": redis,
-        "stalled": stalled or [],
+        "stalled": (redis.stalled or []) if redis else [],
         "shares": shares,
         "facts": facts,
         "bound": visit.engines.settings.max_backlog_bytes,

@@ -39,7 +39,7 @@ class Find:
             keys = _keys(connection, text)
             items = _items(visit, connection, text) if text else []
             names = names_of(connection, [requests.get("connectorId")])
-        connectors = passing(self._surveyor.survey(), "", text)[:_CONNECTORS] if text and not keys else []
+        connectors = passing(self._surveyor.connectors(), "", text)[:_CONNECTORS] if text and not keys else []
         return {
             "q": text[:15] if is_secret else text,
             "is_secret": is_secret,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import psycopg
-from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -34,8 +36,10 @@ _MOST_FIELDS: Final = 2_000
 _STREAMS: Final = 200
 #: Life of one stream in seconds: browsers connect again by themselves.
 _STREAM_SECONDS: Final = 600.0
+#: After Postgres has not answered, time in which remembered sessions are not checked, in seconds.
+_AGAIN_SECONDS: Final = 5.0
 _RELOAD: Final = "event: reload\ndata:\n\n"
-AWAY: Final = (psycopg.Error, PoolTimeout, RedisError, SentenceError)
+AWAY: Final = (psycopg.Error, RedisError, SentenceError)
 
 
 class RefusedError(Exception):
@@ -54,6 +58,7 @@ class Guard:
         self.view = view
         self._sessions = Sessions()
         self._streams = 0
+        self._failed_at = -_AGAIN_SECONDS
 
     def page(self, page: Page) -> list[Route]:
         """Return the routes of a page: it, and the stream of its part that changes."""
@@ -76,6 +81,10 @@ class Guard:
         """Return the route of what a form does."""
 
         async def act(request: Request) -> Response:
+            # Who has no session sends no megabytes.
+            refused = await run_in_threadpool(self._answer, request, _admit)
+            if refused.status_code != HTTPStatus.OK:
+                return refused
             form = await read_form(request)
             return await run_in_threadpool(self._answer, request, lambda visit: self._act(action, visit, form))
 
@@ -115,12 +124,16 @@ class Guard:
         secret = self.secret(request)
         if not secret:
             return None
+        remembered = self._sessions.remembered(secret) if request.method == "GET" else None
+        if remembered and time.monotonic() - self._failed_at < _AGAIN_SECONDS:
+            return remembered
         try:
             with self.engines.database() as connection:
                 return self._sessions.find(connection, secret)
-        except (psycopg.Error, PoolTimeout):
-            if request.method == "GET" and (found := self._sessions.remembered(secret)):
-                return found
+        except psycopg.Error:
+            self._failed_at = time.monotonic()
+            if remembered:
+                return remembered
             raise
 
     def _show(self, page: Page, visit: Visit) -> Response:
@@ -138,8 +151,7 @@ class Guard:
         return response
 
     def _act(self, action: Action, visit: Visit, form: Form) -> Response:
-        require_own_form(visit.request)
-        if form.pop("token", "") != visit.session.token:
+        if not hmac.compare_digest(form.pop("token", "").encode(), visit.session.token.encode()):
             raise RefusedError(403, "This form is of another session. Go back, load the page again and repeat it.")
         if not visit.may(action.role):
             raise RefusedError(
@@ -169,7 +181,7 @@ class Guard:
     def _problem(self, request: Request, visit: Visit | None, status: int, sentence: str) -> Response:
         """Return a page that says what is wrong; one about an engine loads itself again once that is over."""
         context: Mapping[str, Any] = self._context(visit) if visit else {"session": None, "path": request.url.path}
-        retry = request.url.path if status == 503 and request.method == "GET" else None  # noqa: PLR2004 - the status
+        retry = request.url.path if status == HTTPStatus.SERVICE_UNAVAILABLE and request.method == "GET" else None
         return self.view.page(
             "problem.html", {**context, "sentence": sentence, "status": status, "retry": retry}, status=status
         )
@@ -200,6 +212,11 @@ class Guard:
         except AWAY as error:
             return f"event: fault\ndata: {cause_of(error)}\n\n"
         return "event: part\n" + "".join(f"data: {line}\n" for line in text.splitlines()) + "\n"
+
+
+def _admit(visit: Visit) -> Response:
+    require_own_form(visit.request)
+    return Response()
 
 
 def _no_such_page(_: Visit) -> Response:

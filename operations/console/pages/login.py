@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -18,13 +20,18 @@ from operations.console.pages.sessions import select_sessions
 from operations.console.pages.view import HEADERS
 from operations.console.pages.visit import Done, Form, Outcome, Visit
 from operations.errors import NotFoundError
-from operations.operators import Operators, check_password
+from operations.operators import Operator, Operators, check_password
 from operations.roles import Role
 from shared.causes import SentenceError, cause_of
+from shared.postgres.connections import Connection
 
 #: Maximum bytes of the form of a login, which anybody may send.
 _LARGEST_FORM = 8_192
 _LONGEST_NAME = 200
+#: Passwords that are checked at the same time, since each takes memory and a core; seconds to wait for a turn.
+_CHECKS, _TURN_SECONDS = 2, 10.0
+
+log = structlog.get_logger()
 
 
 class Login:
@@ -33,6 +40,7 @@ class Login:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._attempts = Attempts()
+        self._turns = Semaphore(_CHECKS)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -68,12 +76,22 @@ class Login:
         if wait := self._attempts.begin(address, name):
             raise RefusedError(429, f"Too many failed logins. Try again in {math.ceil(wait / 60)} min.")
         with self._guard.engines.database() as connection:
-            operator = check_password(connection, name, password)
+            operator = self._checked(connection, name, password)
             if operator is None:
+                log.warning("login_refused", address=address)
                 raise RefusedError(401, "Name or password is wrong, or the one-time password has expired.")
             self._attempts.succeed(address, name)
+            log.info("login", operator=operator.name, address=address)
             browser = request.headers.get("user-agent", "")
             return sessions.begin(connection, operator.operator_id, address=address, browser=browser)
+
+    def _checked(self, connection: Connection, name: str, password: str) -> Operator | None:
+        if not self._turns.acquire(timeout=_TURN_SECONDS):
+            raise RefusedError(503, "Too many logins at once. Try again in a moment.")
+        try:
+            return check_password(connection, name, password)
+        finally:
+            self._turns.release()
 
     def _page(self, wanted: str, problem: str | None = None, status: int = 200, name: str = "") -> Response:
         values = {"next": local(wanted), "problem": problem, "name": name, "session": None, "path": "/login"}

@@ -6,6 +6,7 @@ this process has checked within the last minutes may still read: an outage is wh
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 import secrets
@@ -106,7 +107,8 @@ class Sessions:
     def remembered(self, secret: str) -> Session | None:
         """Return the session of a cookie if it was checked a short time ago."""
         checked_at, session = self._checked.get(_digest(secret), (0.0, None))
-        return session if time.monotonic() - checked_at < _REMEMBERED_SECONDS else None
+        is_fresh = session is not None and time.monotonic() - checked_at < _REMEMBERED_SECONDS
+        return dataclasses.replace(session, notice=None) if session and is_fresh else None
 
 
 def _digest(secret: str) -> bytes:

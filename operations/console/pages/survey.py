@@ -5,22 +5,24 @@ All pages of all operators look at the same reading, so that a hundred open page
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter
-from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+import psycopg
 
 from operations.engines import Engines
+from operations.state import State, look
 from operations.traffic import read_traffic
-from shared.causes import cause_of
+from operations.troubles import Bounds, Trouble, troubles
+from shared.causes import NotNowError, cause_of
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.redis.signs_of_life import read_signs, with_signs
 
 #: Time for which a reading is shared, in seconds.
 _SHARED_SECONDS: Final = 3.0
@@ -45,19 +47,25 @@ STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All connectors, the worst first, at one time. Each row has a `state`, and `problems`: all that apply."""
+    """The installation at one time: its state, what is wrong, all connectors, the worst first.
 
-    rows: list[dict[str, Any]]
+    Each row of a connector has a `state`, and `problems`: all that apply.
+    """
+
     at: datetime
     #: Start of what traffic is counted since.
     since: datetime
-    #: Requests that were refused and are no connector's: unknown keys, requests without one.
-    unknown: dict[str, Any] | None
-    faults: Sequence[str]
+    state: State
+    troubles: list[Trouble]
+    rows: list[dict[str, Any]]
 
     def counts(self) -> Counter[str]:
         """Return how many connectors have each problem."""
         return Counter(problem for row in self.rows for problem in row["problems"])
+
+    def faults(self) -> list[str]:
+        """Return why something could not be read."""
+        return [fault for fault in (self.state.database_fault, self.state.redis_fault) if fault]
 
 
 class Surveyor:
@@ -70,38 +78,51 @@ class Surveyor:
         self._made_at = 0.0
 
     def survey(self) -> Survey:
-        """Return a survey that is some seconds old at most. Raises what the engine's clients raise."""
+        """Return a survey that is some seconds old at most."""
         with self._lock:
             if self._last is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
                 self._last = self._made()
                 self._made_at = time.monotonic()
             return self._last
 
+    def connectors(self) -> Survey:
+        """Return a survey with connectors. Raises NotNowError while Postgres is unavailable."""
+        survey = self.survey()
+        if survey.state.database is None:
+            raise NotNowError(survey.state.database_fault)
+        return survey
+
     def forget(self) -> None:
         """Make another survey next time, after a change."""
-        self._made_at = 0.0
+        self._last = None
 
     def _made(self) -> Survey:
-        now = datetime.now(UTC)
+        engines, now = self._engines, datetime.now(UTC)
         since = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
-        with self._engines.database() as connection:
-            rows = connection.execute(sql("survey_connectors"), {}).fetchall()
-            traffic = {row["connector_id"]: row for row in _hours(connection, since)}
-            dead = {
-                row["connector_id"]: row["letters"] for row in connection.execute(sql("count_dead_by_connector"), {})
-            }
-            lanes = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
-        faults = []
-        signs: dict[int, datetime] = {}
+        quiet_after, bounds = engines.settings.quiet_after_seconds, Bounds(engines.settings.max_backlog_bytes)
+        state = look(
+            engines.database,
+            lambda: nullcontext(engines.redis),
+            lambda _: engines.queue,
+            quiet_after_seconds=quiet_after,
+        )
+        rows: list[dict[str, Any]] = []
         try:
-            signs = read_signs(self._engines.redis, lanes)
-        except RedisError as error:
-            faults.append(cause_of(error))
-        with_signs(rows, signs, self._engines.settings.quiet_after_seconds, now)
+            if state.database:
+                rows = self._completed(state.database.connectors, since)
+        except psycopg.Error as error:
+            state = dataclasses.replace(state, database=None, database_fault=cause_of(error))
+        return Survey(now, since, state, troubles(state, bounds), rows)
+
+    def _completed(self, rows: list[dict[str, Any]], since: datetime) -> list[dict[str, Any]]:
+        """Return connectors with their traffic, dead letters and what is wrong with them, the worst first."""
+        with self._engines.database() as connection:
+            traffic = {row["connector_id"]: row for row in _hours(connection, since)}
+            counted = connection.execute(sql("count_dead_by_connector"), {}).fetchall()
+        dead = {row["connector_id"]: row["letters"] for row in counted}
         for row in rows:
             complete(row, traffic.get(row["connector_id"]), dead.get(row["connector_id"], 0))
-        rows.sort(key=_badness)
-        return Survey(rows, now, since, traffic.get(0), faults)
+        return sorted(rows, key=_badness)
 
 
 def _hours(connection: Connection, since: datetime) -> list[dict[str, Any]]:

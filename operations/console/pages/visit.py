@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import psycopg
-from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 from starlette.requests import Request
 
@@ -93,7 +92,7 @@ class Visit:
         """Return what `look` finds; None, and a sentence on the page, if an engine is unavailable."""
         try:
             return look()
-        except (psycopg.Error, PoolTimeout, RedisError, SentenceError) as error:
+        except (psycopg.Error, RedisError, SentenceError) as error:
             self.faults.append(cause_of(error))
             return None
 

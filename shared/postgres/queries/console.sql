@@ -1,13 +1,5 @@
 -- What the operators' pages ask, about all connectors at once.
 
--- name: survey_connectors
--- All connectors, briefly.
-SELECT connector_id, name, enabled, rate, burst, lane, connectors.created_at, credentials.created_at AS key_created_at,
-       key_id, last_seen_at
-FROM connectors
-JOIN credentials USING (connector_id)
-LEFT JOIN connector_liveness USING (connector_id);
-
 -- name: count_dead_by_connector
 -- How many dead letters each connector has.
 SELECT connector_id, count(*) AS letters FROM dead_letters GROUP BY connector_id;
