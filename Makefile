@@ -2,7 +2,7 @@
 # (`make run PORT=9000`).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check coverage bench soak clients lock clean
+.PHONY: help run test check coverage bench soak clients picture lock clean
 .NOTPARALLEL:
 
 python := .venv/bin/python
@@ -35,6 +35,9 @@ soak: $(ready_to_develop) ## Submit, inject faults and check every 202 (MINUTES,
 
 clients: $(ready_to_develop) ## Build the packages for authors of connectors into dist/clients: a wheel and an npm tarball
 	@$(python) -m clients.build dist/clients
+
+picture: $(ready_to_develop) ## Take the README's picture of the operators' page again (docs/overview.png)
+	@$(python) -m tests.picture docs/overview.png
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
 	$(compile) --extra embedded --output-file requirements.txt

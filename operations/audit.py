@@ -64,8 +64,12 @@ def record(connection: Connection, actor: Actor, action: str, before: State, aft
         connection.execute(sql("insert_audit"), {**values, "befores": befores, "afters": afters})
 
 
-def select_audit(
-    connection: Connection,
+def select_audit(connection: Connection, **wanted: Any) -> list[dict[str, Any]]:
+    """Return recorded changes as `wanted_changes` says, the newest first."""
+    return connection.execute(sql("select_audit"), wanted_changes(**wanted)).fetchall()
+
+
+def wanted_changes(
     *,
     subject: str | None = None,
     actor: str | None = None,
@@ -73,10 +77,10 @@ def select_audit(
     since: str | datetime | None = None,
     before_id: int | None = None,
     limit: int | None = 100,
-) -> list[dict[str, Any]]:
-    """Return recorded changes, the newest first; those of an action or a group of actions, such as `connector`."""
+) -> dict[str, Any]:
+    """Return the parameters of `select_audit`; `action` may be a group of actions, such as `connector`."""
     values = {"subject": subject, "actor": actor, "action": action, "since": since}
-    return connection.execute(sql("select_audit"), {**values, "before_id": before_id, "limit": limit}).fetchall()
+    return {**values, "before_id": before_id, "limit": limit}
 
 
 def _differing(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> str | None:

@@ -32,7 +32,7 @@ def checked_configuration(text: bytes) -> str:
 def select_configuration(connection: Connection, connector_id: int) -> dict[str, Any]:
     """Return the managed and the published configuration of a connector, and the version of the managed one."""
     select_connectors(connection, connector_id)
-    return connection.execute(sql("select_configuration"), {"connector_id": connector_id}).fetchall()[0]
+    return connection.execute(sql("select_versioned_configuration"), {"connector_id": connector_id}).fetchall()[0]
 
 
 def select_versions(

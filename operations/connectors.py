@@ -29,7 +29,7 @@ from redis import Redis
 
 from operations.audit import Actor, State, local_actor, recorded
 from operations.errors import ChangedMeanwhileError, ConflictError, NotFoundError
-from operations.rules import connector_name, request_rate
+from operations.rules import connector_name, request_burst, request_rate
 from shared.credentials.credential import NewCredential, new_credential
 from shared.credentials.sync import count_lanes, load_lanes, put_credential, revoke_credentials, select_credentials
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
@@ -37,6 +37,7 @@ from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.connections import reopen, wait_until_others_follow
 from shared.redis.names import lane_keys
+from shared.redis.primaries import lanes_by_node
 from shared.redis.scripts import Scripts
 
 
@@ -77,7 +78,7 @@ class Connectors:
 
     def create(self, name: str, *, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST) -> CreatedConnector:
         """Create a connector that may send `rate` requests a second and `burst` at once."""
-        limits = _possible({"name": name, "rate": rate, "burst": burst})
+        limits = possible({"name": name, "rate": rate, "burst": burst})
         lanes = count_lanes(self.connection, self.redis)
         lane = self._least_used_lane()
         credential = new_credential(lane=lane, lanes=lanes)
@@ -85,7 +86,7 @@ class Connectors:
         with _refusing_known_names(values):
             while (row := self._insert(values, credential, lanes)) is None:
                 pass
-        self.put(row["connector_id"], lane)
+        self.put([row["connector_id"]], lane)
         return CreatedConnector(row["connector_id"], values["name"], credential)
 
     def rotate(self, connector_id: int, generation: int | None = None) -> NewCredential:
@@ -115,7 +116,7 @@ class Connectors:
 
     def change(self, connector_ids: Sequence[int], generation: int | None = None, **new: Any) -> None:
         """Change what is given of connectors: `name`, `enabled`, `rate`, `burst`. It holds when this has returned."""
-        new = _possible(new)
+        new = possible(new)
         with _refusing_known_names(new), self.changing(connector_ids, _action(new), generation, **new) as rows:
             revoked = [(row, self._key_ids(row)) for row in rows] if new.get("enabled") is False else []
             for row, key_ids in revoked:
@@ -125,6 +126,11 @@ class Connectors:
             wait_until_others_follow(self.redis)
         else:
             self._put_all(rows)
+
+    def forget(self, connector_id: int) -> None:
+        """Delete a connector that is disabled, with its credential, hooks and configurations."""
+        with self.changing([connector_id], "connector.delete"):
+            self.connection.execute(sql("delete_connector"), {"connector_id": connector_id})
 
     @contextlib.contextmanager
     def changing(
@@ -143,7 +149,7 @@ class Connectors:
         ids = list(connector_ids)
         with self.connection.transaction():
             rows = self.connection.execute(sql("lock_connectors"), {"connector_ids": ids}).fetchall()
-            for missing in set(ids) - {row["connector_id"] for row in rows}:
+            for missing in sorted(set(ids) - {row["connector_id"] for row in rows}):
                 raise unknown_connector(missing)
             if generation is not None and any(row["generation"] != generation for row in rows):
                 raise ChangedMeanwhileError("The connector was changed meanwhile: read it again.")
@@ -165,9 +171,10 @@ class Connectors:
         if behind:
             load_lanes(self.connection, self.redis, sorted(set(behind)))
 
-    def put(self, connector_id: int, lane: int) -> None:
-        """Write to Redis what Postgres holds of a connector, if it is enabled: its credential and hooks."""
-        rows = select_credentials(self.connection, lane, connector_id)
+    def put(self, connector_ids: Sequence[int], lane: int) -> None:
+        """Write to Redis what Postgres holds of connectors of a lane that are enabled: credentials and hooks."""
+        one = connector_ids[0] if len(connector_ids) == 1 else None
+        rows = [row for row in select_credentials(self.connection, lane, one) if row["connector_id"] in connector_ids]
         if not all(put_credential(self._scripts, lane, row) for row in rows):
             load_lanes(self.connection, self.redis, [lane])
 
@@ -184,17 +191,14 @@ class Connectors:
         ):
             row = self.connection.execute(sql("insert_connector"), values).fetchall()[0]
             self._store(row["connector_id"], credential)
-            pipeline = self.redis.pipeline(transaction=False)
-            for lane in range(lanes):
-                pipeline.hexists(lane_keys(lane).generations, str(row["connector_id"]))
-            if any(pipeline.execute()):
+            if any(_knows(node, part, row["connector_id"]) for node, part in lanes_by_node(self.redis, range(lanes))):
                 raise psycopg.Rollback
             return row
         return None
 
     def _put_all(self, rows: Sequence[dict[str, Any]]) -> None:
-        for row in rows:
-            self.put(row["connector_id"], row["lane"])
+        for lane in {row["lane"] for row in rows}:
+            self.put([row["connector_id"] for row in rows if row["lane"] == lane], lane)
 
     def _key_ids(self, row: dict[str, Any]) -> list[str]:
         """Return the ids of a connector's credential and hooks."""
@@ -214,11 +218,24 @@ class Connectors:
         return int(self.connection.execute(sql("select_least_used_lane")).fetchall()[0]["lane"])
 
 
-def _possible(new: dict[str, Any]) -> dict[str, Any]:
+def _knows(node: Redis, lanes: Sequence[int], connector_id: int) -> bool:
+    """Return True if a server has a generation of a connector in one of its lanes."""
+    pipeline = node.pipeline(transaction=False)
+    for lane in lanes:
+        pipeline.hexists(lane_keys(lane).generations, str(connector_id))
+    return any(pipeline.execute())
+
+
+def possible(new: dict[str, Any]) -> dict[str, Any]:
     """Return changes as they may be made. Raises SentenceError."""
     given = {name: value for name, value in new.items() if value is not None}
-    rules: dict[str, Callable[[Any], Any]] = {"name": connector_name, "rate": request_rate}
-    return {name: rules[name](value) if name in rules else value for name, value in given.items()}
+    rules: dict[str, Callable[[Any], Any]] = {
+        "name": connector_name,
+        "rate": request_rate,
+        "burst": request_burst,
+        "enabled": bool,
+    }
+    return {name: rules[name](value) for name, value in given.items()}
 
 
 def _action(new: dict[str, Any]) -> str:

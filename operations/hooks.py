@@ -11,18 +11,21 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from operations.audit import State
 from operations.connectors import Connectors
 from operations.errors import ConflictError, NotFoundError
+from shared.causes import SentenceError
 from shared.credentials.sync import count_lanes
-from shared.hooks.hook import MAX_SECRETS, new_hook_id
+from shared.hooks.hook import MAX_SECRETS, new_hook_id, path_of
 from shared.hooks.schemes import SCHEMES
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.connections import wait_until_others_follow
+from shared.rfc3339 import rfc3339
 
 _DIGEST_BYTES: Final = 32
 
@@ -56,6 +59,38 @@ def select_hooks(
     return rows
 
 
+def require_usable(scheme: str, secret: str | None) -> None:
+    """Raise SentenceError if the scheme can't use the secret."""
+    try:
+        if secret is not None:
+            SCHEMES[scheme].key_of(secret)
+    except ValueError as error:
+        raise SentenceError(f"A secret of {scheme} {error}.") from None
+
+
+def hook_document(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of `select_hooks` for JSON."""
+    return {
+        "hookId": row["hook_id"],
+        "connectorId": row["connector_id"],
+        "path": path_of(row["hook_id"]),
+        "scheme": row["scheme"],
+        "stream": row["stream"],
+        "idField": row["id_field"],
+        "toleranceSeconds": row["tolerance"],
+        "enabled": row["enabled"],
+        "createdAt": rfc3339(row["created_at"]),
+        "secrets": [
+            {"createdAt": rfc3339(created), "expiresAt": rfc3339(expires)} for created, expires in secret_times(row)
+        ],
+    }
+
+
+def secret_times(row: dict[str, Any]) -> Iterator[tuple[datetime, datetime | None]]:
+    """Return when each secret was made, and when it ends."""
+    return zip(row["secrets_created_at"], row["secrets_expire_at"], strict=True)
+
+
 class Hooks:
     """The hooks of one installation. Only `create` and `rotate` need a key."""
 
@@ -73,7 +108,7 @@ class Hooks:
             values = {**asdict(made), "connector_id": connector_id, "digest": _new_digest()}
             self._execute("insert_hook", hook_id, **values)
             self._store(hook_id, secret)
-        self._connectors.put(connector_id, row["lane"])
+        self._connectors.put([connector_id], row["lane"])
         return hook_id, secret
 
     def rotate(self, hook_id: str, *, keep_seconds: int, secret: str | None = None) -> str:
@@ -154,7 +189,7 @@ class Hooks:
         self._connectors.revoke_again([(change.row, [change.hook["hook_id"]])])
 
     def _put(self, change: _Change) -> None:
-        self._connectors.put(change.hook["connector_id"], change.row["lane"])
+        self._connectors.put([change.hook["connector_id"]], change.row["lane"])
 
     def _execute(self, query: str, hook_id: str, **values: Any) -> None:
         self._connection.execute(sql(query), {"hook_id": hook_id, **values})

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
@@ -15,7 +14,7 @@ import structlog
 from operations.audit import Actor
 from operations.dead_letters import Progress
 from operations.errors import ConflictError, NotFoundError
-from shared.causes import cause_of, is_expected
+from shared.causes import SentenceError, cause_of, is_expected
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 
@@ -67,7 +66,7 @@ class Jobs:
             self._places.release()
 
     def _fail(self, job_id: int, progress: Progress, error: Exception) -> None:
-        if not is_expected(error):
+        if not is_expected(error) and not isinstance(error, SentenceError):
             log.error("job_failed", job_id=job_id, exc_info=error)
         try:
             self._tell(job_id, progress, "failed", cause_of(error))
@@ -75,7 +74,8 @@ class Jobs:
             log.warning("job_lost", job_id=job_id, cause=cause_of(other))
 
     def _tell(self, job_id: int, progress: Progress, state: str, message: str | None = None) -> None:
-        values = {"job_id": job_id, "progress": orjson.dumps(asdict(progress)).decode()}
+        told = {"done": progress.done, "diedAgain": progress.died_again, "gone": progress.gone}
+        values = {"job_id": job_id, "progress": orjson.dumps(told).decode()}
         with self._database() as connection:
             connection.execute(sql("update_job"), {**values, "state": state, "message": message})
 

@@ -6,10 +6,11 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from operations.api.inputs import AccountName, Moment, PageQuery
+from operations.api.answers import NewTokenDocument
+from operations.api.inputs import AccountName, Moment, PageQuery, moment
 from operations.api.operation import Call, Input, Page, operation, page
 from operations.audit import select_audit
-from operations.documents import Change, NewTokenDocument, OneTimePassword, OperatorDocument, TokenDocument
+from operations.documents import Change, OneTimePassword, OperatorDocument, TokenDocument
 from operations.operators import Operators, select_operators
 from operations.roles import Role
 from operations.tokens import Tokens, select_tokens
@@ -125,7 +126,7 @@ def list_changes(call: Call, query: AuditQuery) -> Page[Change]:
             subject=query.subject,
             actor=query.actor,
             action=query.action,
-            since=query.since,
+            since=moment(query.since),
             before_id=query.after() or None,
             limit=query.limit + 1,
         )

@@ -6,10 +6,11 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from operations.api.answers import Configuration, ConfigurationText
 from operations.api.inputs import Id, PageQuery
 from operations.api.operation import Call, Input, Page, operation, page
 from operations.configurations import checked_configuration, read_version, select_configuration, select_versions
-from operations.documents import Configuration, ConfigurationText, ConfigurationVersion
+from operations.documents import ConfigurationVersion
 from operations.roles import Role
 
 Version = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]

@@ -6,10 +6,13 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from operations.api.answers import Credential, Job, NewConnectorDocument
 from operations.api.inputs import Burst, Id, Ids, Name, PageQuery, Rate
+from operations.api.jobs import job_document
 from operations.api.operation import Call, Input, Page, operation, page
-from operations.connectors import select_connectors
-from operations.documents import Connector, Credential, NewConnectorDocument
+from operations.documents import Connector
+from operations.errors import ChangedMeanwhileError
+from operations.removal import count_items, deletion
 from operations.roles import Role
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 
@@ -56,8 +59,7 @@ class ConnectorIds(Input):
 @operation("GET", "/connectors", Role.VIEWER)
 def list_connectors(call: Call, query: ConnectorQuery) -> Page[Connector]:
     """List connectors."""
-    with call.engines.database() as connection:
-        rows = select_connectors(connection)
+    rows = call.engines.connector_rows()
     found = [
         Connector.of(row)
         for row in rows
@@ -105,13 +107,27 @@ def rotate_credential(call: Call, connector_id: Id) -> Credential:
     return Credential(connector_id=connector_id, key_id=made.key_id, credential=made.text)
 
 
+@operation("DELETE", "/connectors/{connector_id}", Role.OPERATOR, status=202, if_match=True)
+def remove_connector(call: Call, connector_id: Id) -> Job:
+    """Start a job that deletes a connector with its items, hooks, configurations and dead letters, forever."""
+    known = _connector(call, connector_id)
+    if call.expected not in (None, known.generation):
+        raise ChangedMeanwhileError("The connector was changed meanwhile: read it again.")
+
+    work = deletion(call.engines.redis, call.actor, connector_id)
+    with call.engines.database() as connection:
+        items = count_items(connection, connector_id)
+    job_id = call.engines.jobs.start("connector.delete", call.actor, items, work)
+    return job_document(call, job_id)
+
+
 @operation("POST", "/connectors/changes", Role.OPERATOR)
 def change_connectors(call: Call, body: ConnectorsChange) -> Page[Connector]:
     """Change several connectors in one step."""
     ids = set(body.connector_ids)
     with call.engines.connectors(call.actor) as connectors:
         connectors.change(sorted(ids), **_given(body))
-        rows = select_connectors(connectors.connection)
+    rows = call.engines.connector_rows()
     return Page(items=[Connector.of(row) for row in rows if row["connector_id"] in ids])
 
 
@@ -129,8 +145,7 @@ def rotate_credentials(call: Call, body: ConnectorIds) -> Page[Credential]:
 
 
 def _connector(call: Call, connector_id: int) -> Connector:
-    with call.engines.database() as connection:
-        return Connector.of(select_connectors(connection, connector_id)[0])
+    return Connector.of(call.engines.connector_rows(connector_id)[0])
 
 
 def _given(body: Any) -> dict[str, Any]:
@@ -147,4 +162,5 @@ OPERATIONS: Final = (
     show_connector,
     change_connector,
     rotate_credential,
+    remove_connector,
 )

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from operations.api.inputs import LARGEST_ID, Id, Limit, Moment, PageQuery, whole
+from operations.api.answers import Item, LogEntry, RequestOutcome
+from operations.api.inputs import LARGEST_ID, Id, Limit, Moment, PageQuery, moment, whole
 from operations.api.operation import Call, Input, Page, operation, page
 from operations.connectors import select_connectors
-from operations.documents import Item, LogEntry, RequestOutcome
 from operations.items import item_document, select_items, wanted_items
 from operations.requests import log_document, outcome, select_newest_logs
 from operations.roles import Role
@@ -68,7 +68,7 @@ def list_log_entries(call: Call, connector_id: Id, query: LogQuery) -> Page[dict
             connection,
             connector_id,
             level=query.level,
-            since=query.since,
+            since=moment(query.since),
             before=query.position(),
             limit=query.limit + 1,
         )

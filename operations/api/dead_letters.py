@@ -1,4 +1,4 @@
-"""Operations on dead letters, and the jobs that change many of them."""
+"""Operations on dead letters."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from operations import dead_letters
-from operations.api.inputs import Id, Limit, Moment, PageQuery
+from operations.api.answers import DeadLetter, DeadLetterBody, DeadLetterGroup, Job
+from operations.api.inputs import Id, Limit, Moment, moment
+from operations.api.jobs import job_document
 from operations.api.operation import Call, Input, Page, operation, page
 from operations.dead_documents import document, group_document, letter_document
 from operations.dead_letters import Filter
-from operations.documents import DeadLetter, DeadLetterBody, DeadLetterGroup, Job
 from operations.errors import NotFoundError
-from operations.jobs import select_jobs
 from operations.requests import accepted_position
 from operations.roles import Role
 from shared.causes import SentenceError
@@ -93,25 +93,6 @@ def drop_dead_letters(call: Call, body: LetterSelection) -> Job:
     return _start(call, body, "dead.drop")
 
 
-@operation("GET", "/jobs", Role.VIEWER)
-def list_jobs(call: Call, query: PageQuery) -> Page[Job]:
-    """List jobs, the newest first."""
-    with call.engines.database() as connection:
-        rows = select_jobs(connection, before=query.after() or None, limit=query.limit + 1)
-    return page([Job.of(row) for row in rows], query.limit, lambda one: one.job_id)
-
-
-@operation("GET", "/jobs/{job_id}", Role.VIEWER)
-def show_job(call: Call, job_id: Id) -> Job:
-    """Show how far a job is."""
-    return _job(call, job_id)
-
-
-def _job(call: Call, job_id: int) -> Job:
-    with call.engines.database() as connection:
-        return Job.of(select_jobs(connection, job_id=job_id)[0])
-
-
 def _start(call: Call, body: LetterSelection, action: str) -> Job:
     letters = _filter(body)
     if sum((bool(body.request_ids), letters != Filter(positions=letters.positions), body.all)) != 1:
@@ -122,14 +103,14 @@ def _start(call: Call, body: LetterSelection, action: str) -> Job:
     if isinstance(body, RetrySelection):
         selection = dataclasses.replace(selection, lift_bound=body.lift_bound)
     work = partial(change, selection=selection, actor=call.actor)
-    return _job(call, call.engines.jobs.start(action, call.actor, selection.letters, work))
+    return job_document(call, call.engines.jobs.start(action, call.actor, selection.letters, work))
 
 
 def _filter(query: LetterFilter) -> Filter:
     ids = query.request_ids if isinstance(query, LetterSelection) else []
     positions = tuple(accepted_position(one) for one in dict.fromkeys(ids))
-    since = query.since.isoformat() if query.since else None
-    return Filter(query.connector_id, query.reason, query.fingerprint, since, positions)
+    since = moment(query.since)
+    return Filter(query.connector_id, query.reason, query.fingerprint, since.isoformat() if since else None, positions)
 
 
 OPERATIONS: Final = (
@@ -138,6 +119,4 @@ OPERATIONS: Final = (
     retry_dead_letters,
     drop_dead_letters,
     show_dead_letter,
-    list_jobs,
-    show_job,
 )

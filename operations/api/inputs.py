@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta
 
 from operations.api.operation import Input
@@ -30,7 +31,7 @@ Limit = Annotated[int, Meta(ge=1, le=500)]
 HookId = Annotated[str, Meta(pattern=f"^{HOOK_FORM.pattern}$")]
 
 
-Moment = Annotated[datetime, Meta(tz=True)]
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class PageQuery(Input):
@@ -49,3 +50,8 @@ def whole(text: str) -> int:
     if not _NUMBER.fullmatch(text) or int(text) > LARGEST_ID:
         raise SentenceError("`cursor` must be a `nextCursor` of the same list.")
     return int(text)
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return a time in RFC 3339. Raises msgspec.ValidationError."""
+    return None if text is None else msgspec.convert(text, Annotated[datetime, Meta(tz=True)])

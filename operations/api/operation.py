@@ -9,9 +9,10 @@ The parameter `query` is a Struct of the query's members, `body` one of the body
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, get_args
 
 import msgspec
 
@@ -63,6 +64,12 @@ class Operation:
     answer: type | None
     #: Whether it looks at `If-Match`.
     if_match: bool
+
+    @property
+    def pattern(self) -> str:
+        """Return the path for Starlette: a number in it is no word, so that words may be paths of their own."""
+        numbers = [name for name, kind in self.parameters.items() if get_args(kind)[:1] == (int,)]
+        return re.sub(rf"{{({'|'.join(numbers)})}}", r"{\1:number}", self.path) if numbers else self.path
 
     @property
     def changes(self) -> bool:

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from operations.cli import (
+    apply,
     audit,
     configuration,
     connector,
@@ -82,6 +83,8 @@ app.add_typer(configuration.app, name="config")
 app.add_typer(hook.app, name="hook")
 app.add_typer(operator.app, name="operator")
 app.add_typer(token.app, name="token")
+app.command("apply", epilog=apply.APPLY_EXAMPLES)(apply.apply)
+app.command("export", epilog=apply.EXPORT_EXAMPLES)(apply.export)
 app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
 app.command("items", epilog=items.EXAMPLES)(items.items)
 app.command("streams", epilog=streams.EXAMPLES)(streams.streams)

@@ -7,16 +7,21 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
 
 from operations import rules
+from operations.cli.errors import CommandError
 from operations.roles import Role
 from shared.causes import SentenceError
 from shared.hooks.hook import FORM
+from shared.limits import MB
 
 LARGEST_ID: Final = (1 << 63) - 1
+#: Maximum size of what is read from stdin.
+_MAX_INPUT_BYTES: Final = 64 * MB
 #: Longest duration that `seconds_of` takes, in seconds: a year.
 _LONGEST_SECONDS: Final = 31_536_000
 _AGO: Final = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
@@ -53,6 +58,14 @@ def _by_rule(rule: Callable[[Value], Value], value: Value) -> Value:
         return rule(value)
     except SentenceError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def read_input(file: Path) -> bytes:
+    """Return the content of a file; `-` is stdin. Raises CommandError."""
+    try:
+        return sys.stdin.buffer.read(_MAX_INPUT_BYTES) if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file} can't be read: {error.strerror}.") from error
 
 
 def hook_id_of(value: str) -> str:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Final
 import orjson
 import typer
 
-from operations.audit import select_audit
+from operations.audit import wanted_changes
 from operations.cli import session
 from operations.cli.arguments import AsJson, moment_since, plain_text
-from operations.cli.output import print_json_list, print_rows, rows_to_read, visible
+from operations.cli.output import print_json_list, print_rows, rows_to_read
 from operations.documents import Change
+from operations.readable import visible
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
@@ -49,12 +50,12 @@ def audit(
 ) -> None:
     """Show what was changed, by whom, before and after, the newest change first."""
     most = rows_to_read(limit, as_json=as_json)
-    with session.open_database() as connection:
-        rows = select_audit(connection, subject=subject, actor=actor, action=action, since=since, limit=most)
-    if as_json:
-        print_json_list("changes", (Change.of(row).json() for row in rows))
-    else:
-        print_rows(_TITLES, iter(rows), _cells, limit=limit, none="Nothing of this was changed.")
+    wanted = wanted_changes(subject=subject, actor=actor, action=action, since=since, limit=most)
+    with session.open_database() as connection, session.stream_rows(connection, "select_audit", wanted) as rows:
+        if as_json:
+            print_json_list("changes", (Change.of(row).json() for row in rows))
+        else:
+            print_rows(_TITLES, rows, _cells, limit=limit, none="Nothing of this was changed.")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

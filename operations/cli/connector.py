@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Final
 
 import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId, connector_name, request_rate
-from operations.cli.output import print_json, print_json_list, print_line, print_members, print_table, visible
+from operations.cli.connector_output import connector_document, print_connector, print_connectors
+from operations.cli.connector_selection import All, ConnectorIds, Match, change_in_parts, progress_bar, show_changed
+from operations.cli.errors import CommandError
+from operations.cli.output import print_json, print_json_list, print_line
 from operations.connectors import select_connectors
+from operations.readable import counted, visible
+from operations.removal import count_items, delete_connector
 from operations.rules import LARGEST_BURST
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
-from shared.rfc3339 import rfc3339
 
-NUMBERS: Final = ("id", "rate", "burst", "lane")
-_TITLES: Final = ("id", "name", "enabled", "rate", "burst", "lane", "last seen")
 _AFTER_AN_ERROR_IN_CREATE: Final = (
     "If `ingestctl connector list` shows the connector, get its credential with `ingestctl credential rotate`; "
     "if not, create it again."
 )
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, show, disable and enable connectors.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, show, change and delete connectors.")
 
 
 @app.command(
@@ -70,8 +73,7 @@ def list_all(*, as_json: AsJson = False) -> None:
     elif not rows:
         print_line("There are no connectors: create one with `ingestctl connector create NAME`.")
     else:
-        lines = (connector_cells(row) for row in rows)
-        print_table(_TITLES, ([cells[title] for title in _TITLES] for cells in lines), numbers=NUMBERS)
+        print_connectors(rows)
 
 
 @app.command()
@@ -80,57 +82,101 @@ def show(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
     with session.open_database() as connection:
         row = select_connectors(connection, connector_id)[0]
     session.add_signs_of_life([row])
+    print_connector(row, as_json=as_json)
+
+
+@app.command(
+    "set",
+    epilog="""Examples:
+
+    \b
+      ingestctl connector set 7 --rate 500
+      ingestctl connector set 7 8 9 --rate 50 --burst 100
+      ingestctl connector set --match 'shop-*' --rate 50 --json
+    """,
+)
+def set_limits(
+    connector_ids: ConnectorIds = None,
+    *,
+    match: Match = None,
+    everything: All = False,
+    rate: Annotated[
+        float | None, typer.Option(callback=request_rate, help="Requests a second that each may send.")
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_BURST, help="Requests that each may send at once.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change how much connectors may send; it holds from the next request on."""
+    if rate is None and burst is None:
+        raise typer.BadParameter("Say what to change: --rate, --burst or both.")
+    _change(connector_ids, match, everything=everything, as_json=as_json, rate=rate, burst=burst)
+
+
+@app.command()
+def rename(
+    connector_id: ConnectorId,
+    name: Annotated[str, typer.Argument(callback=connector_name, metavar="NAME", help="The new name.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give a connector another name."""
+    _change([connector_id], None, everything=False, as_json=as_json, name=name)
+
+
+@app.command()
+def disable(
+    connector_ids: ConnectorIds = None, *, match: Match = None, everything: All = False, as_json: AsJson = False
+) -> None:
+    """Refuse connectors' credentials everywhere, from now until the connectors are enabled."""
+    _change(connector_ids, match, everything=everything, as_json=as_json, enabled=False)
+
+
+@app.command()
+def enable(
+    connector_ids: ConnectorIds = None, *, match: Match = None, everything: All = False, as_json: AsJson = False
+) -> None:
+    """Accept connectors' current credentials again."""
+    _change(connector_ids, match, everything=everything, as_json=as_json, enabled=True)
+
+
+@app.command()
+def delete(
+    connector_id: ConnectorId,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a connector with its items, hooks, configurations and dead letters, forever.
+
+    Its credential and hooks are refused first. What it logged expires as always.
+    """
+    with session.changing_connectors() as connectors:
+        name = select_connectors(connectors.connection, connector_id)[0]["name"]
+        total = count_items(connectors.connection, connector_id)
+        if not yes:
+            _ask(f"connector {connector_id} ({visible(name)}) with {counted(total, 'item')}")
+        items = 0
+        with progress_bar("Deleted", total) as advance:
+            for items in delete_connector(connectors, connector_id):
+                advance(items)
     if as_json:
-        print_json(connector_document(row))
-        return
-    cells = connector_cells(row)
-    units = {"rate": "requests a second", "burst": "requests at once"}
-    print_members({title: f"{cell} {units[title]}" if title in units else cell for title, cell in cells.items()})
+        print_json({"connectorId": connector_id, "deleted": True, "items": items})
+    else:
+        print_line(f"Connector {connector_id} is deleted, with {counted(items, 'item')}.")
 
 
-@app.command()
-def disable(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
-    """Refuse a connector's credential everywhere, from now until the connector is enabled."""
-    with session.changing_connectors() as connectors:
-        connectors.disable(connector_id)
-    show(connector_id, as_json=as_json)
+def _ask(what: str) -> None:
+    """Ask the operator. Raises CommandError unless the answer is yes."""
+    if not sys.stdin.isatty():
+        raise CommandError(f"{what.capitalize()} would be deleted. There is no terminal to ask on: add --yes.")
+    if not typer.confirm(f"Delete {what}?", err=True):
+        raise CommandError("Nothing was changed.")
 
 
-@app.command()
-def enable(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
-    """Accept a connector's current credential again."""
-    with session.changing_connectors() as connectors:
-        connectors.enable(connector_id)
-    show(connector_id, as_json=as_json)
-
-
-def connector_document(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of `select_connectors` for JSON."""
-    return {
-        "connectorId": row["connector_id"],
-        "name": row["name"],
-        "enabled": row["enabled"],
-        "rate": row["rate"],
-        "burst": row["burst"],
-        "lane": row["lane"],
-        "keyId": row["key_id"],
-        "createdAt": rfc3339(row["created_at"]),
-        "keyCreatedAt": rfc3339(row["key_created_at"]),
-        "lastSeenAt": rfc3339(row["last_seen_at"]),
-    }
-
-
-def connector_cells(row: dict[str, Any]) -> dict[str, str]:
-    """Return the cells of a row of `select_connectors` by the titles of their columns."""
-    return {
-        "id": str(row["connector_id"]),
-        "name": visible(row["name"]),
-        "enabled": "yes" if row["enabled"] else "no",
-        "rate": f"{row['rate']:g}",
-        "burst": str(row["burst"]),
-        "lane": str(row["lane"]),
-        "key id": row["key_id"],
-        "created": visible(rfc3339(row["created_at"])),
-        "key created": visible(rfc3339(row["key_created_at"])),
-        "last seen": rfc3339(row["last_seen_at"]) or "never",
-    }
+def _change(ids: list[int] | None, match: str | None, *, everything: bool, as_json: bool, **new: Any) -> None:
+    chosen = change_in_parts(
+        ids, match, everything=everything, change=lambda connectors, part: connectors.change(part, **new)
+    )
+    show_changed(chosen, one=len(ids or ()) == 1, as_json=as_json)

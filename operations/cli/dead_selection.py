@@ -10,16 +10,15 @@ from typing import Annotated, Any
 
 import psycopg
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
 
 from operations import dead_letters
 from operations.cli import session
 from operations.cli.arguments import LARGEST_ID, AsJson, moment_since, plain_text
+from operations.cli.connector_selection import progress_bar
 from operations.cli.errors import CommandError, sentence
-from operations.cli.output import counted, print_json, print_line, readable_bytes, visible
+from operations.cli.output import print_json, print_line
 from operations.dead_letters import Filter, Progress, RetryError, Selection
+from operations.readable import counted, readable_bytes, visible
 from shared.postgres.connections import Connection
 from shared.request_id import Position, position_of_request
 
@@ -137,13 +136,10 @@ def _ask(selection: Selection, verb: str, done: str) -> None:
 def _follow(done: str, selection: Selection, steps: Iterator[Progress]) -> Progress:
     """Run the steps, with a progress bar on a terminal; return the last one."""
     progress = Progress()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with ProgressBar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(done.capitalize(), total=selection.letters)
+    with progress_bar(done.capitalize(), selection.letters) as advance:
         try:
             for progress in steps:
-                bar.update(task, completed=progress.done + progress.gone)
+                advance(progress.done + progress.gone)
         except (RetryError, psycopg.Error) as error:
             so_far = f"{progress.done:,} of {counted(selection.letters, 'dead letter')} were {done}"
             raise CommandError(f"{sentence(error)} {so_far}; run the same command again for the others.") from error

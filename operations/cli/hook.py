@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
 
 from operations.cli import session
 from operations.cli.arguments import LARGEST_ID, AsJson, ConnectorId, hook_id_of, plain_text, seconds_of, secret_text
-from operations.cli.output import (
-    print_json,
-    print_json_list,
-    print_line,
-    print_members,
-    print_table,
-    readable_seconds,
-    visible,
-)
-from operations.hooks import NewHook, select_hooks
+from operations.cli.output import print_json, print_json_list, print_line, print_members, print_table
+from operations.hooks import NewHook, hook_document, require_usable, secret_times, select_hooks
+from operations.readable import readable_seconds, visible
 from shared import json_pointer
+from shared.causes import SentenceError
 from shared.hooks.hook import DEFAULT_TOLERANCE, path_of
 from shared.hooks.schemes import SCHEMES
 from shared.kinds.items import STREAM
@@ -119,7 +111,7 @@ def list_all(
     with session.open_database() as connection:
         rows = select_hooks(connection, connector_id=connector_id)
     if as_json:
-        print_json_list("hooks", map(_document, rows))
+        print_json_list("hooks", map(hook_document, rows))
     elif not rows:
         print_line("There are no hooks: create one with `ingestctl hook create`.")
     else:
@@ -132,7 +124,7 @@ def show(hook_id: HookId, *, as_json: AsJson = False) -> None:
     with session.open_database() as connection:
         row = select_hooks(connection, hook_id=hook_id)[0]
     if as_json:
-        print_json(_document(row))
+        print_json(hook_document(row))
         return
     cells = dict(zip(_TITLES, _cells(row), strict=True))
     print_members({**cells, "path": path_of(hook_id), "created": visible(rfc3339(row["created_at"]))})
@@ -202,38 +194,8 @@ def delete(hook_id: HookId, *, as_json: AsJson = False) -> None:
         print_line(f"Hook {hook_id} is deleted.")
 
 
-def _require_usable(scheme: str, secret: str | None) -> None:
-    """Raise BadParameter if the scheme can't use the secret."""
-    try:
-        if secret is not None:
-            SCHEMES[scheme].key_of(secret)
-    except ValueError as error:
-        raise typer.BadParameter(f"A secret of {scheme} {error}.", param_hint="--secret") from None
-
-
-def _document(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "hookId": row["hook_id"],
-        "connectorId": row["connector_id"],
-        "path": path_of(row["hook_id"]),
-        "scheme": row["scheme"],
-        "stream": row["stream"],
-        "idField": row["id_field"],
-        "toleranceSeconds": row["tolerance"],
-        "enabled": row["enabled"],
-        "createdAt": rfc3339(row["created_at"]),
-        "secrets": [
-            {"createdAt": rfc3339(created), "expiresAt": rfc3339(expires)} for created, expires in _secrets(row)
-        ],
-    }
-
-
-def _secrets(row: dict[str, Any]) -> Iterable[tuple[datetime, datetime | None]]:
-    return zip(row["secrets_created_at"], row["secrets_expire_at"], strict=True)
-
-
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    ends = [rfc3339(expires) or "current" for _, expires in _secrets(row)]
+    ends = [rfc3339(expires) or "current" for _, expires in secret_times(row)]
     return (
         row["hook_id"],
         str(row["connector_id"]),
@@ -244,3 +206,10 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         "yes" if row["enabled"] else "no",
         ", ".join(end if end == "current" else f"until {end}" for end in ends),
     )
+
+
+def _require_usable(scheme: str, secret: str | None) -> None:
+    try:
+        require_usable(scheme, secret)
+    except SentenceError as error:
+        raise typer.BadParameter(str(error), param_hint="--secret") from None

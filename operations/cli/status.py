@@ -1,4 +1,4 @@
-"""`ingestctl status`: lanes, workers and connectors.
+"""`ingestctl status`: what is wrong, the worst first; lanes, workers and connectors.
 
 The only command that continues without one of the engines: it shows what the other one knows, names what is
 unavailable, and ends with exit code 1.
@@ -6,39 +6,23 @@ unavailable, and ends with exit code 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
-import psycopg
 import typer
-from redis.exceptions import RedisError
 
 from operations.cli import session
 from operations.cli.arguments import AsJson
-from operations.cli.connector import NUMBERS, connector_cells, connector_document
+from operations.cli.connector_output import NUMBERS, connector_cells, connector_document
 from operations.cli.errors import sentence
-from operations.cli.output import (
-    counted,
-    print_json,
-    print_line,
-    print_note,
-    print_table,
-    readable_bytes,
-    readable_seconds,
-    visible,
-)
-from operations.connectors import select_connectors
-from shared.causes import SentenceError
-from shared.credentials.sync import NotMigratedError
-from shared.postgres.queries import sql
-from shared.process.settings import Settings
-from shared.process.startup import process_settings
+from operations.cli.output import print_json, print_line, print_note, print_table
+from operations.readable import counted, readable_bytes, readable_seconds, visible
+from operations.state import DatabaseState, State, look, totals_document
+from operations.troubles import Bounds, Trouble, troubles
+from shared.process.startup import process_settings, queue_of
 from shared.redis.connections import connect_redis
-from shared.redis.lane_status import Lane, RedisState, WorkerState, look_at_redis
-from shared.redis.numbers import copied_lanes
-from shared.redis.signs_of_life import read_signs, with_signs
+from shared.redis.lane_status import Lane, RedisState, WorkerState
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:
@@ -51,128 +35,63 @@ EXAMPLES: Final = """Examples:
 _CONNECTOR_MEMBERS: Final = ("connectorId", "name", "enabled", "lane", "lastSeenAt")
 _CONNECTOR_TITLES: Final = ("id", "name", "enabled", "lane", "last seen", "")
 
-Found = TypeVar("Found")
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseState:
-    """What Postgres knows about the installation."""
-
-    lanes: int
-    connectors: list[dict[str, Any]]
-
 
 def status(*, as_json: AsJson = False) -> None:
-    """Show lanes, workers and when connectors were last seen.
+    """Show what is wrong and what to do, then lanes, workers and when connectors were last seen.
 
     Without one of the engines it shows what the other one knows.
     """
     settings = process_settings()
-    database, database_error = _attempt(lambda: _look_at_database(settings))
-    redis, redis_error = _attempt(lambda: _look_at_redis(settings, database.lanes if database else None))
-    signs, _ = _attempt(lambda: _read_signs(settings))
-    if database:
-        with_signs(database.connectors, signs or {}, settings.quiet_after_seconds)
+    state = look(
+        lambda: session.open_database(settings.database_url),
+        lambda: connect_redis(settings.redis_url),
+        partial(queue_of, settings),
+        quiet_after_seconds=settings.quiet_after_seconds,
+        told=sentence,
+    )
+    found = troubles(state, Bounds(settings.max_backlog_bytes))
     if as_json:
-        document = _document(database, database_error, redis, redis_error)
-        print_json(document if database else {**document, "connectors": _seen_documents(signs)})
+        told = {"troubles": [trouble.document() for trouble in found]}
+        print_json({**told, **state.document(), "connectors": _connector_documents(state)})
     else:
-        _print(database, redis)
-        if signs and not database:
-            print_line(f"\n{counted(len(signs), 'connector')} seen, as Redis knows.")
-            cells = ((str(one["connectorId"]), one["lastSeenAt"]) for one in _seen_documents(signs) or ())
-            print_table(("id", "last seen"), cells, numbers=NUMBERS)
-    errors = [error for error in (database_error, redis_error) if error]
-    for error in errors:
-        print_note(error)
-    if errors:
+        _print_troubles(found)
+        _print(state.database, state.redis)
+        _print_seen(state)
+    away = [node.sentence() for node in state.redis.away] if state.redis else []
+    faults = [fault for fault in (state.database_fault, state.redis_fault, *away) if fault]
+    for fault in faults:
+        print_note(fault)
+    if faults:
         raise typer.Exit(1)
 
 
-def _attempt(look: Callable[[], Found]) -> tuple[Found | None, str | None]:
-    """Return what `look` found, or the sentence that says why it failed."""
-    try:
-        return look(), None
-    except (psycopg.Error, RedisError, SentenceError) as error:
-        return None, sentence(error)
+def _connector_documents(state: State) -> list[dict[str, Any]] | None:
+    if state.database is None:
+        return _seen_documents(state.signs) if state.signs else None
+    return [
+        {name: whole[name] for name in _CONNECTOR_MEMBERS} | {"quiet": row["quiet"], "silence": row["silence"]}
+        for row in state.database.connectors
+        for whole in [connector_document(row)]
+    ]
 
 
-def _look_at_database(settings: Settings) -> DatabaseState:
-    with session.open_database(settings.database_url) as connection:
-        lanes = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
-        if lanes == 0:
-            raise NotMigratedError
-        return DatabaseState(lanes, select_connectors(connection))
-
-
-def _look_at_redis(settings: Settings, lanes: int | None) -> RedisState:
-    with connect_redis(settings.redis_url) as redis:
-        return look_at_redis(redis, lanes)
-
-
-def _read_signs(settings: Settings) -> dict[int, datetime]:
-    with connect_redis(settings.redis_url) as redis:
-        return read_signs(redis, copied_lanes(redis))
-
-
-def _document(
-    database: DatabaseState | None, database_error: str | None, redis: RedisState | None, redis_error: str | None
-) -> dict[str, Any]:
-    """Return the document for JSON; what could not be read is null."""
-    return {
-        "postgres": {"available": database is not None, "fault": database_error},
-        "redis": {"available": redis is not None, "fault": redis_error},
-        "lanes": [_lane_document(lane) for lane in redis.lanes] if redis else None,
-        "totals": _totals_document(redis.lanes) if redis else None,
-        "workers": [_worker_document(worker) for worker in redis.workers] if redis else None,
-        "queue": {"jobs": redis.queued_jobs, "failedJobs": redis.failed_jobs} if redis else None,
-        "sweeper": redis.sweeper if redis else None,
-        "connectors": [_connector_document(row) for row in database.connectors] if database else None,
-    }
-
-
-def _seen_documents(signs: dict[int, datetime] | None) -> list[dict[str, Any]] | None:
+def _seen_documents(signs: dict[int, datetime]) -> list[dict[str, Any]]:
     """Return what Redis alone knows of connectors."""
-    if signs is None:
-        return None
     return [{"connectorId": one, "lastSeenAt": rfc3339(at), "quiet": None} for one, at in sorted(signs.items())]
 
 
-def _lane_document(lane: Lane) -> dict[str, Any]:
-    return {
-        "lane": lane.number,
-        "ready": lane.ready,
-        "entries": lane.entries,
-        "bytes": lane.bytes,
-        "oldestAgeSeconds": lane.oldest_age_seconds,
-        "lease": {"state": lane.lease, "millisecondsLeft": lane.lease_ms_left},
-    }
+def _print_seen(state: State) -> None:
+    if state.signs and not state.database:
+        print_line(f"\n{counted(len(state.signs), 'connector')} seen, as Redis knows.")
+        cells = ((str(one["connectorId"]), one["lastSeenAt"]) for one in _seen_documents(state.signs))
+        print_table(("id", "last seen"), cells, numbers=NUMBERS)
 
 
-def _totals_document(lanes: list[Lane]) -> dict[str, Any]:
-    ages = (lane.oldest_age_seconds for lane in lanes if lane.oldest_age_seconds is not None)
-    return {
-        "lanes": len(lanes),
-        "ready": sum(lane.ready for lane in lanes),
-        "entries": sum(lane.entries for lane in lanes),
-        "bytes": sum(lane.bytes for lane in lanes),
-        "oldestAgeSeconds": max(ages, default=None),
-    }
-
-
-def _worker_document(worker: WorkerState) -> dict[str, Any]:
-    return {
-        "name": worker.name,
-        "state": worker.state,
-        "jobId": worker.job_id,
-        "lane": worker.lane,
-        "lastHeartbeatAt": rfc3339(worker.last_heartbeat_at),
-    }
-
-
-def _connector_document(row: dict[str, Any]) -> dict[str, Any]:
-    whole = connector_document(row)
-    return {**{name: whole[name] for name in _CONNECTOR_MEMBERS}, "quiet": row["quiet"], "silence": row["silence"]}
+def _print_troubles(found: list[Trouble]) -> None:
+    for trouble in found:
+        print_line(f"{'!' if trouble.urgent else '-'} {visible(trouble.sentence)}")
+        print_line(f"    {trouble.remedy}")
+    print_line("" if found else "Nothing is wrong.\n")
 
 
 def _print(database: DatabaseState | None, redis: RedisState | None) -> None:
@@ -189,7 +108,7 @@ def _print(database: DatabaseState | None, redis: RedisState | None) -> None:
 
 
 def _print_lanes(lanes: list[Lane]) -> None:
-    totals, waiting = _totals_document(lanes), "nothing waits"
+    totals, waiting = totals_document(lanes), "nothing waits"
     if totals["entries"]:
         size, oldest = readable_bytes(totals["bytes"]), readable_seconds(totals["oldestAgeSeconds"])
         submissions = counted(totals["entries"], "submission waits", "submissions wait")

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from operations.api.endpoint import refuse
 from operations.api.refusals import refusal_of
 from operations.api.routes import routes
+from operations.console.pages.routes import page_routes
 from operations.engines import Engines
 from shared.process.log import finish_log
 from shared.process.settings import Settings
@@ -31,7 +32,7 @@ def create_app(settings: Settings) -> Starlette:
         finish_log()
 
     return Starlette(
-        routes=[Route("/healthz", healthz, methods=["GET"]), *routes(engines)],
+        routes=[Route("/healthz", healthz, methods=["GET"]), *routes(engines), *page_routes(engines)],
         exception_handlers={404: refused, 405: refused},
         lifespan=lifespan,
     )

@@ -41,6 +41,7 @@ from shared.process.settings import SettingError, Settings, read_settings
 #: Argument with which the Makefile starts the run: `make` itself may be killed.
 END_WITH_PARENT: Final = "--end-with-parent"
 _DEMO: Final = "demo"
+_ADMINISTRATOR: Final = "admin"
 _TRIM_SECONDS: Final = 30.0
 #: Maximum of SHUTDOWN_SECONDS here; below the deadline at which the supervisor kills the API.
 _MAX_SHUTDOWN_SECONDS: Final = 3
@@ -123,7 +124,8 @@ class Run:
         announce(self._folder, endpoints)
         connector_id, credential = await self._demo_connector(environ)
         console_url = base_url(self._settings.host, self._settings.console_port)
-        self._print_what_to_paste(endpoints.api_url, console_url, connector_id, credential)
+        login = await self._console_login(environ)
+        self._print_what_to_paste(endpoints.api_url, f"{console_url}   ({login})", connector_id, credential)
 
     async def _start_engines(self) -> Endpoints:
         """Start the engines whose URL is not set."""
@@ -209,11 +211,23 @@ class Run:
         write_private(file, f"{made['credential']}\n")
         return int(made["connectorId"] if found is None else found), str(made["credential"])
 
-    def _print_what_to_paste(self, url: str, console_url: str, connector_id: int, credential: str) -> None:
+    async def _console_login(self, environ: Mapping[str, str]) -> str:
+        """Return how to log in to the console: with a one-time password until that was used."""
+        file = self._folder / "console-login"
+        if not file.exists():
+            words = ("operator", "create", _ADMINISTRATOR, "--role", "administrator", "--json")
+            try:
+                made = json.loads(await self._cli(environ, *words))
+            except LocalError:  # the database is an older one, which has this operator
+                return f"log in as {_ADMINISTRATOR}; `ingestctl operator reset` makes another password"
+            write_private(file, f"{made['oneTimePassword']}\n")
+        return f"log in as {_ADMINISTRATOR}; the first time with the password {file.read_text().strip()}"
+
+    def _print_what_to_paste(self, url: str, console: str, connector_id: int, credential: str) -> None:
         line = self._terminal.line
         line()
         line(f"Base URL    {url}")
-        line(f"Console     {console_url}   ({self._ingestctl()} operator create NAME --role administrator)")
+        line(f"Console     {console}")
         line(f"Credential  {credential}   (connector {connector_id}, {_DEMO})")
         line()
         line(

@@ -199,11 +199,19 @@ def test_what_can_not_be_done_is_one_sentence(
 
 
 def test_a_cursor_advances_behind_ties_only() -> None:
-    reading = Reading(State(cursor=0))
+    reading = Reading(State(cursor=0), rows_of_mark=1)
     for value in (1, 2, 2, 3):
         reading.took({"c": value}, "c")
         reading.put()
     assert [reading.settled(count) for count in (0, 1, 2, 3, 4)] == [(0, 0), (1, 1), (2, 1), (3, 2), (4, 2)]
+
+
+def test_marks_are_few_and_never_ahead() -> None:
+    reading = Reading(State(), rows_of_mark=100)
+    for _ in range(1_000):
+        reading.took({}, None)
+        reading.put()
+    assert [reading.settled(count)[0] for count in (0, 99, 100, 250, 999, 1_000)] == [0, 0, 100, 200, 900, 1_000]
 
 
 def test_the_line_tells_rate_and_time_left() -> None:

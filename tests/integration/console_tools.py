@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from psycopg.sql import SQL, Identifier
 
 from operations.console.app import create_app
 from operations.roles import Role
@@ -53,3 +54,13 @@ def running_console(settings: Settings, connection: Connection) -> Iterator[Cons
         finally:
             runner.run(client.aclose())
             runner.run(lifespan.__aexit__(None, None, None))
+
+
+def dump_of(connection: Connection) -> str:
+    """Return every row of every table, bytes in hex."""
+    query = b"SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+    statements = (
+        SQL("SELECT found::text AS row FROM {} AS found").format(Identifier(table["relname"])).as_bytes()
+        for table in connection.execute(query).fetchall()
+    )
+    return "\n".join(row["row"] for statement in statements for row in connection.execute(statement).fetchall())

@@ -8,7 +8,6 @@ import socket
 from typing import Any
 
 import pytest
-from psycopg.sql import SQL, Identifier
 from redis import Redis
 
 from operations.audit import Actor, recorded, select_audit
@@ -20,6 +19,7 @@ from operations.roles import Role
 from operations.tokens import Tokens, check_token
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import Connection
+from tests.integration.console_tools import dump_of
 from tests.integration.ingestctl_tools import Ingestctl
 
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
@@ -67,16 +67,6 @@ def test_a_change_that_fails_leaves_neither_a_change_nor_a_record(connection: Co
     assert select_audit(connection) == before
     with pytest.raises(RuntimeError), recorded(connection, Actor("token", "t"), "operator.role", dict):
         pass
-
-
-def dump_of(connection: Connection) -> str:
-    """Return every row of every table, bytes in hex."""
-    query = b"SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
-    statements = (
-        SQL("SELECT found::text AS row FROM {} AS found").format(Identifier(table["relname"])).as_bytes()
-        for table in connection.execute(query).fetchall()
-    )
-    return "\n".join(row["row"] for statement in statements for row in connection.execute(statement).fetchall())
 
 
 def test_a_stolen_dump_holds_no_usable_secret(crm: CreatedConnector, connection: Connection, redis: Redis) -> None:

@@ -134,7 +134,11 @@ def test_status_of_a_fresh_installation_reports_that_nothing_waits(ingestctl: In
     assert found["totals"] == {"lanes": 4, "ready": 0, "entries": 0, "bytes": 0, "oldestAgeSeconds": None}
     assert (found["workers"], found["sweeper"], found["connectors"]) == ([], False, [])
     assert found["queue"] == {"jobs": 0, "failedJobs": 0}
+    assert [one["kind"] for one in found["troubles"]] == ["no_worker", "no_sweeper", "lane_not_ready"]
     told = ingestctl.says("status")
+    assert told.startswith(
+        "! No worker runs: nothing is applied.\n    Start workers: `python -m workers`.\n! No sweeper"
+    )
     assert "4 lanes, not ready: all; nothing waits." in told
     assert "no sweeper acts" in told
 
@@ -226,5 +230,6 @@ def test_status_without_postgres_shows_the_lanes_and_fails(ingestctl: Ingestctl)
 
 def test_status_without_both_reports_each(ingestctl: Ingestctl) -> None:
     code, out, err = ingestctl.run("status", DATABASE_URL=AWAY_POSTGRES, REDIS_URL=AWAY_REDIS)
-    assert (code, out) == (1, "")
+    assert code == 1
+    assert [line[:10] for line in out.splitlines() if line.startswith("!")] == ["! Postgres", "! Redis ca"]
     assert [line.split()[0] for line in err.splitlines()] == ["Postgres", "Redis"]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from operations.api.operation import PREFIX, Operation
+from operations.api.routes import OPERATIONS
 from operations.connectors import CreatedConnector
+from operations.operators import check_password
 from operations.roles import Role
 from operations.tokens import Tokens
+from shared.credentials.credential import parse_credential
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
-from tests.integration.console_tools import Console, running_console
+from tests.integration.console_tools import Console, dump_of, running_console
+from tests.integration.ingestctl_tools import insert_item
 
 
 @pytest.fixture
@@ -55,7 +63,8 @@ def test_connectors_are_listed_in_parts_and_shown(console: Console, crm: Created
 def test_what_does_not_exist_or_is_not_valid_is_refused(console: Console) -> None:
     for path, status, code in (
         ("/connectors/7", 404, "not_found"),
-        ("/connectors/seven", 400, "invalid_request"),
+        ("/connectors/seven", 404, "not_found"),
+        ("/connectors/9999999999999999999", 400, "invalid_request"),
         ("/connectors?limit=0", 400, "invalid_request"),
         ("/connectors?limits=1", 400, "invalid_request"),
         ("/nothing", 404, "not_found"),
@@ -63,3 +72,125 @@ def test_what_does_not_exist_or_is_not_valid_is_refused(console: Console) -> Non
         answer = console.ask("GET", path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
     assert console.ask("PATCH", "/connectors").status_code == 405
+
+
+def path_of(one: Operation) -> str:
+    """Return a path of the operation, of things that exist if they are asked for by number."""
+    values = {"name": "viewer", "hook_id": "hk_" + "0" * 32, "request_id": "req_00000000000000"}
+    return re.sub(r"{(\w+)}", lambda found: values.get(found[1], "1"), one.path.removeprefix(PREFIX))
+
+
+@pytest.mark.usefixtures("crm")
+def test_a_viewer_changes_nothing_whatever_route_it_tries(console: Console, connection: Connection) -> None:
+    before = dump_of(connection)
+    for one in OPERATIONS:
+        path = path_of(one)
+        assert console.ask(one.method, path, None).status_code == 401, one
+        answer = console.ask(one.method, path, Role.VIEWER, json={})
+        assert (answer.status_code == 403) == (one.needed != Role.VIEWER), answer.text
+        assert one.needed == Role.VIEWER or answer.json()["error"]["code"] == "forbidden"
+        assert not (one.changes and one.needed == Role.VIEWER)
+    assert dump_of(connection) == before
+
+
+def test_an_operator_manages_neither_operators_nor_tokens(console: Console) -> None:
+    for path in ("/operators", "/tokens"):
+        assert console.ask("GET", path, Role.OPERATOR).status_code == 403
+        body = {"name": "mine", "role": "administrator"}
+        assert console.ask("POST", path, Role.OPERATOR, json=body).status_code == 403
+
+
+def test_a_connector_is_created_changed_rotated_and_deleted(console: Console) -> None:
+    answer = console.ask("POST", "/connectors", Role.OPERATOR, json={"name": "crm", "rate": 5})
+    made = answer.json()
+    assert answer.status_code == 201
+    assert parse_credential(made["credential"])
+    path = f"/connectors/{made['connectorId']}"
+
+    etag = console.ask("GET", path).headers["ETag"]
+    changed = console.ask("PATCH", path, json={"burst": 7, "enabled": False}, headers={"If-Match": etag})
+    assert changed.json() | {"burst": 7, "enabled": False, "rate": 5} == changed.json()
+    stale = console.ask("PATCH", path, json={"burst": 8}, headers={"If-Match": etag})
+    assert (stale.status_code, stale.json()["error"]["code"]) == (412, "changed_meanwhile")
+    new = console.json("POST", f"{path}/credential", headers={"If-Match": changed.headers["ETag"]})
+    assert new["keyId"] != made["keyId"]
+    both = {"connectorIds": [1, 2], "rate": 9}
+    assert console.ask("POST", "/connectors/changes", json=both).status_code == 404
+    assert console.json("POST", "/connectors/changes", json={**both, "connectorIds": [1]})["items"][0]["rate"] == 9
+    assert len(console.json("POST", "/connectors/credentials", json={"connectorIds": [1]})["items"]) == 1
+    assert console.ask("POST", "/connectors", json={"name": "crm"}).status_code == 409
+
+    job = console.json("DELETE", path)
+    assert finished(console, job["jobId"])["state"] == "done"
+    assert console.ask("GET", path).status_code == 404
+    told = [
+        (one["action"], one["actor"]) for one in console.json("GET", "/audit", params={"action": "connector"})["items"]
+    ]
+    assert told[0] == ("connector.delete", "administrator")
+    assert told[-1] == ("connector.create", "operator")
+
+
+@pytest.mark.usefixtures("crm")
+def test_a_configuration_has_versions(console: Console) -> None:
+    path = "/connectors/1/configuration"
+    first = console.ask("PUT", path, json={"configuration": '{"a":1}'}, headers={"If-Match": '"0"'})
+    assert (first.json()["managed"], first.headers["ETag"]) == ('{"a":1}', '"1"')
+    assert console.ask("DELETE", path, headers={"If-Match": '"0"'}).status_code == 412
+    assert console.json("DELETE", path)["managed"] is None
+    assert console.json("POST", f"{path}/revert", json={"version": 1})["version"] == 3
+    listed = console.json("GET", f"{path}/versions", params={"limit": 2})
+    assert [one["version"] for one in listed["items"]] == [3, 2]
+    rest = console.json("GET", f"{path}/versions", params={"cursor": listed["nextCursor"]})
+    assert [one["version"] for one in rest["items"]] == [1]
+    assert console.json("GET", f"{path}/versions/1") == {"version": 1, "managed": '{"a":1}'}
+    assert console.ask("PUT", path, json={"configuration": "[]"}).status_code == 400
+
+
+def test_items_are_searched_in_parts_and_keep_their_digits(
+    console: Console, crm: CreatedConnector, connection: Connection
+) -> None:
+    for number, name in enumerate(("Ann", "Bob", "Annika", "100%")):
+        insert_item(connection, f"agent-{number}", '{"n": 1.10}', name=name)
+    path, query = f"/connectors/{crm.connector_id}/items", {"stream": "agents"}
+    part = console.ask("GET", path, Role.VIEWER, params={**query, "limit": 3})
+    assert b'"fields":{"n": 1.10}' in part.content
+    assert part.json()["nextCursor"] == "agent-2"
+    rest = console.json("GET", path, params={**query, "cursor": "agent-2"})
+    assert [one["id"] for one in rest["items"]] == ["agent-3"]
+    for search, found in (("ann", ["agent-0", "agent-2"]), ("agent-1", ["agent-1"]), ("%", ["agent-3"])):
+        told = console.json("GET", path, params={**query, "search": search})["items"]
+        assert [one["id"] for one in told] == found
+
+
+def test_operators_and_tokens_are_managed(console: Console, connection: Connection) -> None:
+    made = console.json("POST", "/operators", json={"name": "anna", "role": "viewer"})
+    assert check_password(connection, "anna", made["oneTimePassword"])
+    assert console.json("PATCH", "/operators/anna", json={"role": "operator"})["role"] == "operator"
+    again = console.json("POST", "/operators/anna/password")
+    assert not check_password(connection, "anna", made["oneTimePassword"])
+    assert check_password(connection, "anna", again["oneTimePassword"])
+    assert console.ask("DELETE", "/operators/anna").status_code == 204
+    assert console.json("GET", "/operators")["items"] == []
+    token = console.json("POST", "/tokens", json={"name": "new", "role": "viewer", "expiresSeconds": 60})
+    headers = {"Authorization": f"Bearer {token['token']}"}
+    assert console.ask("GET", "/connectors", None, headers=headers).status_code == 200
+    assert console.ask("DELETE", "/tokens/new").status_code == 204
+    assert console.ask("GET", "/connectors", None, headers=headers).status_code == 401
+    assert token["token"] not in console.ask("GET", "/tokens").text
+
+
+def test_the_state_of_the_engines_is_told_and_what_is_wrong_comes_first(console: Console) -> None:
+    console.json("POST", "/connectors", json={"name": "crm"})
+    assert console.json("GET", "/engines")["totals"]["lanes"] == 4
+    told = console.json("GET", "/troubles")["items"]
+    assert [one["kind"] for one in told][:2] == ["no_worker", "no_sweeper"]
+    assert all(one["urgent"] for one in told[:2])
+
+
+def finished(console: Console, job_id: int) -> Any:
+    """Wait for a job's end."""
+    deadline = time.monotonic() + 30
+    while (job := console.json("GET", f"/jobs/{job_id}"))["state"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return job

@@ -15,6 +15,8 @@ from redis import Redis
 
 from operations.connectors import Connectors
 from shared.postgres.connections import Connection, connect_postgres
+from shared.postgres.partitions import TABLES
+from shared.process.metrics import serve_metrics
 from shared.process.settings import Settings
 from tests.integration.lane_tools import Lane
 from workers import metrics
@@ -54,13 +56,10 @@ def test_a_drain_counts_what_it_applied_and_why_it_paused(lane: Lane) -> None:
 def test_retention_tells_when_it_last_succeeded(lane: Lane) -> None:
     done = value("ingest_retention_runs_total", outcome="done")
 
-    age_out(lane.context(), dict.fromkeys(("receipts", "connector_logs", "dead_letters"), 7) | _TRAFFIC)
+    age_out(lane.context(), dict.fromkeys((table.name for table in TABLES), 7))
 
     assert value("ingest_retention_runs_total", outcome="done") == done + 1
     assert value("ingest_retention_last_success_seconds") > 1e9
-
-
-_TRAFFIC = {"traffic_minutes": 2, "traffic_hours": 30}
 
 
 def test_the_sweeper_tells_of_engines_and_of_silent_connectors(lane: Lane, connectors: Connectors) -> None:
@@ -95,7 +94,7 @@ def test_processes_of_one_machine_take_one_port_after_the_other(settings: Settin
         port = taken.getsockname()[1]
         registry = CollectorRegistry()
 
-        metrics.serve_metrics(replace(settings, metrics_port=port), registry)
+        serve_metrics(replace(settings, metrics_port=port), registry)
 
     for candidate in range(port + 1, port + 64):
         try:

@@ -85,7 +85,7 @@ class SwappingPooler(PostgresProxy):
 
     def _session(self, start: bytes) -> socket.socket:
         session = socket.socket(socket.AF_UNIX)
-        session.connect(self._server)
+        session.connect(str(self._server))
         session.sendall(start)
         return session
 

@@ -20,9 +20,12 @@ SECRET = "not-to-be-printed"
 
 
 class TcpProxy:
-    """Relays TCP connections to a server's unix socket. Use it as a context, at whose end it is closed."""
+    """Relays TCP connections to a server's unix socket or, if it is a number, to a port of this machine.
 
-    def __init__(self, server: str, *, close_damaged: bool = False) -> None:
+    Use it as a context, at whose end it is closed.
+    """
+
+    def __init__(self, server: str | int, *, close_damaged: bool = False) -> None:
         self._server = server
         #: Whether `resume` closes the connections that lost bytes; if not, their peers must notice by themselves.
         self._close_damaged = close_damaged
@@ -83,8 +86,10 @@ class TcpProxy:
                     self._start(self._relay, client)
 
     def _relay(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
-            server.connect(self._server)
+        family = socket.AF_UNIX if isinstance(self._server, str) else socket.AF_INET
+        address = self._server if isinstance(self._server, str) else ("127.0.0.1", self._server)
+        with client, socket.socket(family) as server, contextlib.suppress(OSError):
+            server.connect(address)
             peer = {client: server, server: client}
             while not self._closed.is_set():
                 for source in select.select([client, server], [], [])[0]:

@@ -13,12 +13,12 @@ from typing import Any
 import psycopg
 import pytest
 from redis import Redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, RedisError
 
 from tests.preloaded import run_ingestctl
 from tests.support.client import JSON, Connector, batch, item
-from tests.support.installation import Server
-from tests.support.processes import PATIENCE, ROOT, PreloadedPython, environment, wait_until
+from tests.support.installation import Server, valkey_server
+from tests.support.processes import PATIENCE, ROOT, PreloadedPython, Process, environment, free_port, wait_until
 from tests.support.signing import Hook, event
 from tests.support.stack import PreloadedApi, Stack
 
@@ -35,23 +35,22 @@ class Installation:
         database = f"least_{secrets.token_hex(4)}"
         stack.rows(f"CREATE DATABASE {database}")
         self.admin = stack.database_url.replace("/ingest?", f"/{database}?")
-        self.grant()
+        self._make_users()
         self.redis_url = redis.url.replace("admin:of-the-test", "ingest:change-me-ingest")
         self.ingestctl("migrate")
-        self.grant()
 
     def database_url(self, role: str) -> str:
         """Return the address of Postgres for a role."""
         return self.admin.replace("//ingest@", f"//{role}@")
 
-    def grant(self) -> None:
-        """Run the file with Postgres' users, as an administrator does."""
-        with psycopg.connect(self.admin, autocommit=True) as connection:
-            connection.execute((_USERS / "postgres.sql").read_bytes())
-
     def settings(self, role: str = "ingest_owner") -> dict[str, str]:
         """Return the settings of a process."""
         return {"DATABASE_URL": self.database_url(role), "REDIS_URL": self.redis_url, "SECRETS_KEY": _SECRETS_KEY}
+
+    def _make_users(self) -> None:
+        """Run the file with Postgres' users, as an administrator does."""
+        with psycopg.connect(self.admin, autocommit=True) as connection:
+            connection.execute((_USERS / "postgres.sql").read_bytes())
 
     def ingestctl(self, *words: str) -> Any:
         """Run a command; return the printed document."""
@@ -62,17 +61,31 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory, workerless: Stack) -> Iterator[Installation]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    """A primary and its replica."""
     folder = tmp_path_factory.mktemp("least")
     users = folder / "users.acl"
     users.write_text((_USERS / "redis.acl").read_text() + _ADMIN)
-    login = _ADMIN.split()[1] + ":of-the-test@"
-    with contextlib.closing(Server(folder, "redis", login=login, aclfile=users)) as redis:
-        yield Installation(folder, workerless, redis)
+    options = {"login": "admin:of-the-test@", "aclfile": str(users)}
+    options |= {"masteruser": "replica", "masterauth": "change-me-replica"}
+    with contextlib.ExitStack() as close:
+        both = [close.enter_context(contextlib.closing(Server(folder, name, **options))) for name in "ab"]
+        both[1].follow(both[0].port)
+        yield both
 
 
-def _answers(connector: Connector, api: PreloadedApi, hook: Hook) -> list[int]:
-    """Use every route once; return the statuses."""
+@pytest.fixture(scope="module")
+def installation(servers: list[Server], tmp_path_factory: pytest.TempPathFactory, workerless: Stack) -> Installation:
+    return Installation(tmp_path_factory.mktemp("installation"), workerless, servers[0])
+
+
+def _denied(server: Server) -> list[str]:
+    """Return what users of a server were refused."""
+    return [f"{denial['username']}: {denial['object']}" for denial in server.client.acl_log()]
+
+
+def _use(connector: Connector, api: PreloadedApi, hook: Hook) -> None:
+    """Use every route once."""
     with connector.connection(api.url) as client:
         repeated = {**JSON, "Idempotency-Key": "once"}
         sent = [client.post("/api/ingest", content=batch(item("a")), headers=repeated) for _ in range(2)]
@@ -88,7 +101,8 @@ def _answers(connector: Connector, api: PreloadedApi, hook: Hook) -> list[int]:
         assert set(states) == {"applied"}, states
         read.append(client.put("/api/connector/config", json={"configuration": "{}"}))
         read += [client.get(path) for path in ("/api/connector/config", "/readyz", "/metrics", "/healthz")]
-        return [answer.status_code for answer in sent + read]
+        refused = [(answer.url, answer.text) for answer in sent + read if answer.status_code not in (200, 202)]
+        assert not refused, refused
 
 
 def test_the_service_works_with_the_least_rights(installation: Installation) -> None:
@@ -96,20 +110,19 @@ def test_the_service_works_with_the_least_rights(installation: Installation) -> 
     hooked = installation.ingestctl("hook", "create", "1", "--scheme", "github", "--stream", "s", "--json")
     hook = Hook(hooked["path"], hooked["secret"], "github")
     with (
-        PreloadedApi(installation.folder, **installation.settings("ingest_api")) as api,
+        PreloadedApi(installation.folder, **installation.settings("ingest_api"), WAIT_REPLICAS=1) as api,
         PreloadedPython("workers", folder=installation.folder, **installation.settings()) as worker,
         PreloadedPython("workers.sweep", folder=installation.folder, **installation.settings()) as sweeper,
     ):
         api.is_ready()
-        answers = _answers(Connector(made["connectorId"], made["credential"], api.url), api, hook)
-        assert set(answers) == {200, 202}, answers
+        _use(Connector(made["connectorId"], made["credential"], api.url), api, hook)
         wait_until("the pipeline is healthy", lambda: api.answers("/healthz/pipeline") == 200)
         for words in ("credential rotate 1", "connector disable 1", "connector enable 1", "status", "logs 1"):
             installation.ingestctl(*words.split(), "--json")
         printed = [process.printed for process in (api, worker, sweeper)]
 
     assert not [text for text in printed if re.search(r"42501|permission|NOPERM", text)], printed
-    assert [denial["object"] for denial in installation.redis.client.acl_log()] == []
+    assert _denied(installation.redis) == []
 
 
 @pytest.mark.parametrize(
@@ -141,3 +154,35 @@ def test_the_users_of_postgres_can_do_nothing_else(installation: Installation, r
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(statement.encode())
+
+
+def test_sentinels_fail_over_with_the_least_rights(servers: list[Server], tmp_path: Path) -> None:
+    config, port = tmp_path / "sentinel.conf", free_port()
+    config.write_text(
+        f"port {port}\nbind 127.0.0.1\nsentinel monitor ingest 127.0.0.1 {servers[0].port} 1\n"
+        "sentinel auth-user ingest sentinel\nsentinel auth-pass ingest change-me-sentinel\n"
+    )
+    with (
+        Process([valkey_server(), config, "--sentinel"], folder=tmp_path, name="sentinel"),
+        Redis(port=port, decode_responses=True) as sentinel,
+    ):
+        wait_until("the Sentinel knows the replica", lambda: _replicas(sentinel))
+        wait_until("it fails over", lambda: _fails_over(sentinel))
+        wait_until("the replica is the primary", lambda: servers[1].info("role") == "master")
+        wait_until("the old primary follows it", lambda: servers[0].info("master_link_status") == "up")
+
+    denied = [one for server in servers for one in _denied(server) if not one.startswith("ingest: ")]
+    assert denied == []
+
+
+def _replicas(sentinel: Any) -> int:
+    """Return how many replicas a Sentinel knows; none while it does not listen."""
+    with contextlib.suppress(RedisError):
+        return int(sentinel.sentinel_master("ingest")["num-slaves"])
+    return 0
+
+
+def _fails_over(sentinel: Any) -> bool:
+    with contextlib.suppress(RedisError):  # it does not know yet that the replica is good
+        return bool(sentinel.sentinel_failover("ingest"))
+    return False

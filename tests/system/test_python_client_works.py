@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -83,3 +84,33 @@ def test_the_example_sends_a_csv(stack: Stack, new_connector: Callable[..., Conn
     assert "3000 accepted, 0 rejected" in pushed.stdout
     assert stack.count("items", connector) == 3_000
     assert stack.fields(connector, "7") == {"full_name": "Agent 7", "site": "London, \n UK"}
+
+
+def test_the_command_pushes_a_query(stack: Stack, new_connector: Callable[..., Connector], tmp_path: Path) -> None:
+    connector = new_connector(stack)
+    query = (
+        "SELECT n AS id, n / 3::numeric AS third, now()::date AS day, '{\"a\": 1}'::jsonb AS nested "
+        "FROM generate_series(1, %s) AS n WHERE n > :cursor ORDER BY n"
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(CLIENT / "src"),
+        "INSPIRE_BASE_URL": connector.url,
+        "INSPIRE_INGEST_KEY": connector.credential,
+    }
+
+    def push(rows: int) -> int:
+        words = ["push", "--json", "--wait", "--stream", "agents", "--dsn", stack.database_url, "--sql", query % rows]
+        words += ["--cursor", "id", "--cursor-start", "0", "--state", str(tmp_path / "state")]
+        pushed = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "inspire_ingest", *words],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert pushed.returncode == 0, pushed.stderr
+        return int(json.loads(pushed.stdout)["accepted"])
+
+    assert [push(1_500), push(1_500), push(2_000)] == [1_500, 0, 500]
+    assert stack.count("items", connector) == 2_000
+    fields = stack.fields(connector, "1")
+    assert fields is not None
+    assert (fields["third"], fields["nested"]) == ("0.33333333333333333333", '{"a": 1}')

@@ -16,6 +16,7 @@ from helm_python.chart import Chart, lint
 from helm_python.errors import HelmError
 
 from shared.process.settings import REGISTER
+from shared.redis.addresses import read_address
 
 CHART = Path(__file__).parents[2] / "deploy" / "chart"
 SHAPES = sorted(path.stem for path in (CHART / "shapes").iterdir())
@@ -109,13 +110,14 @@ def test_addresses_have_the_passwords_of_their_process_only(shape: str) -> None:
         assert ("POSTGRES_OWNER_PASSWORD" in given) == (name != "ingest-api")
         assert ("POSTGRES_API_PASSWORD" in given) == (name == "ingest-api")
         assert ("QUEUE_REDIS_URL" in given) == (shape == "cluster")
+        assert read_address(given["REDIS_URL"]).is_cluster == (shape == "cluster")
 
 
 def test_variables_are_settings() -> None:
     known = {name for name, *_ in REGISTER}
     given = {one["name"] for _, pod in pods("cluster") for one in pod["containers"][0]["env"] if "value" in one}
 
-    assert given - known <= {"QUEUE_REDIS_URL", "METRICS_PORT", "CONSOLE_PORT"}
+    assert given - known <= {"QUEUE_REDIS_URL", "METRICS_PORT"}
 
 
 def test_every_process_can_be_started_and_asked() -> None:
@@ -129,7 +131,7 @@ def test_every_process_can_be_started_and_asked() -> None:
         assert ("lifecycle" in container) == all("httpGet" in one for one in probes)
         for words in commands:
             assert words[:2] == ["python", "-m"], name
-            assert words[2] == "operations.console" or find_spec(words[2]), name
+            assert find_spec(words[2]), name
 
 
 def test_services_budgets_and_policies_select_the_pods() -> None:

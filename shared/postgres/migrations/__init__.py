@@ -66,6 +66,7 @@ def migrate(connection: Connection, *, lanes: int) -> list[str]:
         connection.execute(_CREATE_REGISTER)
         applied = [_apply(connection, migration) for migration in _missing(connection)]
         connection.execute(sql("insert_lanes"), {"lanes": lanes})
+        connection.execute(sql("grant_rights"))
     # A new installation starts with partitions. Those that can't be made now are made by the hourly job.
     partitions.make_ahead(connection, Tally())
     return applied

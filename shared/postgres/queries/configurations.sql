@@ -1,7 +1,14 @@
 -- Configurations of connectors.
 
 -- name: select_configuration
--- Returns both configurations of a connector, null for one that it does not have, and the version of the managed one.
+-- Returns a connector with its published and its managed configuration; null for one that it does not have.
+SELECT connector_id, name, published, managed
+FROM connectors
+LEFT JOIN connector_configurations USING (connector_id)
+WHERE connector_id = %(connector_id)s;
+
+-- name: select_versioned_configuration
+-- The same for operators, with the version of the managed one.
 SELECT connector_id, name, published, managed, coalesce((
     SELECT max(version) FROM configuration_versions AS versions WHERE versions.connector_id = connectors.connector_id
 ), 0) AS version

@@ -42,6 +42,26 @@ FROM connectors
 JOIN credentials USING (connector_id)
 WHERE connector_id = ANY (%(connector_ids)s::bigint[]) OR name = %(name)s;
 
+-- name: delete_connector
+-- Deletes a connector, with what belongs to it but items.
+WITH hooks AS (
+    DELETE FROM hooks WHERE connector_id = %(connector_id)s
+), configurations AS (
+    DELETE FROM connector_configurations WHERE connector_id = %(connector_id)s
+), liveness AS (
+    DELETE FROM connector_liveness WHERE connector_id = %(connector_id)s
+), credential AS (
+    DELETE FROM credentials WHERE connector_id = %(connector_id)s
+)
+DELETE FROM connectors WHERE connector_id = %(connector_id)s;
+
+-- name: select_described
+-- What a file of connectors describes.
+SELECT connector_id, name, rate, burst, enabled, managed
+FROM connectors
+LEFT JOIN connector_configurations USING (connector_id)
+ORDER BY connector_id;
+
 -- name: upsert_credential
 -- Makes a credential the connector's current one.
 INSERT INTO credentials (connector_id, key_id, digest)

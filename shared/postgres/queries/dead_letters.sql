@@ -118,7 +118,8 @@ LIMIT %(limit)s;
 -- name: select_dead_letter_groups
 -- Letters by their cause, the most frequent first, each with the newest one's reason and detail.
 SELECT fingerprint, count(*) AS letters, sum(octet_length(body))::bigint AS bytes,
-       count(DISTINCT connector_id) AS connectors, min(died_at) AS first_died_at, max(died_at) AS last_died_at,
+       count(DISTINCT connector_id) AS connectors, array_agg(DISTINCT connector_id) AS connector_ids,
+       min(died_at) AS first_died_at, max(died_at) AS last_died_at,
        (array_agg(reason ORDER BY died_at DESC))[1] AS reason, (array_agg(detail ORDER BY died_at DESC))[1] AS detail
 FROM dead_letters
 WHERE

@@ -50,6 +50,17 @@ WHERE connector_id = %(connector_id)s AND stream = %(stream)s AND (%(id)s::text 
 ORDER BY id
 LIMIT %(limit)s;
 
+-- name: count_items
+-- Counts the items of a connector.
+SELECT count(*) AS items FROM items WHERE connector_id = %(connector_id)s;
+
+-- name: delete_some_items
+-- Deletes some items of a connector.
+DELETE FROM items
+WHERE connector_id = %(connector_id)s AND (stream, id) IN (
+    SELECT stream, id FROM items WHERE connector_id = %(connector_id)s LIMIT %(limit)s
+);
+
 -- name: select_streams
 -- Returns the streams of a connector, with their number of items.
 SELECT stream, count(*) AS items, max(updated_at) AS last_updated_at

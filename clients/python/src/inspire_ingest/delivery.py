@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, NamedTuple, Optional, TypeVar, Union
 
 from .batches import RETAIN, Batch
-from .errors import Closed, NotNow
+from .errors import Closed, CredentialRefused, NotNow
 from .exchange import Advice, Answer, Request, advice, faulty_rows, is_passing, pause, refusal
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def call(core: Core, request: Request) -> Steps[Answer]:
     while True:
         if core.stopping:
             raise Closed
+        if isinstance(core.error, CredentialRefused):
+            raise core.error.with_traceback(None)
         answer = yield from exchange(request)
         if answer.status == NOT_MODIFIED or (answer.status in {200, 202} and "requestId" in answer.document):
             return answer

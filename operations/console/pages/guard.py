@@ -1,0 +1,260 @@
+"""Stand before every page: session, role, Origin and token of forms; turn errors into pages that say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import psycopg
+from redis.exceptions import RedisError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from operations.console.pages import sessions
+from operations.console.pages.sessions import Session, Sessions
+from operations.console.pages.view import HEADERS, View
+from operations.console.pages.visit import Action, Done, Form, Outcome, Page, Question, Visit
+from operations.engines import Engines
+from operations.errors import NotFoundError
+from shared.causes import SentenceError, cause_of, is_expected
+
+COOKIE: Final = "console"
+#: Maximum bytes of a form: a configuration of 1 MB, each byte of it as `%xx`.
+_LARGEST_FORM: Final = 4 << 20
+_FORM_SECONDS: Final = 30.0
+_MOST_FIELDS: Final = 2_000
+#: Pages that are kept up to date at the same time; further ones stay as they are until they are loaded again.
+_STREAMS: Final = 200
+#: Life of one stream in seconds: browsers connect again by themselves.
+_STREAM_SECONDS: Final = 600.0
+#: After Postgres has not answered, time in which remembered sessions are not checked, in seconds.
+_AGAIN_SECONDS: Final = 5.0
+_RELOAD: Final = "event: reload\ndata:\n\n"
+AWAY: Final = (psycopg.Error, RedisError, SentenceError)
+
+
+class RefusedError(Exception):
+    """A request that is not answered with its page: status, sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Guard:
+    """Makes routes of pages and actions."""
+
+    def __init__(self, engines: Engines, view: View) -> None:
+        self.engines = engines
+        self.view = view
+        self._sessions = Sessions()
+        self._streams = 0
+        self._failed_at = -_AGAIN_SECONDS
+
+    def page(self, page: Page) -> list[Route]:
+        """Return the routes of a page: it, and the stream of its part that changes."""
+
+        async def whole(request: Request) -> Response:
+            return await run_in_threadpool(self._answer, request, lambda visit: self._show(page, visit))
+
+        async def stream(request: Request) -> Response:
+            if self._streams >= _STREAMS:
+                return Response(status_code=503, headers={**HEADERS, "Retry-After": "30"})
+            events = self._events(page, request)
+            return StreamingResponse(
+                events, headers={**HEADERS, "X-Accel-Buffering": "no"}, media_type="text/event-stream"
+            )
+
+        live = [Route(f"{page.path.rstrip('/')}/live", stream, methods=["GET"])] if page.live_seconds else []
+        return [*live, Route(page.path, whole, methods=["GET"])]
+
+    def action(self, action: Action) -> Route:
+        """Return the route of what a form does."""
+
+        async def act(request: Request) -> Response:
+            # Who has no session sends no megabytes.
+            refused = await run_in_threadpool(self._answer, request, _admit)
+            if refused.status_code != HTTPStatus.OK:
+                return refused
+            form = await read_form(request)
+            return await run_in_threadpool(self._answer, request, lambda visit: self._act(action, visit, form))
+
+        return Route(action.path, act, methods=["POST"])
+
+    async def not_found(self, request: Request) -> Response:
+        """Answer a browser that asks for a page that does not exist; programs get JSON."""
+        if request.url.path.startswith("/api/"):
+            raise HTTPException(404)
+        return await run_in_threadpool(self._answer, request, _no_such_page)
+
+    def secret(self, request: Request) -> str:
+        """Return what the cookie holds."""
+        return request.cookies.get(COOKIE) or request.cookies.get(f"__Host-{COOKIE}") or ""
+
+    def _answer(self, request: Request, respond: Callable[[Visit], Response]) -> Response:
+        """Answer a request of a logged-in operator, or lead to the login."""
+        visit: Visit | None = None
+        try:
+            session = self._session(request)
+            if session is None:
+                return _to_login(request)
+            visit = Visit(request, self.engines, session)
+            if session.must_change and request.url.path not in ("/password", "/logout"):
+                return RedirectResponse("/password", 303, HEADERS)
+            return respond(visit)
+        except NotFoundError as error:
+            return self._problem(request, visit, 404, str(error))
+        except RefusedError as error:
+            return self._problem(request, visit, error.status, str(error))
+        except AWAY as error:
+            if not isinstance(error, SentenceError) and not is_expected(error):
+                raise
+            return self._problem(request, visit, 503, cause_of(error))
+
+    def _session(self, request: Request) -> Session | None:
+        secret = self.secret(request)
+        if not secret:
+            return None
+        remembered = self._sessions.remembered(secret) if request.method == "GET" else None
+        if remembered and time.monotonic() - self._failed_at < _AGAIN_SECONDS:
+            return remembered
+        try:
+            with self.engines.database() as connection:
+                return self._sessions.find(connection, secret)
+        except psycopg.Error:
+            self._failed_at = time.monotonic()
+            if remembered:
+                return remembered
+            raise
+
+    def _show(self, page: Page, visit: Visit) -> Response:
+        if not visit.may(page.role):
+            raise RefusedError(
+                403, f"This page is for the role {page.role.value}; yours is {visit.session.role.value}."
+            )
+        values = page.show(visit)
+        live = visit.with_query().replace(visit.path, f"{visit.path.rstrip('/')}/live", 1)
+        context = {**self._context(visit), **values, "live": live if page.live_seconds else None}
+        response = self.view.page(page.template, context, status=200)
+        if visit.session.notice:
+            with self.engines.database() as connection:
+                sessions.say_next(connection, visit.session, None)
+        return response
+
+    def _act(self, action: Action, visit: Visit, form: Form) -> Response:
+        if not hmac.compare_digest(form.pop("token", "").encode(), visit.session.token.encode()):
+            raise RefusedError(403, "This form is of another session. Go back, load the page again and repeat it.")
+        if not visit.may(action.role):
+            raise RefusedError(
+                403,
+                f"This needs the role {action.role.value}; yours is {visit.session.role.value}. Nothing was changed.",
+            )
+        try:
+            return self._outcome(visit, action.act(visit, form))
+        except NotFoundError:
+            raise
+        except SentenceError as error:
+            raise RefusedError(409, str(error)) from error
+
+    def _outcome(self, visit: Visit, outcome: Outcome) -> Response:
+        if isinstance(outcome, Done):
+            with self.engines.database() as connection:
+                sessions.say_next(connection, visit.session, outcome.notice)
+            return RedirectResponse(outcome.location, 303, HEADERS)
+        if isinstance(outcome, Question):
+            return self.view.page("question.html", {**self._context(visit), "question": outcome})
+        return self.view.page(outcome.template, {**self._context(visit), **outcome.values})
+
+    def _context(self, visit: Visit) -> dict[str, Any]:
+        """Return what every page shows."""
+        return {"visit": visit, "session": visit.session, "faults": visit.faults, "live": None, "path": visit.path}
+
+    def _problem(self, request: Request, visit: Visit | None, status: int, sentence: str) -> Response:
+        """Return a page that says what is wrong; one about an engine loads itself again once that is over."""
+        context: Mapping[str, Any] = self._context(visit) if visit else {"session": None, "path": request.url.path}
+        retry = request.url.path if status == HTTPStatus.SERVICE_UNAVAILABLE and request.method == "GET" else None
+        return self.view.page(
+            "problem.html", {**context, "sentence": sentence, "status": status, "retry": retry}, status=status
+        )
+
+    async def _events(self, page: Page, request: Request) -> AsyncIterator[str]:
+        """Yield the part of a page that changes, again and again, until the browser goes."""
+        self._streams += 1
+        deadline = asyncio.get_running_loop().time() + _STREAM_SECONDS
+        try:
+            yield "retry: 3000\n\n"
+            while asyncio.get_running_loop().time() < deadline:
+                event = await run_in_threadpool(self._event, page, request)
+                yield event
+                if event == _RELOAD:
+                    return
+                await asyncio.sleep(page.live_seconds or _STREAM_SECONDS)
+        finally:
+            self._streams -= 1
+
+    def _event(self, page: Page, request: Request) -> str:
+        """Return one event: the new part, why there is none, or that the page has to be loaded again."""
+        try:
+            session = self._session(request)
+            if session is None or not session.role.may(page.role) or session.must_change:
+                return _RELOAD
+            visit = Visit(request, self.engines, session)
+            text = self.view.live(page.template, {**self._context(visit), **page.show(visit)})
+        except AWAY as error:
+            return f"event: fault\ndata: {cause_of(error)}\n\n"
+        return "event: part\n" + "".join(f"data: {line}\n" for line in text.splitlines()) + "\n"
+
+
+def _admit(visit: Visit) -> Response:
+    require_own_form(visit.request)
+    return Response()
+
+
+def _no_such_page(_: Visit) -> Response:
+    raise NotFoundError("There is no such page.")
+
+
+def require_own_form(request: Request) -> None:
+    """Raise RefusedError unless a form was sent by a page of this server, as browsers tell."""
+    origin = request.headers.get("origin", "")
+    if not origin or urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise RefusedError(
+            403, "This form was not sent by a page of this server. Behind a proxy, the proxy must pass `Host` on."
+        )
+
+
+async def read_form(request: Request, largest: int = _LARGEST_FORM) -> Form:
+    """Return the fields of a form; empty if it is too large or does not arrive, so that its token is missing."""
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return Form()
+    body = bytearray()
+    with contextlib.suppress(TimeoutError, ClientDisconnect, ValueError):
+        async with asyncio.timeout(_FORM_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > largest:
+                    return Form()
+        return _fields(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+    return Form()
+
+
+def _fields(pairs: list[tuple[str, str]]) -> Form:
+    form = Form()
+    for name, value in pairs:
+        form[name] = f"{form[name]},{value}" if name in form else value
+    return form
+
+
+def _to_login(request: Request) -> Response:
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    is_page = request.method == "GET" and wanted != "/"
+    return RedirectResponse(f"/login?next={quote(wanted, safe='')}" if is_page else "/login", 303, HEADERS)

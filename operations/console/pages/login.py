@@ -1,0 +1,165 @@
+"""Log in and out, choose a password, list and revoke sessions."""
+
+from __future__ import annotations
+
+import math
+from threading import Semaphore
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from operations.console.pages import sessions
+from operations.console.pages.attempts import Attempts
+from operations.console.pages.guard import AWAY, COOKIE, Guard, RefusedError, read_form, require_own_form
+from operations.console.pages.sessions import select_sessions
+from operations.console.pages.view import HEADERS
+from operations.console.pages.visit import Done, Form, Outcome, Visit
+from operations.errors import NotFoundError
+from operations.operators import Operator, Operators, check_password
+from operations.roles import Role
+from shared.causes import SentenceError, cause_of
+from shared.postgres.connections import Connection
+
+#: Maximum bytes of the form of a login, which anybody may send.
+_LARGEST_FORM = 8_192
+_LONGEST_NAME = 200
+#: Passwords that are checked at the same time, since each takes memory and a core; seconds to wait for a turn.
+_CHECKS, _TURN_SECONDS = 2, 10.0
+
+log = structlog.get_logger()
+
+
+class Login:
+    """The pages that need no session."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._attempts = Attempts()
+        self._turns = Semaphore(_CHECKS)
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/login", self._ask, methods=["GET"]),
+            Route("/login", self._log_in, methods=["POST"]),
+        ]
+
+    async def _ask(self, request: Request) -> Response:
+        return self._page(request.query_params.get("next", ""))
+
+    async def _log_in(self, request: Request) -> Response:
+        form = await read_form(request, _LARGEST_FORM)
+        return await run_in_threadpool(self._answer, request, form)
+
+    def _answer(self, request: Request, form: Form) -> Response:
+        wanted = form.get("next", "")
+        try:
+            require_own_form(request)
+            secret = self._begin(request, form)
+        except RefusedError as error:
+            return self._page(wanted, str(error), error.status, form.get("name", ""))
+        except AWAY as error:
+            return self._page(wanted, cause_of(error), 503, form.get("name", ""))
+        response = RedirectResponse(local(wanted), 303, HEADERS)
+        _set_cookie(request, response, secret)
+        return response
+
+    def _begin(self, request: Request, form: Form) -> str:
+        """Check name and password, and begin a session. Raises RefusedError."""
+        name, password = form.get("name", "").strip()[:_LONGEST_NAME].replace("\0", ""), form.get("password", "")
+        address = request.client.host if request.client else ""
+        if wait := self._attempts.begin(address, name):
+            raise RefusedError(429, f"Too many failed logins. Try again in {math.ceil(wait / 60)} min.")
+        with self._guard.engines.database() as connection:
+            operator = self._checked(connection, name, password)
+            if operator is None:
+                log.warning("login_refused", address=address)
+                raise RefusedError(401, "Name or password is wrong, or the one-time password has expired.")
+            self._attempts.succeed(address, name)
+            log.info("login", operator=operator.name, address=address)
+            browser = request.headers.get("user-agent", "")
+            return sessions.begin(connection, operator.operator_id, address=address, browser=browser)
+
+    def _checked(self, connection: Connection, name: str, password: str) -> Operator | None:
+        if not self._turns.acquire(timeout=_TURN_SECONDS):
+            raise RefusedError(503, "Too many logins at once. Try again in a moment.")
+        try:
+            return check_password(connection, name, password)
+        finally:
+            self._turns.release()
+
+    def _page(self, wanted: str, problem: str | None = None, status: int = 200, name: str = "") -> Response:
+        values = {"next": local(wanted), "problem": problem, "name": name, "session": None, "path": "/login"}
+        return self._guard.view.page("login.html", values, status=status)
+
+
+def log_out(visit: Visit, _: Form) -> Outcome:
+    """End this session."""
+    with visit.engines.database() as connection:
+        sessions.end(connection, visit.session.session_id)
+    return Done("/login", "")
+
+
+def password_page(_: Visit) -> dict[str, Any]:
+    """Show the form for another password."""
+    return {}
+
+
+def change_password(visit: Visit, form: Form) -> Outcome:
+    """Store the password that the operator has chosen, and end the operator's other sessions."""
+    if form.get("password", "") != form.get("again", ""):
+        raise SentenceError("The two passwords differ. Go back and type the same one twice.")
+    with visit.engines.database() as connection:
+        if (
+            not visit.session.must_change
+            and check_password(connection, visit.session.name, form.get("old", "")) is None
+        ):
+            raise SentenceError("The old password is wrong. Go back and try again.")
+        Operators(connection, visit.actor).change_password(visit.session.name, form.get("password", ""))
+        ended = sessions.end_others(connection, visit.session)
+    return Done("/", f"The password is changed{f', and {ended} other sessions are ended' if ended else ''}.")
+
+
+def sessions_page(visit: Visit) -> dict[str, Any]:
+    """Show the operator's sessions; an administrator sees all."""
+    everyone = visit.may(Role.ADMINISTRATOR)
+    with visit.engines.database() as connection:
+        return {
+            "rows": select_sessions(connection, None if everyone else visit.session.operator_id),
+            "everyone": everyone,
+        }
+
+
+def end_session(visit: Visit, form: Form) -> Outcome:
+    """End a session: one's own, or any as administrator."""
+    owner = None if visit.may(Role.ADMINISTRATOR) else visit.session.operator_id
+    with visit.engines.database() as connection:
+        ended = [one for one in form.numbers("session")[:1] if sessions.end(connection, one, owner)]
+    if not ended:
+        raise NotFoundError("This session has ended already.")
+    return Done("/sessions", "The session is ended.")
+
+
+def local(wanted: str) -> str:
+    """Return an address on this server to go on to; the overview unless `wanted` is one."""
+    parts = urlsplit(wanted)
+    is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    return wanted if is_local and wanted.isprintable() and "\\" not in wanted else "/"
+
+
+def _set_cookie(request: Request, response: Response, secret: str) -> None:
+    """Give the browser its session. Where it speaks TLS, which its Origin tells also behind a proxy, only there."""
+    secure = urlsplit(request.headers["origin"]).scheme == "https"
+    response.set_cookie(
+        f"__Host-{COOKIE}" if secure else COOKIE,
+        secret,
+        max_age=sessions.LIFE_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+    )

@@ -1,0 +1,68 @@
+"""The overview: what is wrong now, what to do, and what goes through."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from operations.console.pages.survey import Survey, Surveyor
+from operations.console.pages.traffic import RANGES, traffic_over
+from operations.console.pages.visit import Visit
+from operations.troubles import Trouble
+
+_TALKERS: Final = 5
+#: Troubles that are shown one by one.
+_TROUBLES: Final = 25
+#: Where a trouble of connectors is looked at: of one connector, of several. Any other kind: in the engine room.
+_PAGES: Final = {
+    "dead_letters": ("/dead?connector={}", "/dead"),
+    "quiet": ("/connectors/{}", "/connectors?state=quiet"),
+    "never_seen": ("/connectors/{}", "/connectors?state=never"),
+}
+_REFUSED: Final = ("/refusals?connector={}", "/refusals")
+
+
+class Overview:
+    """The first page."""
+
+    def __init__(self, surveyor: Surveyor) -> None:
+        self._surveyor = surveyor
+
+    def show(self, visit: Visit) -> dict[str, Any]:
+        """Show the state, what needs an operator, the traffic and who sends most."""
+        name = visit.choice("range", list(RANGES))
+        survey = self._surveyor.survey()
+        visit.faults.extend(survey.faults())
+        known = survey.state.database is not None
+        return {
+            "survey": survey,
+            "redis": survey.state.redis,
+            "bound": visit.engines.settings.max_backlog_bytes,
+            "troubles": [(trouble, address_of(trouble)) for trouble in survey.troubles[:_TROUBLES]],
+            "further": max(0, len(survey.troubles) - _TROUBLES),
+            "range": name,
+            "ranges": [(key, label) for key, (label, _, _) in RANGES.items()],
+            "traffic": visit.attempt(lambda: _traffic(visit, name)) if known else None,
+            "talkers": talkers(survey),
+        }
+
+
+def address_of(trouble: Trouble) -> str:
+    """Return the page on which a trouble is looked at."""
+    ids = trouble.connector_ids
+    if not ids:
+        return "/engines"
+    one, several = _PAGES.get(trouble.kind, _REFUSED)
+    return one.format(ids[0]) if len(ids) == 1 else several
+
+
+def talkers(survey: Survey) -> dict[str, list[dict[str, Any]]]:
+    """Return the connectors with most items, bytes and refusals."""
+    measures = ("items", "bytes", "refused")
+    most = {one: sorted(survey.rows, key=lambda row: -row[one])[:_TALKERS] for one in measures}
+    return {measure: [row for row in rows if row[measure]] for measure, rows in most.items()}
+
+
+def _traffic(visit: Visit, name: str) -> Any:
+    with visit.engines.database() as connection:
+        return traffic_over(connection, name, datetime.now(UTC))

@@ -1,0 +1,172 @@
+"""Every connector with what is wrong with it, from Postgres, Redis and the counts of traffic; shared for some seconds.
+
+All pages of all operators look at the same reading, so that a hundred open pages cost what one does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Any, Final
+
+import psycopg
+
+from operations.engines import Engines
+from operations.state import State, look
+from operations.traffic import read_traffic
+from operations.troubles import Bounds, Trouble, troubles
+from shared.causes import NotNowError, cause_of
+from shared.postgres.connections import Connection
+from shared.postgres.queries import sql
+
+#: Time for which a reading is shared, in seconds.
+_SHARED_SECONDS: Final = 3.0
+#: Share of refused requests from which a connector counts as refused, and lag in seconds from which it counts as late.
+_REFUSED_SHARE: Final = 0.01
+_LATE_SECONDS: Final = 60.0
+
+#: States, the worst first: name, what it means, what to do.
+STATES: Final = {
+    "dead": ("has dead letters", "Some of its submissions could not be applied: read why, then retry or drop them."),
+    "refused": (
+        "is refused",
+        "Requests were refused in this hour or the last one: the refusals say what to change in it.",
+    ),
+    "late": ("is late", "What it sends is applied more than a minute later: see its lane in the engine room."),
+    "never": ("never sent", "Nothing was accepted since it was made: check its address and credential."),
+    "quiet": ("is quiet", "It has stopped sending: look at the machine or source that it runs on."),
+    "disabled": ("is disabled", "Its credential is refused, as an operator decided."),
+    "well": ("is well", ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The installation at one time: its state, what is wrong, all connectors, the worst first.
+
+    Each row of a connector has a `state`, and `problems`: all that apply.
+    """
+
+    at: datetime
+    #: Start of what traffic is counted since.
+    since: datetime
+    state: State
+    troubles: list[Trouble]
+    rows: list[dict[str, Any]]
+
+    def counts(self) -> Counter[str]:
+        """Return how many connectors have each problem."""
+        return Counter(problem for row in self.rows for problem in row["problems"])
+
+    def faults(self) -> list[str]:
+        """Return why something could not be read."""
+        return [fault for fault in (self.state.database_fault, self.state.redis_fault) if fault]
+
+
+class Surveyor:
+    """Makes surveys, at most one every few seconds."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+        self._lock = Lock()
+        self._last: Survey | None = None
+        self._made_at = 0.0
+
+    def survey(self) -> Survey:
+        """Return a survey that is some seconds old at most."""
+        with self._lock:
+            if self._last is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
+                self._last = self._made()
+                self._made_at = time.monotonic()
+            return self._last
+
+    def connectors(self) -> Survey:
+        """Return a survey with connectors. Raises NotNowError while Postgres is unavailable."""
+        survey = self.survey()
+        if survey.state.database is None:
+            raise NotNowError(survey.state.database_fault)
+        return survey
+
+    def forget(self) -> None:
+        """Make another survey next time, after a change."""
+        self._last = None
+
+    def _made(self) -> Survey:
+        engines, now = self._engines, datetime.now(UTC)
+        since = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+        quiet_after, bounds = engines.settings.quiet_after_seconds, Bounds(engines.settings.max_backlog_bytes)
+        state = look(
+            engines.database,
+            lambda: nullcontext(engines.redis),
+            lambda _: engines.queue,
+            quiet_after_seconds=quiet_after,
+        )
+        rows: list[dict[str, Any]] = []
+        try:
+            if state.database:
+                rows = self._completed(state.database.connectors, since)
+        except psycopg.Error as error:
+            state = dataclasses.replace(state, database=None, database_fault=cause_of(error))
+        return Survey(now, since, state, troubles(state, bounds), rows)
+
+    def _completed(self, rows: list[dict[str, Any]], since: datetime) -> list[dict[str, Any]]:
+        """Return connectors with their traffic, dead letters and what is wrong with them, the worst first."""
+        with self._engines.database() as connection:
+            traffic = {row["connector_id"]: row for row in _hours(connection, since)}
+            counted = connection.execute(sql("count_dead_by_connector"), {}).fetchall()
+        dead = {row["connector_id"]: row["letters"] for row in counted}
+        for row in rows:
+            complete(row, traffic.get(row["connector_id"]), dead.get(row["connector_id"], 0))
+        return sorted(rows, key=_badness)
+
+
+def _hours(connection: Connection, since: datetime) -> list[dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    for row in read_traffic(connection, since=since, step="hour"):
+        known = found.setdefault(row["connector_id"], row)
+        if known is not row:
+            merge(known, row)
+    return list(found.values())
+
+
+def merge(known: dict[str, Any], row: dict[str, Any]) -> None:
+    """Add one row of traffic to another one."""
+    for name in ("submissions", "items", "bytes", "refused", "applied", "superseded", "removed", "dead"):
+        known[name] += row[name]
+    known["refused_by_code"] = dict(Counter(known["refused_by_code"]) + Counter(row["refused_by_code"]))
+    known["lag_seconds"] = max(filter(None, (known["lag_seconds"], row["lag_seconds"])), default=None)
+
+
+def complete(row: dict[str, Any], traffic: dict[str, Any] | None, dead: int) -> None:
+    """Add to a connector's row its traffic, dead letters, and what is wrong with it."""
+    counted = traffic or {}
+    row["dead"] = dead
+    for name in ("submissions", "items", "refused", "bytes"):
+        row[name] = counted.get(name, 0)
+    row["lag_seconds"] = counted.get("lag_seconds")
+    codes = counted.get("refused_by_code", {})
+    row["top_code"] = max(codes, key=codes.__getitem__, default=None)
+    requests = row["submissions"] + row["refused"]
+    row["refused_share"] = row["refused"] / requests if requests else 0.0
+    applies = {
+        "disabled": not row["enabled"],
+        "dead": dead > 0,
+        "refused": row["refused_share"] > _REFUSED_SHARE,
+        "late": (row["lag_seconds"] or 0) > _LATE_SECONDS,
+        "never": row["silence"] == "never",
+        "quiet": row["silence"] == "quiet",
+    }
+    row["problems"] = [state for state in STATES if applies.get(state)] or ["well"]
+    row["state"] = row["problems"][0]
+
+
+_ORDER: Final = {state: place for place, state in enumerate(STATES)}
+
+
+def _badness(row: dict[str, Any]) -> tuple[int, float, float, int]:
+    return _ORDER[row["state"]], -float(row["dead"]), -row["refused_share"], row["connector_id"]

@@ -1,0 +1,111 @@
+-- What the operators' pages ask, about all connectors at once.
+
+-- name: count_dead_by_connector
+-- How many dead letters each connector has.
+SELECT connector_id, count(*) AS letters FROM dead_letters GROUP BY connector_id;
+
+-- name: count_dead_of_connector
+-- How many dead letters one connector has.
+SELECT count(*) AS letters FROM dead_letters WHERE connector_id = %(connector_id)s;
+
+-- name: select_minutes_of
+-- The items of some connectors by the minute, from a version on.
+SELECT connector_id, version, items
+FROM traffic_minutes
+WHERE connector_id = ANY (%(connector_ids)s::bigint[]) AND version >= %(since)s AND code = '';
+
+-- name: find_items
+-- Items of an id, whatever connector and stream they are of: each stream is looked up in the index.
+WITH RECURSIVE streams AS (
+    (SELECT connector_id, stream FROM items ORDER BY connector_id, stream LIMIT 1)
+    UNION ALL
+    SELECT further.connector_id, further.stream
+    FROM streams,
+    LATERAL (
+        SELECT items.connector_id, items.stream
+        FROM items
+        WHERE (items.connector_id, items.stream) > (streams.connector_id, streams.stream)
+        ORDER BY items.connector_id, items.stream
+        LIMIT 1
+    ) AS further
+)
+SELECT connector_id, connectors.name AS connector, stream, id, items.name, least(updated_at, now()) AS updated_at
+FROM streams
+JOIN items USING (connector_id, stream)
+JOIN connectors USING (connector_id)
+WHERE id = %(id)s
+LIMIT 50;
+
+-- name: find_key
+-- The connector that a key or hook is, or was.
+SELECT connector_id, connectors.name, 'credential' AS kind, key_id, enabled, null AS reason, null AS ended_at
+FROM credentials
+JOIN connectors USING (connector_id)
+WHERE key_id = %(key_id)s
+UNION ALL
+SELECT connector_id, connectors.name, 'hook', hook_id, hooks.enabled AND connectors.enabled, null, null
+FROM hooks
+JOIN connectors USING (connector_id)
+WHERE hook_id = %(key_id)s
+UNION ALL
+SELECT connector_id, connectors.name, 'former key', key_id, false, reason, ended_at
+FROM former_keys
+LEFT JOIN connectors USING (connector_id)
+WHERE key_id = %(key_id)s;
+
+-- name: find_refusal
+-- The refusal of a request.
+SELECT at, request_id, connector_id, key_id, reason, route, stream, code, path, message, "limit", observed, skipped
+FROM refusals
+WHERE request_id = %(request_id)s;
+
+-- name: select_newest_outcomes
+-- What became of submissions lately: applied ones and dead letters, the latest first.
+SELECT * FROM (
+    SELECT connector_id, version, lane, kind, received, applied_at AS at,
+           CASE WHEN superseded > 0 THEN 'superseded' ELSE 'applied' END AS outcome, superseded, removed, null AS reason
+    FROM receipts
+    WHERE version >= %(since)s AND (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
+    ORDER BY version DESC
+    LIMIT %(limit)s
+) AS applied
+UNION ALL
+SELECT * FROM (
+    SELECT connector_id, version, lane, meta ->> 'kind', received, died_at, 'dead', 0, 0, reason
+    FROM dead_letters
+    WHERE version >= %(since)s AND (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
+    ORDER BY version DESC
+    LIMIT %(limit)s
+) AS dead
+ORDER BY at DESC
+LIMIT %(limit)s;
+
+-- name: describe_postgres
+-- The server, what it holds, and what waits in it.
+SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS is_standby,
+       pg_database_size(current_database()) AS bytes,
+       (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS connections,
+       current_setting('max_connections')::int AS most_connections,
+       (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock') AS waiting,
+       (SELECT max(name) FROM schema_migrations) AS migration;
+
+-- name: describe_tables
+-- The large tables: estimated rows, size, and their partitions.
+SELECT parents.relname AS name, count(parts.oid) AS partitions,
+       sum(greatest(coalesce(parts.reltuples, parents.reltuples), 0))::bigint AS rows,
+       sum(pg_total_relation_size(coalesce(parts.oid, parents.oid)))::bigint AS bytes
+FROM pg_class AS parents
+LEFT JOIN pg_inherits ON inhparent = parents.oid
+LEFT JOIN pg_class AS parts ON parts.oid = inhrelid
+WHERE parents.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('items'))
+  AND parents.relkind IN ('r', 'p') AND NOT parents.relispartition
+GROUP BY parents.relname
+ORDER BY bytes DESC;
+
+-- name: select_names
+-- The names of some connectors.
+SELECT connector_id, name FROM connectors WHERE connector_id = ANY (%(connector_ids)s::bigint[]);
+
+-- name: count_connectors_by_lane
+-- How many connectors each lane has.
+SELECT lane, count(*) AS connectors FROM connectors GROUP BY lane;

@@ -1,0 +1,189 @@
+"""`python -m tests.soak.connectors`: connectors with an outbox, which are killed, as the API and the network are.
+
+A connector puts numbered rows and tells which are on disk. At random it is killed, the API is killed, or the network
+between them hangs, refuses, or loses answers. In the end no number may be missing, doubled or out of order, but for the
+few that a connector had put and not told when it was killed: its successor puts them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.client import Connector
+from tests.support.installed import typescript_client
+from tests.support.processes import ROOT, environment, wait_until
+from tests.support.stack import Stack, running
+from tests.support.tcp_proxy import TcpProxy
+
+#: Rows that a connector may have put beyond the last ones that it told.
+_UNTOLD = 12
+#: Pause of the connector after it has told, in seconds: it must put no more than can be sent.
+_PAUSE_OF_PUTS = 0.05
+#: Shortest and longest time between two faults, and of a fault of the network, in seconds.
+_PAUSE, _TROUBLE = (0.5, 3.0), (0.2, 2.0)
+#: Time in seconds in which all is well again after the last fault.
+_GRACE = 120.0
+
+
+def _python() -> tuple[list[str], int]:
+    return [sys.executable, str(ROOT / "tests" / "clients" / "killed_connector.py")], 0
+
+
+def _typescript() -> tuple[list[str], int]:
+    package = typescript_client()
+    return [str(package.node), str(package.folder / "tests" / "killed.ts")], 1
+
+
+#: By language: how to start the connector, and what to add to what it tells to get the first number that may be lost.
+LANGUAGES: dict[str, Callable[[], tuple[list[str], int]]] = {"python": _python, "typescript": _typescript}
+
+
+class Numbers:
+    """The connector's processes, one after the other."""
+
+    def __init__(self, command: Sequence[str], told_offset: int, url: str, connector: Connector, outbox: Path) -> None:
+        self._command = command
+        self._offset = told_offset
+        self._arguments = [url, str(outbox)]
+        self._environment = environment(INSPIRE_INGEST_KEY=connector.credential, PAUSE=_PAUSE_OF_PUTS) | {
+            "PYTHONPATH": str(ROOT / "clients" / "python" / "src")
+        }
+        #: The first number that may be lost.
+        self.first = 0
+        self.starts = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start a process, which goes on from what was told."""
+        self.starts += 1
+        words = [*self._command, *self._arguments, str(self.first)]
+        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=self._environment)
+        self._reader = threading.Thread(target=self._read, args=[self._process.stdout])
+        self._reader.start()
+
+    def kill(self) -> None:
+        """Kill the process, and take what it told before."""
+        assert self._process.poll() is None, "The connector ended by itself."
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+
+    def _read(self, lines: Any) -> None:
+        with lines:
+            for line in lines:
+                self.first = int(line) + self._offset
+
+
+class Chaos:
+    """One run with one language."""
+
+    def __init__(self, stack: Stack, language: str, dice: random.Random) -> None:
+        self._stack = stack
+        self._dice = dice
+        self._connector = stack.connector(f"numbers in {language}")
+        self._proxy = TcpProxy(int(stack.url.rpartition(":")[2]), close_damaged=True)
+        command, offset = LANGUAGES[language]()
+        outbox = stack.folder / f"{language}.db"
+        url = f"http://127.0.0.1:{self._proxy.port}"
+        self._numbers = Numbers(command, offset, url, self._connector, outbox)
+        self._faults: dict[str, Callable[[], None]] = {
+            "the connector is killed": self._kill_connector,
+            "the API is killed": self._kill_api,
+            "the network hangs": lambda: self._trouble(self._proxy.hang, self._proxy.resume),
+            "the network refuses": lambda: self._trouble(self._proxy.close, self._proxy.open),
+            "answers are lost": lambda: self._trouble(self._lose_answers, self._proxy.resume),
+        }
+
+    def run(self, seconds: float) -> list[str]:
+        """Inject faults for so many seconds; return what is wrong in the end."""
+        until = time.monotonic() + seconds
+        counts = dict.fromkeys(self._faults, 0)
+        try:
+            while time.monotonic() < until:
+                time.sleep(self._dice.uniform(*_PAUSE))
+                fault = self._dice.choice([*self._faults])
+                self._faults[fault]()
+                counts[fault] += 1
+            last = self._numbers.first
+            wait_until("what was told is applied", lambda: self._stored() >= last, _GRACE)
+        finally:
+            self._numbers.kill()
+            self._proxy.close()
+        _say(f"{last} numbers; " + ", ".join(f"{fault}: {count}" for fault, count in counts.items()))
+        return self._verify(last)
+
+    def _kill_connector(self) -> None:
+        self._numbers.kill()
+        self._numbers.start()
+
+    def _kill_api(self) -> None:
+        pid = self._stack.pid_of("ingest_api")
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    def _lose_answers(self) -> None:
+        self._proxy.drops_replies = True
+
+    def _trouble(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        begin()
+        time.sleep(self._dice.uniform(*_TROUBLE))
+        end()
+
+    def _stored(self) -> int:
+        query = "SELECT count(*) FROM items WHERE connector_id = %s"
+        return int(self._stack.value(query, self._connector.id))
+
+    def _verify(self, last: int) -> list[str]:
+        query = "SELECT id::bigint AS number, version FROM items WHERE connector_id = %s ORDER BY version, number"
+        rows = self._stack.rows(query, self._connector.id)
+        numbers = [row["number"] for row in rows]
+        received = "SELECT sum(received) FROM receipts WHERE connector_id = %s AND kind = 'items'"
+        self._stack.lanes_are_empty()
+        doubled = int(self._stack.value(received, self._connector.id)) - self._stored()
+        missing = set(range(last)) - set(numbers)
+        found = [f"{len(missing)} numbers are missing: {sorted(missing)[:10]}"] if missing else []
+        if back := [pair for pair in itertools.pairwise(numbers) if pair[0] > pair[1]]:
+            found.append(f"Numbers are out of order: {back[:10]}.")
+        if doubled > self._numbers.starts * _UNTOLD:
+            found.append(f"{doubled} numbers are doubled, with {self._numbers.starts} starts.")
+        return found
+
+
+def main() -> int:
+    """Run; return the exit status: 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(description="Kill connectors, the API and the network, and verify.")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
+    parser.add_argument("--language", choices=LANGUAGES, action="append")
+    given = parser.parse_args()
+    wrong = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that every process is ended
+    with tempfile.TemporaryDirectory(prefix="connectors-") as folder, running(Path(folder), WORKERS=1) as stack:
+        for language in given.language or LANGUAGES:
+            _say(f"{language}: {given.minutes:g} minutes, seed {given.seed}")
+            chaos = Chaos(stack, language, random.Random(given.seed))
+            wrong += [f"{language}: {one}" for one in chaos.run(given.minutes * 60)]
+    _say("\n".join(wrong) or "Nothing is missing, doubled or out of order.")
+    return 1 if wrong else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

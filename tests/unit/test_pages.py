@@ -1,0 +1,117 @@
+"""What pages show of hostile text and of figures; which logins are stopped; where a login may lead to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from markupsafe import escape
+
+from operations.console.pages.attempts import Attempts
+from operations.console.pages.charts import Series, chart, rows_of, sparkline
+from operations.console.pages.login import local
+from operations.console.pages.routes import actions
+from operations.console.pages.survey import Surveyor
+from operations.console.pages.traffic import charted
+from operations.console.pages.view import View, ago, multiline, percent, shown
+from operations.console.pages.visit import Form, whole_number
+from operations.engines import Engines
+from operations.roles import Role
+from shared.process.settings import read_settings
+
+NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("hostile", "seen"),
+    [
+        ("a\u202eb", "a\\u202eb"),
+        ("a\x1b[31m", "a\\x1b[31m"),
+        ("a\u200bb\ufeff", "a\\u200bb\\ufeff"),
+        ("two\nlines", "two\\x0alines"),
+        ("👩\u200d💻", "👩\u200d💻"),
+    ],
+)
+def test_invisible_characters_are_shown_by_their_numbers(hostile: str, seen: str) -> None:
+    assert shown(hostile) == seen
+
+
+def test_text_of_several_lines_is_whole_and_escaped() -> None:
+    assert multiline("<b>\n\x1b" + "x" * 2_000) == escape("<b>") + "\n" + "\\x1b" + "x" * 2_000
+
+
+def test_templates_compile_and_escape_whatever_they_print() -> None:
+    environment = View()._environment  # noqa: SLF001 - its templates are the subject
+
+    for name in environment.list_templates():
+        environment.get_template(name)
+        text = environment.loader.get_source(environment, name)[0]  # type: ignore[union-attr] # it has one
+        assert "|safe" not in text.replace(" ", ""), name
+        assert "<script>" not in text, name
+        assert "style=" not in text, name
+    assert environment.from_string("{{ x }}").render(x="<i>\u202e") == "&lt;i&gt;\\u202e"
+
+
+def test_times_are_told_relative_with_the_exact_one_at_hand() -> None:
+    assert ">3 min ago</time>" in ago(NOW - timedelta(minutes=3), NOW)
+    assert 'title="2026-01-02T11:57:00.000Z"' in ago(NOW - timedelta(minutes=3), NOW)
+    assert "never" in ago(None)
+
+
+def test_a_share_that_exists_is_never_shown_as_nothing() -> None:
+    assert [percent(0, 10), percent(1, 10_000), percent(1, 8), percent(1, 0)] == ["0 %", "< 0.1 %", "12.5 %", "0 %"]
+
+
+def test_a_chart_says_its_figures_in_words() -> None:
+    rows = [{"at": NOW, "items": 3, "applied": 2, "lag_seconds": 1.5} | dict.fromkeys(_OTHERS, 0)]
+    traffic = charted(rows, NOW - timedelta(minutes=1), timedelta(minutes=1), NOW)
+
+    drawn = chart("Items", traffic.times, traffic.flow)
+    assert 'aria-label="Items: items accepted 3, items applied 2; at most 5 at once."' in drawn
+    assert rows_of(traffic.times, traffic.flow) == [(NOW, 3.0, 2.0)]
+    assert "nothing in this time" in chart("<b>", [NOW], [Series("none", "x", [0.0])])
+    assert "&lt;b&gt;" in chart("<b>", [NOW], [Series("none", "x", [0.0])])
+    assert sparkline([0, 0], "none") == ""
+
+
+_OTHERS = ("submissions", "superseded", "removed", "dead", "refused")
+
+
+def test_failed_logins_are_limited_for_an_address_without_locking_others_out() -> None:
+    now = [0.0]
+    attempts = Attempts(lambda: now[0])
+
+    assert [attempts.begin("1.1.1.1", "anna") > 0 for _ in range(6)] == [False] * 5 + [True]
+    assert attempts.begin("2.2.2.2", "anna") == 0
+    assert attempts.begin("1.1.1.1", "bert") == 0
+    now[0] = 901.0
+    assert attempts.begin("1.1.1.1", "anna") == 0
+    attempts.succeed("1.1.1.1", "anna")
+    assert [attempts.begin("1.1.1.1", "anna") for _ in range(5)] == [0.0] * 5
+
+
+def test_names_that_are_tried_from_everywhere_take_bounded_memory() -> None:
+    attempts = Attempts(lambda: 0.0)
+    for number in range(20_000):
+        attempts.begin(f"address {number}", f"name {number}")
+
+    assert len(attempts._failures) <= 20_003  # noqa: SLF001 - the bound is the subject
+
+
+@pytest.mark.parametrize("elsewhere", ["//x", "https://x", "/\\x", "javascript:x", "x", "/a\nb", "/\t/x", "\\\\x"])
+def test_a_login_leads_to_this_server_only(elsewhere: str) -> None:
+    assert local(elsewhere) == "/"
+    assert local("/connectors?state=quiet") == "/connectors?state=quiet"
+
+
+def test_numbers_of_forms_are_those_that_postgres_can_hold() -> None:
+    assert Form(ids="1,x,99999999999999999999,٣,2").numbers("ids") == [1, 2]
+    assert whole_number("9223372036854775807") == 9223372036854775807
+    assert whole_number("9223372036854775808") is None
+
+
+def test_whatever_changes_something_needs_more_than_a_viewer() -> None:
+    settings = read_settings({"DATABASE_URL": "postgres://x", "REDIS_URL": "redis://x"})
+    own = {"/logout", "/password", "/sessions"}
+
+    assert {one.path for one in actions(Surveyor(Engines(settings))) if one.role is Role.VIEWER} == own
