@@ -11,7 +11,7 @@ from operations.roles import Role
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
 from tests.integration.console_tools import Console, running_console
-from tests.integration.dead_letter_tools import dead_text, letters
+from tests.integration.dead_letter_tools import dead_text, letters, marked
 from tests.integration.lane_tools import Lane
 from tests.integration.page_tools import Browser, LogIn, logging_in
 from tests.support.processes import wait_until
