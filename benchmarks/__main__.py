@@ -18,6 +18,7 @@ from typing import Final
 from benchmarks import (
     accept,
     drain,
+    durability,
     end_to_end,
     growth,
     hostile,
@@ -43,6 +44,7 @@ SUBJECTS: Final[dict[str, ModuleType]] = {
     "latency": latency,
     "growth": growth,
     "memory": memory,
+    "durability": durability,
     "hostile": hostile,
 }
 

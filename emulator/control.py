@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from emulator.connectors import Connector, Connectors
 from emulator.faults import Faults, rules_of
@@ -42,7 +43,7 @@ class Control:
         self._connectors = connectors
         self._faults = faults
         self.gate: Gate
-        self.app = Router(
+        self._router = Router(
             [
                 Route("/_emulator/items", self._items),
                 Route("/_emulator/logs", lambda _: _answer(self._memory.entries())),
@@ -58,6 +59,13 @@ class Control:
                 Route("/_emulator/hooks", self._create_hook, methods=["POST"]),
             ]
         )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            await self._router(scope, receive, send)
+        except (SentenceError, msgspec.MsgspecError, ValueError, LookupError) as error:
+            await _answer({"error": str(error)}, 400)(scope, receive, send)
 
     def told(self, connector: Connector) -> dict[str, Any]:
         """Return what a client must know of a connector."""
@@ -86,10 +94,7 @@ class Control:
         return _answer(self.told(self._connectors.all[0]))
 
     async def _set_faults(self, request: Request) -> Response:
-        try:
-            self._faults.replace(rules_of(await request.body()))
-        except SentenceError as error:
-            return _answer({"error": str(error)}, 400)
+        self._faults.replace(rules_of(await request.body()))
         return _answer({})
 
     async def _configure(self, request: Request) -> Response:

@@ -57,10 +57,11 @@ class Emulator:
         self.connectors.load()
         self.first = self.connectors.create("emulated", rate=options.rate, burst=options.burst)
         self.applier = Applier(redis, memory, dies=faults.reason_to_die, delay=options.apply_after)
-        engines = Engines(connect_async(server), connect_async(server), redis, cast("Pool", MemoryDatabase(memory)))
+        database = cast("Pool", MemoryDatabase(memory))
+        engines = Engines(connect_async(server), connect_async(server), redis, redis, database)
         self.control = Control(memory, self.connectors, faults)
         api = create_app(Settings(datapool_address=url, secrets_key=key), engines)
-        self.app = self.control.gate = Gate(api, self.control.app, faults, accepted=self.applier.wake)
+        self.app = self.control.gate = Gate(api, self.control, faults, accepted=self.applier.wake)
 
     def told(self) -> dict[str, Any]:
         """Return the credential in force."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 from redis import Redis
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp
 from ingest_api.append import Appender
 from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
+from ingest_api.cluster_append import ClusterAppender
 from ingest_api.configuration import Configurations
 from ingest_api.health import Healthz, pipeline, readyz
 from ingest_api.hooks import HookEndpoint
@@ -37,8 +39,11 @@ from shared.kinds import KINDS
 from shared.postgres.pool import Pool, postgres_pool
 from shared.process.log import finish_log
 from shared.process.settings import Settings
+from shared.redis.cluster import AsyncCluster
 from shared.redis.connections import connect_redis, connect_redis_async
+from shared.redis.lane_status import RedisState, look_at_redis
 from shared.redis.traffic import HandOver
+from shared.redis.wakeups import wake_queue
 from shared.traffic import Tally
 
 
@@ -49,14 +54,17 @@ class Engines(NamedTuple):
     status_redis: AsyncRedis
     #: For threads.
     blocking_redis: Redis
+    #: For RQ.
+    queue_redis: Redis
     postgres: Pool
 
 
 def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     """Return the ASGI application. `settings` must name both engines, unless their clients are given."""
-    append_redis, status_redis, blocking_redis, postgres = engines or _engines(settings)
+    engines = engines or _engines(settings)
+    append_redis, status_redis, blocking_redis, queue_redis, postgres = engines
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
-    authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(blocking_redis)))
+    authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(wake_queue(queue_redis))))
     bodies, tally = _bodies(settings), Tally()
 
     routes: list[Route] = []
@@ -70,19 +78,14 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     if "management" in settings.surfaces:
         configurations = Configurations(authenticator, postgres, bodies, datapool_address=settings.datapool_address)
         routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
-    routes += [
-        Route("/healthz", Healthz(), methods=["GET"]),
-        Route("/healthz/pipeline", pipeline(blocking_redis, postgres, settings.database_url), methods=["GET"]),
-        Route("/readyz", readyz(readiness), methods=["GET"]),
-        Route("/metrics", Metrics(blocking_redis, settings), methods=["GET"]),
-    ]
+    routes += _watching(settings, engines, readiness)
     routes += _documentation(routes)
 
     @asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(readiness.run()), asyncio.create_task(watch_loop())]
         await postgres.open(wait=False)
-        with HandOver(tally, blocking_redis):
+        with HandOver(tally, queue_redis):
             yield
         for task in tasks:
             task.cancel()
@@ -92,6 +95,22 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
         finish_log()
 
     return ErrorMiddleware(Routing(routes, lifespan), tally)
+
+
+def _watching(settings: Settings, engines: Engines, readiness: Readiness) -> list[Route]:
+    """Return the routes that tell how this process and the pipeline behind it are."""
+    queue = wake_queue(engines.queue_redis)
+
+    def look() -> RedisState:
+        return look_at_redis(engines.blocking_redis, queue, readiness.known_lanes())
+
+    applied = pipeline(engines.queue_redis, engines.postgres, settings.database_url)
+    return [
+        Route("/healthz", Healthz(), methods=["GET"]),
+        Route("/healthz/pipeline", applied, methods=["GET"]),
+        Route("/readyz", readyz(readiness), methods=["GET"]),
+        Route("/metrics", Metrics(look, settings), methods=["GET"]),
+    ]
 
 
 def _bodies(settings: Settings) -> BodyReader:
@@ -108,20 +127,23 @@ def _documentation(routes: list[Route]) -> list[Route]:
 
 
 def _engines(settings: Settings) -> Engines:
-    """Return clients that together use REDIS_CONNECTIONS and POSTGRES_CONNECTIONS.
+    """Return clients that together use REDIS_CONNECTIONS to each server and POSTGRES_CONNECTIONS.
 
     Appends have a connection of their own, so that the others never delay them.
     """
-    url, connections = settings.redis_url, settings.redis_connections
-    statuses = connections // 2
+    url, statuses = settings.redis_url, settings.redis_connections // 2
+    threads = settings.redis_connections - 1 - statuses
+    blocking = connect_redis(url, connections=threads)
     return Engines(
         connect_redis_async(url, connections=1),
         connect_redis_async(url, connections=statuses),
-        connect_redis(url, connections=connections - 1 - statuses),
+        blocking,
+        blocking if settings.queue_url == url else connect_redis(settings.queue_url, connections=threads),
         postgres_pool(settings.database_url, application="ingest api", connections=settings.postgres_connections),
     )
 
 
-def _appender(settings: Settings, redis: AsyncRedis, waker: Waker) -> Appender:
+def _appender(settings: Settings, redis: AsyncRedis, waker: Waker) -> Appender | ClusterAppender:
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
-    return Appender(redis, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)
+    make = partial(Appender, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)
+    return ClusterAppender(redis, make) if isinstance(redis, AsyncCluster) else make(redis)

@@ -3,7 +3,8 @@
 While one group is being sent, the next one gathers. A script run for a single call costs about 190 µs of CPU; in a
 group a call costs a fraction of that, and the fsync that Redis does before it answers serves the whole group.
 
-If 202s wait for replicas, WAITAOF follows the runs in the same round trip and covers all of the group.
+If 202s wait for replicas, WAITAOF follows the replies and covers all of the group. In the same round trip, replicas
+would be asked before they have synced, and tell of it by themselves only a second later.
 
 If Redis is away, hangs or is full, every call without an answer fails with `StoreUnavailableError`. Nothing is retried:
 the append may have happened although its answer was lost, and a second one would duplicate it.
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 
 #: Size in bytes of bodies at which a group is closed; Redis serves no other client while it runs a script.
 _GROUP_BYTES: Final = 8_388_608
+#: Times for which replicas are waited for, in milliseconds; some sync to disk once a second.
+_REPLICAS_MS: Final = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 
 
 class StoreUnavailableError(Exception):
@@ -40,9 +43,13 @@ class NotReplicatedError(Exception):
     """Too few replicas had the entry on disk in time."""
 
 
-class _PendingCall(msgspec.Struct, eq=False):
+class PendingCall(msgspec.Struct, eq=False):
+    """A call, and the future of its result."""
+
     call: AppendCall
     result: asyncio.Future[AppendResult]
+    #: Whether it was passed on to another node of a cluster.
+    moved: bool = False
 
     def fail(self, error: Exception) -> None:
         """Tell the caller that its call has no usable answer."""
@@ -54,28 +61,46 @@ class _PendingCall(msgspec.Struct, eq=False):
         self.result.set_exception(unavailable)
 
 
+PassOn = Callable[[int, list[PendingCall], Exception], list[PendingCall]]
+
+
 class Appender:
     """Runs the append script for groups of calls. Passes each wake-up that a run claimed to `wake`: lane and job id."""
 
     def __init__(
-        self, redis: Redis, *, limits: BacklogLimits, wake: Callable[[int, str], None], wait_replicas: int = 0
+        self,
+        redis: Redis,
+        *,
+        limits: BacklogLimits,
+        wake: Callable[[int, str], None],
+        wait_replicas: int = 0,
+        pass_on: PassOn = lambda _lane, calls, _error: calls,
     ) -> None:
-        """`wait_replicas`: number of replicas that must have an entry on disk; 0 waits for none."""
+        """Take what the sender works with.
+
+        `wait_replicas`: number of replicas that must have an entry on disk; 0 waits for none. `pass_on` is given the
+        calls of a lane whose run failed, and returns those that nothing else will answer.
+        """
         self._redis = redis
+        self._pass_on = pass_on
         self._replicas = wait_replicas
         self._limits = limits
         self._wake = wake
-        self._waiting: list[_PendingCall] = []
+        self._waiting: list[PendingCall] = []
         self._sender: asyncio.Task[None] | None = None
         self._outage = Outage("append_failed")
 
     def call(self, call: AppendCall) -> asyncio.Future[AppendResult]:
         """Return a future of the script's result; it raises StoreUnavailableError if none came."""
         result: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_PendingCall(call, result))
+        self.add(PendingCall(call, result))
+        return result
+
+    def add(self, pending: PendingCall) -> None:
+        """Send a call with the next group."""
+        self._waiting.append(pending)
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
-        return result
 
     async def _send_all(self) -> None:
         try:
@@ -85,7 +110,7 @@ class Appender:
             # If this task was cancelled or failed, the calls that gathered meanwhile still need a sender.
             self._sender = asyncio.create_task(self._send_all()) if self._waiting else None
 
-    def _next_group(self) -> list[_PendingCall]:
+    def _next_group(self) -> list[PendingCall]:
         # Skip cancelled calls: the client has its answer and nothing was sent.
         self._waiting = [pending for pending in self._waiting if not pending.result.done()]
         calls, size = 0, 0
@@ -96,7 +121,7 @@ class Appender:
         group, self._waiting = self._waiting[:calls], self._waiting[calls:]
         return group
 
-    async def _send(self, group: list[_PendingCall]) -> None:
+    async def _send(self, group: list[PendingCall]) -> None:
         by_lane: dict[int, _LaneRun] = {}
         for pending in group:
             lane = pending.call.lane
@@ -109,6 +134,8 @@ class Appender:
             for run in runs:
                 run.reply = run.reply or error
         for run in runs:
+            if isinstance(run.reply, Exception):
+                run.calls = self._pass_on(run.lane, run.calls, run.reply)
             run.finish(self._wake, self._outage)
 
     async def _run(self, runs: Sequence[_LaneRun]) -> None:
@@ -130,8 +157,6 @@ class Appender:
         try:
             command = [piece for run in runs for piece in run.pack(self._limits, connection.server)]
             waits = self._replicas > 0 and any(run.appends for run in runs)
-            if waits:
-                command.append(pack_wait(self._replicas))
             await connection.send_packed_command(command, check_health=False)
             for run in runs:
                 run.reply, run.is_replicated = None, not waits
@@ -139,10 +164,9 @@ class Appender:
                     run.reply = await connection.read_response()
                 except ResponseError as error:
                     run.reply = error
-            if waits:
-                _, replicas = await connection.read_response()
+            if waits and await self._is_replicated(connection):
                 for run in runs:
-                    run.is_replicated = replicas >= self._replicas
+                    run.is_replicated = True
         except BaseException:
             # Unread replies would be taken for those of the next group.
             await connection.disconnect(nowait=True)
@@ -150,13 +174,22 @@ class Appender:
         finally:
             await pool.release(connection)
 
+    async def _is_replicated(self, connection: Any) -> bool:
+        """Wait until enough replicas have what the connection wrote; each WAITAOF asks them anew."""
+        for milliseconds in _REPLICAS_MS:
+            await connection.send_packed_command([pack_wait(self._replicas, milliseconds)], check_health=False)
+            _, replicas = await connection.read_response()
+            if replicas >= self._replicas:
+                return True
+        return False
+
 
 class _LaneRun:
     """The calls of one group on one lane: one run of the script."""
 
     def __init__(self, lane: int) -> None:
         self.lane = lane
-        self.calls: list[_PendingCall] = []
+        self.calls: list[PendingCall] = []
         self.job_id = new_job_id(lane)
         self.reply: Any = None
         #: Whether enough replicas have what this run appended.
@@ -173,7 +206,8 @@ class _LaneRun:
     def finish(self, wake: Callable[[int, str], None], outage: Outage) -> None:
         """Give each call its result or error."""
         if isinstance(self.reply, Exception):
-            outage.report(self.reply, calls=len(self.calls), lane=self.lane)
+            if self.calls:
+                outage.report(self.reply, calls=len(self.calls), lane=self.lane)
             for pending in self.calls:
                 pending.fail(self.reply)
             return

@@ -29,8 +29,6 @@ _CALL_ARGUMENTS: Final = {"check": 2, "charge": 2, "append": 5, "once": 6}
 _SERVER_CLOCK: Final = ""
 #: Lifetime of an idempotency key in milliseconds; the contract promises 24 hours.
 _IDEMPOTENCY_MS: Final = 86_400_000
-#: Maximum time to wait for replicas, in milliseconds; some sync to disk once a second.
-_REPLICAS_MS: Final = 3_000
 
 Mode = Literal["check", "charge", "append"]
 Status = Literal["ok", "replayed", "reused", "limited", "full", "connector_full", "unauthorized", "not_ready"]
@@ -128,9 +126,9 @@ def pack_run(
 
 
 @lru_cache
-def pack_wait(replicas: int) -> bytes:
+def pack_wait(replicas: int, milliseconds: int) -> bytes:
     """Return the command that waits until so many replicas have on disk what this connection has written."""
-    return b"*4\r\n" + _pack("WAITAOF") + _pack(0) + _pack(replicas) + _pack(_REPLICAS_MS)
+    return b"*4\r\n" + _pack("WAITAOF") + _pack(0) + _pack(replicas) + _pack(milliseconds)
 
 
 def read_result(answer: list[Any]) -> AppendResult:

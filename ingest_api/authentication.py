@@ -11,6 +11,7 @@ from typing import Final
 
 from ingest_api.append import Appender, StoreUnavailableError
 from ingest_api.append_script import AppendCall, AppendResult, Status, Submission
+from ingest_api.cluster_append import ClusterAppender
 from ingest_api.context import RateLimit, RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.readiness import Readiness
@@ -67,7 +68,7 @@ class CredentialCache:
 class Authenticator:
     """Checks credentials, charges their token buckets and appends their submissions."""
 
-    def __init__(self, readiness: Readiness, appender: Appender) -> None:
+    def __init__(self, readiness: Readiness, appender: Appender | ClusterAppender) -> None:
         self._readiness = readiness
         self._appender = appender
         self._cache = CredentialCache()

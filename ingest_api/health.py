@@ -72,7 +72,7 @@ def readyz(readiness: Readiness) -> Health:
 
 
 def pipeline(redis: Redis, pool: Pool, database_url: str) -> Health:
-    """Return the endpoint that tells whether accepted submissions are being applied."""
+    """Return the endpoint that tells whether accepted submissions are being applied. `redis`: that of RQ."""
     work = partial(run_check, partial(_work_conditions, redis, Scripts(redis)))
     postgres = partial(_postgres_conditions, pool, partial(_ask_without_pool, database_url))
     return Health(

@@ -8,7 +8,7 @@ is read from Redis at each scrape, so every process reports all of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,15 +16,12 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
-from redis import Redis
 from redis.exceptions import RedisError
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.context import RequestContext
 from shared.process.settings import Settings
-from shared.redis.activity import living_workers
-from shared.redis.lane_status import RedisState, look_at_redis
-from shared.redis.scripts import Scripts
+from shared.redis.lane_status import RedisState
 
 #: Variable of prometheus-client, read when it is imported: the folder in which processes of one port share counts.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -64,20 +61,19 @@ INFLIGHT_BYTES: Final = Gauge(
 class LaneCollector:
     """Reads the state of the lanes from Redis at each scrape."""
 
-    def __init__(self, redis: Redis, backlog_limit: int) -> None:
-        self._redis = redis
-        self._scripts = Scripts(redis)
+    def __init__(self, look: Callable[[], RedisState], backlog_limit: int) -> None:
+        self._look = look
         self._backlog_limit = backlog_limit
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges of all lanes; only `ingest_redis_up` while Redis is away."""
         try:
-            state = look_at_redis(self._redis, None)
-            alive = living_workers(self._scripts)
+            state = self._look()
         except RedisError:
             yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 0)
             return
         yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 1)
+        yield from _node_gauges(state)
         yield from _lane_gauges(state)
         backlog = sum(lane.bytes for lane in state.lanes)
         yield GaugeMetricFamily("ingest_backlog_bytes", "Bytes that wait to be applied, of all lanes.", backlog)
@@ -92,21 +88,24 @@ class LaneCollector:
             state.corrections,
         )
         yield GaugeMetricFamily("ingest_workers", "Worker processes.", len(state.workers))
-        yield GaugeMetricFamily("ingest_workers_alive", "Worker processes that are neither frozen nor hung.", alive)
+        yield GaugeMetricFamily(
+            "ingest_workers_alive", "Worker processes that are neither frozen nor hung.", state.living_workers
+        )
         yield GaugeMetricFamily("ingest_sweeper_up", "Whether a sweeper is active.", int(state.sweeper))
 
 
 class Metrics:
     """The endpoint."""
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, look: Callable[[], RedisState], settings: Settings) -> None:
+        """`look` reads the state of lanes and workers."""
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         if settings.web_concurrency > 1:
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call] # untyped in the library
         else:
             self._registry.register(_own)
-        self._registry.register(LaneCollector(redis, settings.max_backlog_bytes))
+        self._registry.register(LaneCollector(look, settings.max_backlog_bytes))
         # Scraping needs no credential, so only one scrape runs at a time.
         self._scraping = asyncio.Lock()
 
@@ -143,6 +142,18 @@ def count_request(context: RequestContext, seconds: float) -> None:
 @lru_cache(maxsize=1024)  # the library's own lookup of labels takes twenty times as long
 def _labelled(route: str, status: int, code: str) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, str(status), code), REQUEST_SECONDS.labels(route)
+
+
+def _node_gauges(state: RedisState) -> Iterator[Metric]:
+    """Yield which nodes of a cluster answer, and with them their lanes."""
+    nodes = GaugeMetricFamily("ingest_redis_node_up", "Whether a node of the cluster answers.", labels=["node"])
+    lanes = GaugeMetricFamily("ingest_lane_up", "Whether the node that has the lane answers.", labels=["lane"])
+    for node in state.nodes:
+        nodes.add_metric([node.address], node.error is None)
+        for lane in node.lanes:
+            lanes.add_metric([str(lane)], node.error is None)
+    if state.nodes:
+        yield from (nodes, lanes)
 
 
 def _lane_gauges(state: RedisState) -> Iterator[Metric]:

@@ -8,24 +8,35 @@ forever, so an engine that comes back is used within a second.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ingest_api.conditions import OK, Conditions, failed_if, run_check, without_redis
+from ingest_api.conditions import Condition, Conditions, failed_if, run_check, without_redis
 from ingest_api.errors import ApiError, ErrorCode
 from shared.causes import NotNowError, cause_of
-from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
+from shared.credentials.sync import count_lanes, load_lanes, unready_lanes, unready_on
 from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
 from shared.redis.connections import reopen
-from shared.redis.durability import blocking_problem, check_durability
-from shared.redis.names import WRITE_PROBE
+from shared.redis.durability import blocking_problem, check_durability, check_server
+from shared.redis.names import lane_keys
 from shared.redis.numbers import copied_lanes
+from shared.redis.primaries import ask_each, told_by_any
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one server lacks."""
+
+    faults: tuple[str, ...]
+    is_loaded: bool
+
 
 _RETRY_SECONDS: Final = 0.5
 
@@ -47,6 +58,10 @@ class Readiness:
         self._load_requested.set()
         self._outage = Outage("not_ready")
 
+    def known_lanes(self) -> int | None:
+        """Return the number of lanes, None while it is unknown."""
+        return self._lanes
+
     def lanes(self) -> int:
         """Return the number of lanes. Raises ApiError(not_ready) while it is unknown."""
         if self._lanes is None:
@@ -63,7 +78,7 @@ class Readiness:
             await self._load_requested.wait()
             self._load_requested.clear()
             try:
-                self._lanes = await asyncio.to_thread(self._load)
+                await asyncio.to_thread(self._load)
             except Exception as error:  # noqa: BLE001 - if the task ended, every answer would be 503 forever
                 self._outage.report(error)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -71,19 +86,26 @@ class Readiness:
             else:
                 self._outage.over()
 
-    def _load(self) -> int:
+    def _load(self) -> None:
         reopen(self._redis)  # the connection that found the credentials missing may lead to another server
         self._require_durable()
         known = self._lanes or copied_lanes(self._redis)
-        if known and not unready_lanes(self._redis, known):
-            return known
+        if known and not self._unready(known):
+            return
         with connect_postgres(
             self._database_url, application="ingest_api loading", answer_timeout=SHORT_TIMEOUT_SECONDS
         ) as connection:
             lanes = count_lanes(connection, self._redis)
-            load_lanes(connection, self._redis, unready_lanes(self._redis, lanes))
+            load_lanes(connection, self._redis, self._unready(lanes))
+        self._lanes = lanes
         log.info("lanes_loaded", lanes=lanes)
-        return lanes
+
+    def _unready(self, lanes: int) -> list[int]:
+        """Return the lanes that are not loaded; if some are, submissions to them need not wait for the others."""
+        unready = unready_lanes(self._redis, lanes)
+        if len(unready) < lanes:
+            self._lanes = lanes
+        return unready
 
     def _require_durable(self) -> None:
         sentence = blocking_problem(check_durability(self._redis), accept_data_loss=self._accept_data_loss)
@@ -92,20 +114,31 @@ class Readiness:
 
     async def conditions(self) -> Conditions:
         """Return what this process needs to accept submissions; Postgres is not part of that."""
-        found = await run_check(self._check)
-        if found["credentials_loaded"].state == "failed":
+        found, is_complete = await run_check(self._check)
+        if not is_complete:
             self.reload()
         return found
 
-    def _check(self) -> Conditions:
+    def _check(self) -> tuple[Conditions, bool]:
+        """Return the conditions, and False if credentials are missing somewhere."""
+        answers = ask_each(self._redis, range(self._lanes or 1), self._look)
         try:
-            faults = check_durability(self._redis).problems
-            self._redis.set(WRITE_PROBE, 1)
-            loaded = self._lanes and not unready_lanes(self._redis, self._lanes)
+            found = told_by_any(answers)
         except RedisError as error:
-            return unwritable(cause_of(error))
-        return {
+            return unwritable(cause_of(error)), True
+        away = [f"Lanes {', '.join(map(str, one.lanes))}: {cause_of(one.error)}" for one in answers if one.error]
+        faults = {fault: None for one in found for fault in one.faults}
+        # Credentials that are missing on one node of several are loaded in a moment, and the other lanes go on.
+        loaded = self._lanes and any(one.is_loaded for one in found)
+        conditions = {
             "redis_durable": failed_if(None if self._accept_data_loss else " ".join(faults)),
-            "redis_writable": OK,
+            "redis_writable": Condition("ok", " ".join(away)),
             "credentials_loaded": failed_if(None if loaded else "The credentials are not loaded into Redis."),
         }
+        return conditions, bool(self._lanes) and all(one.is_loaded for one in found)
+
+    @staticmethod
+    def _look(node: Redis, lanes: list[int]) -> _Found:
+        faults = check_server(node).problems
+        node.set(lane_keys(lanes[0]).write_probe, 1)
+        return _Found(faults, not unready_on(node, lanes))

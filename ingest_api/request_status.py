@@ -28,6 +28,7 @@ from shared.kinds import counts
 from shared.postgres.pool import Pool
 from shared.postgres.queries import sql
 from shared.redis import scripts
+from shared.redis.cluster import node_of_async
 from shared.redis.names import GROUP, lane_keys
 from shared.request_id import Position, position_of_request
 from shared.rfc3339 import rfc3339
@@ -57,7 +58,7 @@ class RequestStatus:
     def __init__(self, authenticator: Authenticator, redis: Redis, database: Pool) -> None:
         self._authenticator = authenticator
         self._redis = redis
-        self._find_entry = redis.register_script(scripts.source("find_entry"))
+        self._find_entry = redis.register_script(scripts.source("find_entry").encode())
         self._database = database
         self._places = WaitingPlaces()
 
@@ -80,7 +81,8 @@ class RequestStatus:
         if outcome is None:
             # On a new connection: the old one may lead to a primary that is cut off and was replaced.
             with contextlib.suppress(RedisError, OSError):
-                await self._redis.connection_pool.disconnect(inuse_connections=False)
+                node = await node_of_async(self._redis, lane_keys(position.lane).stream)
+                await node.connection_pool.disconnect(inuse_connections=False)
             outcome = await self._read_outcome(connector_id, position)
         if outcome is None:
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
@@ -104,7 +106,9 @@ class RequestStatus:
     async def _read_outcome(self, connector_id: int, position: Position) -> Outcome | None:
         try:
             keys = lane_keys(position.lane)
-            queued = await self._find_entry(keys=[keys.stream, keys.large], args=[position.entry_id, GROUP])
+            node = await node_of_async(self._redis, keys.stream)
+            names, arguments = [keys.stream, keys.large], [position.entry_id, GROUP]
+            queued = await self._find_entry(keys=names, args=arguments, client=node)
         except RedisError:
             raise ApiError(ErrorCode.STORE_UNAVAILABLE) from None
         entry = QueuedEntry.decode(queued)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 
-from redis import Redis
+from rq import Queue
 
 from ingest_api.metrics import WAKE_UP_FAILURES
 from shared.outage import Outage
-from shared.redis.wakeups import enqueue_drain, wake_queue
+from shared.redis.wakeups import enqueue_drain
 
 
 class Waker:
     """Signals workers, through RQ, in a thread."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._queue = wake_queue(redis)
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._outage = Outage("wake_up_failed")
         # The event loop keeps only weak references to tasks.
         self._tasks: set[asyncio.Task[None]] = set()

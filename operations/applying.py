@@ -56,11 +56,11 @@ def read_file(text: bytes) -> list[Wanted]:
         wanted = msgspec.yaml.decode(text, type=File).connectors
     except msgspec.MsgspecError as error:
         raise SentenceError(f"The file is not valid: {error}.") from None
+    for one in wanted:
+        one.name = possible({"name": one.name, **_given(one)})["name"]
     names = [one.name for one in wanted]
     if len(set(names)) < len(names):
         raise SentenceError(f"The file names {max(names, key=names.count)} twice.")
-    for one in wanted:
-        possible({"name": one.name, **_given(one)})
     return wanted
 
 

@@ -29,7 +29,7 @@ from redis import Redis
 
 from operations.audit import Actor, State, local_actor, recorded
 from operations.errors import ChangedMeanwhileError, ConflictError, NotFoundError
-from operations.rules import connector_name, request_rate
+from operations.rules import connector_name, request_burst, request_rate
 from shared.credentials.credential import NewCredential, new_credential
 from shared.credentials.sync import count_lanes, load_lanes, put_credential, revoke_credentials, select_credentials
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
@@ -37,6 +37,7 @@ from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.connections import reopen, wait_until_others_follow
 from shared.redis.names import lane_keys
+from shared.redis.primaries import lanes_by_node
 from shared.redis.scripts import Scripts
 
 
@@ -190,10 +191,7 @@ class Connectors:
         ):
             row = self.connection.execute(sql("insert_connector"), values).fetchall()[0]
             self._store(row["connector_id"], credential)
-            pipeline = self.redis.pipeline(transaction=False)
-            for lane in range(lanes):
-                pipeline.hexists(lane_keys(lane).generations, str(row["connector_id"]))
-            if any(pipeline.execute()):
+            if any(_knows(node, part, row["connector_id"]) for node, part in lanes_by_node(self.redis, range(lanes))):
                 raise psycopg.Rollback
             return row
         return None
@@ -220,11 +218,24 @@ class Connectors:
         return int(self.connection.execute(sql("select_least_used_lane")).fetchall()[0]["lane"])
 
 
+def _knows(node: Redis, lanes: Sequence[int], connector_id: int) -> bool:
+    """Return True if a server has a generation of a connector in one of its lanes."""
+    pipeline = node.pipeline(transaction=False)
+    for lane in lanes:
+        pipeline.hexists(lane_keys(lane).generations, str(connector_id))
+    return any(pipeline.execute())
+
+
 def possible(new: dict[str, Any]) -> dict[str, Any]:
     """Return changes as they may be made. Raises SentenceError."""
     given = {name: value for name, value in new.items() if value is not None}
-    rules: dict[str, Callable[[Any], Any]] = {"name": connector_name, "rate": request_rate}
-    return {name: rules[name](value) if name in rules else value for name, value in given.items()}
+    rules: dict[str, Callable[[Any], Any]] = {
+        "name": connector_name,
+        "rate": request_rate,
+        "burst": request_burst,
+        "enabled": bool,
+    }
+    return {name: rules[name](value) for name, value in given.items()}
 
 
 def _action(new: dict[str, Any]) -> str:

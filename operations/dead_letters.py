@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from operations.audit import Actor, State, local_actor, record
+from shared.causes import SentenceError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.request_id import Position, position_of_version
@@ -25,8 +26,8 @@ _PATIENCE_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 0.2
 
 
-class RetryError(Exception):
-    """Letters are not being retried; the message is a sentence."""
+class RetryError(SentenceError):
+    """Letters are not being retried."""
 
 
 @dataclass(frozen=True, slots=True)

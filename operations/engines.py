@@ -12,6 +12,7 @@ import psycopg
 from psycopg_pool import ConnectionPool
 from redis import Redis
 from redis.exceptions import RedisError
+from rq import Queue
 
 from operations.audit import Actor
 from operations.configurations import Configurations
@@ -21,8 +22,10 @@ from operations.jobs import Jobs
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, OPTIONS, SHORT_TIMEOUT_SECONDS, Connection
 from shared.process.settings import Settings
+from shared.process.startup import queue_of
 from shared.redis.connections import connect_redis
 from shared.redis.numbers import copied_lanes
+from shared.redis.primaries import require_answer
 from shared.redis.signs_of_life import read_signs, with_signs
 
 #: Requests that use Postgres at the same time; more wait.
@@ -54,6 +57,11 @@ class Engines:
         """The client of all threads."""
         return connect_redis(self.settings.redis_url, connections=_CONNECTIONS)
 
+    @cached_property
+    def queue(self) -> Queue:
+        """The queue of wake-ups."""
+        return queue_of(self.settings, self.redis)
+
     def open(self) -> None:
         """Let connections be made, when they are needed."""
         self._pool.open(wait=False)
@@ -61,6 +69,7 @@ class Engines:
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+        self.queue.connection.close()
         self.redis.close()
 
     @contextlib.contextmanager
@@ -83,7 +92,7 @@ class Engines:
     def connectors(self, actor: Actor) -> Iterator[Connectors]:
         """Lend the connectors, to change some. Both engines must answer before anything is changed."""
         with self.database() as connection:
-            self.redis.ping()
+            require_answer(self.redis)
             yield Connectors(connection, self.redis, actor)
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ import structlog
 from operations.audit import Actor
 from operations.dead_letters import Progress
 from operations.errors import ConflictError, NotFoundError
-from shared.causes import cause_of, is_expected
+from shared.causes import SentenceError, cause_of, is_expected
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 
@@ -66,7 +66,7 @@ class Jobs:
             self._places.release()
 
     def _fail(self, job_id: int, progress: Progress, error: Exception) -> None:
-        if not is_expected(error):
+        if not is_expected(error) and not isinstance(error, SentenceError):
             log.error("job_failed", job_id=job_id, exc_info=error)
         try:
             self._tell(job_id, progress, "failed", cause_of(error))

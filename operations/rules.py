@@ -38,6 +38,13 @@ def request_rate(value: float) -> float:
     return value
 
 
+def request_burst(value: int) -> int:
+    """Return how many requests a connector may send at once."""
+    if not 1 <= value <= LARGEST_BURST:
+        raise SentenceError(f"A burst must be between 1 and {LARGEST_BURST:,}.")
+    return value
+
+
 def account_name(value: str) -> str:
     """Return the name of an operator or a token."""
     if not re.fullmatch(ACCOUNT_NAME, value, re.ASCII):

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
+from rq import Queue
 
 from operations.connectors import select_connectors
 from operations.dead_letters import Filter, select_groups
@@ -19,7 +20,7 @@ from shared.causes import SentenceError, cause_of
 from shared.credentials.sync import NotMigratedError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.redis.lane_status import Lane, RedisState, WorkerState, look_at_redis
+from shared.redis.lane_status import Lane, Node, RedisState, WorkerState, look_at_redis
 from shared.redis.numbers import copied_lanes
 from shared.redis.signs_of_life import read_signs, with_signs
 from shared.rfc3339 import rfc3339
@@ -59,6 +60,7 @@ class State:
         return {
             "postgres": {"available": database is not None, "fault": self.database_fault},
             "redis": {"available": redis is not None, "fault": self.redis_fault},
+            "nodes": [_node_document(node) for node in redis.nodes] if redis else None,
             "lanes": [_lane_document(lane) for lane in redis.lanes] if redis else None,
             "totals": totals_document(redis.lanes) if redis else None,
             "workers": [_worker_document(worker) for worker in redis.workers] if redis else None,
@@ -70,6 +72,7 @@ class State:
 def look(
     database: Callable[[], AbstractContextManager[Connection]],
     redis: Callable[[], AbstractContextManager[Redis]],
+    queue: Callable[[Redis], Queue],
     *,
     quiet_after_seconds: int,
     told: Callable[[Exception], str] = cause_of,
@@ -77,7 +80,7 @@ def look(
     """Read the state of both engines; one that can't be used does not keep the other from being read."""
     found, database_fault = _attempt(lambda: _look_at_database(database), told)
     lanes = found.lanes if found else None
-    redis_state, redis_fault = _attempt(lambda: _look_at_redis(redis, lanes), told)
+    redis_state, redis_fault = _attempt(lambda: _look_at_redis(redis, queue, lanes), told)
     signs, _ = _attempt(lambda: _read_signs(redis), told)
     if found:
         with_signs(found.connectors, signs or {}, quiet_after_seconds)
@@ -122,9 +125,20 @@ def _read_signs(open_redis: Callable[[], AbstractContextManager[Redis]]) -> dict
         return read_signs(redis, copied_lanes(redis))
 
 
-def _look_at_redis(open_redis: Callable[[], AbstractContextManager[Redis]], lanes: int | None) -> RedisState:
+def _look_at_redis(
+    open_redis: Callable[[], AbstractContextManager[Redis]], queue: Callable[[Redis], Queue], lanes: int | None
+) -> RedisState:
     with open_redis() as redis:
-        return look_at_redis(redis, lanes)
+        return look_at_redis(redis, queue(redis), lanes)
+
+
+def _node_document(node: Node) -> dict[str, Any]:
+    return {
+        "address": node.address,
+        "lanes": node.lanes,
+        "available": node.error is None,
+        "fault": cause_of(node.error) if node.error else None,
+    }
 
 
 def _lane_document(lane: Lane) -> dict[str, Any]:

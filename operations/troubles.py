@@ -62,6 +62,9 @@ def _of_engines(state: State) -> Iterator[Trouble]:
 
 
 def _of_redis(redis: RedisState, bounds: Bounds) -> Iterator[Trouble]:
+    for node in redis.away:
+        remedy = "Start or repair it, or let its replica take over: the lanes of the other nodes go on."
+        yield Trouble("node_away", urgent=True, sentence=node.sentence(), remedy=remedy)
     if not redis.workers:
         yield Trouble("no_worker", True, "No worker runs: nothing is applied.", "Start workers: `python -m workers`.")
     elif (frozen := len(redis.workers) - redis.living_workers) > 0:

@@ -38,6 +38,7 @@ _REDIS: Final = (
         r"NotHereError",
         "another node of its cluster has these keys now, or the cluster is changing (its address is redis+cluster://…)",
     ),
+    (r"NodeAwayError", "a node of the cluster did not answer in time"),
     (r"NOREPLICAS", "it has fewer replicas than `min-replicas-to-write` demands"),
     (r"ReadOnlyError|READONLY", "it is a replica, which takes no writes"),
     (r"OutOfMemoryError|OOM ", "it is full: give it more memory"),

@@ -26,8 +26,9 @@ from rq.serializers import JSONSerializer
 from shared.causes import is_expected
 from shared.outage import Outage
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.process.metrics import serve_metrics
 from shared.process.settings import Settings
-from shared.process.startup import durable_redis, start_process
+from shared.process.startup import durable_redis, queue_of, start_process
 from shared.redis.activity import report_worker
 from shared.redis.connections import connect_redis
 from shared.redis.scripts import Scripts
@@ -36,7 +37,7 @@ from shared.redis.wakeups import wake_queue
 from workers import tasks
 from workers.context import DrainContext, LastingConnection
 from workers.liveness import LoopMonitor
-from workers.metrics import WORKER, serve_metrics
+from workers.metrics import WORKER
 from workers.oom_drain import drain_full_redis
 from workers.retention import keep_days
 from workers.write import prepare
@@ -107,7 +108,7 @@ def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag, turn: Ca
     return DrainContext(
         redis=redis,
         scripts=Scripts(redis),
-        queue=wake_queue(redis),
+        queue=queue_of(settings, redis),
         connection=LastingConnection(partial(_connect, settings.database_url)),
         stopping=stop,
         turn=turn,
@@ -131,7 +132,7 @@ def build_worker(redis: Redis, stop: ShutdownFlag, outage: Outage, turn: Callabl
 def main() -> None:
     """Work until told to stop."""
     settings = start_process("worker")
-    report = partial(_report, Scripts(connect_redis(settings.redis_url)), secrets.token_hex(8))
+    report = partial(_report, Scripts(connect_redis(settings.queue_url)), secrets.token_hex(8))
     with LoopMonitor("worker", settings.run_dir, report) as monitor:
         if monitor.failure:
             log.warning("health_unknown", error=str(monitor.failure))
@@ -155,7 +156,7 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
     tasks.use(context, keep_days(settings))
     serve_metrics(settings, WORKER)
     outage = Outage("redis_lost")
-    with HandOver(context.tally, connect_redis(settings.redis_url)):
+    with HandOver(context.tally, connect_redis(settings.queue_url)):
         while not stop.is_set:
             turn(_LOOP_SECONDS)
             # While Redis is full, RQ's worker ends with an error: the drain without it is what makes room.
@@ -169,7 +170,7 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
 def work(settings: Settings, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> None:
     """Run RQ's worker until it is told to stop, or ends by itself. Raises RedisError and other errors of RQ."""
     try:
-        with connect_redis(settings.redis_url) as redis:
+        with connect_redis(settings.queue_url) as redis:
             build_worker(redis, stop, outage, turn).work(logging_level="WARNING")
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):  # RQ's handlers belong to a worker that has ended

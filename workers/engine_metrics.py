@@ -18,6 +18,7 @@ from shared.causes import NotNowError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.numbers import copied_lanes
+from shared.redis.primaries import ask_each
 from shared.redis.signs_of_life import read_signs, with_signs
 
 _STATES: Final = ("seen", "quiet", "never", "disabled")
@@ -40,19 +41,20 @@ class EngineCollector(Collector):
             yield from self._postgres_gauges()
 
     def _redis_gauges(self) -> Iterator[Metric]:
-        began = time.monotonic()
-        try:
-            memory: Any = self._redis.info("memory")
-        except RedisError:
-            yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 0)
-            return
-        yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", 1)
-        seconds = time.monotonic() - began
-        yield GaugeMetricFamily("ingest_redis_answer_seconds", "Time that Redis took for an answer.", seconds)
-        yield GaugeMetricFamily("ingest_redis_memory_bytes", "Memory that Redis uses.", memory["used_memory"])
-        yield GaugeMetricFamily(
-            "ingest_redis_memory_limit_bytes", "Memory that Redis may use; 0: unlimited.", memory["maxmemory"]
+        answers = ask_each(self._redis, (), lambda node, _: _look_at_server(node))
+        yield GaugeMetricFamily("ingest_redis_up", "Whether Redis answers.", int(any(one.told for one in answers)))
+        labels = ["node"] if answers[0].node else []  # an only server has none
+        took = GaugeMetricFamily("ingest_redis_answer_seconds", "Time that Redis took for an answer.", labels=labels)
+        used = GaugeMetricFamily("ingest_redis_memory_bytes", "Memory that Redis uses.", labels=labels)
+        limit = GaugeMetricFamily(
+            "ingest_redis_memory_limit_bytes", "Memory that Redis may use; 0: unlimited.", labels=labels
         )
+        for node, (seconds, memory) in ((one.node, told) for one in answers for told in one.told):
+            label = [node] if node else []
+            took.add_metric(label, seconds)
+            used.add_metric(label, memory["used_memory"])
+            limit.add_metric(label, memory["maxmemory"])
+        yield from (took, used, limit)
 
     def _postgres_gauges(self) -> Iterator[Metric]:
         began = time.monotonic()
@@ -84,3 +86,10 @@ class EngineCollector(Collector):
             signs = {}
         with_signs(rows, signs, self._quiet_after_seconds)
         return Counter("disabled" if not row["enabled"] else row["silence"] or "seen" for row in rows)
+
+
+def _look_at_server(node: Redis) -> tuple[float, Any]:
+    """Return how long a server took for an answer, and what it tells of its memory."""
+    began = time.monotonic()
+    memory = node.info("memory")
+    return time.monotonic() - began, memory

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from shared.credentials.sync import forget_ready, load_lanes
 from shared.entry import Entry
+from shared.redis.cluster import node_of
 from shared.redis.names import CONSUMER, GROUP, lane_keys
 from shared.request_id import MAX_MILLISECONDS, MAX_SEQUENCE
 from workers.columns import PartColumns, columns_of
@@ -137,7 +138,7 @@ class LaneReader:
         """Block briefly for a new entry. True if one arrived; it is pending then, behind any other pending entry."""
         if self._turn.must_hurry():
             return False
-        redis, stream = self._context.redis, self._stream
+        redis, stream = node_of(self._context.redis, self._stream), self._stream
         return bool(redis.xreadgroup(GROUP, CONSUMER, {stream: ">"}, count=1, block=_LINGER_STEP_MS))
 
     def _decoded(self, found: list[Any]) -> Work:

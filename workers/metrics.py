@@ -1,28 +1,19 @@
-"""The metrics of workers and the sweeper, and how they are served: Prometheus' text on METRICS_PORT."""
+"""The metrics of workers and the sweeper, which `shared/process/metrics.py` serves."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable
 from typing import Final
 
 import psycopg
-import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from redis.exceptions import RedisError
 
 from shared.error_codes import ErrorCode
 from shared.outage import Outage
-from shared.process.settings import Settings
-
-log = structlog.get_logger()
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 #: Lag: a lane may wait for hours while Postgres is away.
 _LAG_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 14_400.0)
-#: Ports that are tried: several processes of one machine have the same METRICS_PORT.
-_PORTS: Final = 64
 
 WORKER: Final = CollectorRegistry()
 ITEMS_APPLIED: Final = Counter("ingest_items_applied", "Items, log entries and ids that were applied.", registry=WORKER)
@@ -99,22 +90,3 @@ def _cause(error: Exception) -> str:
     if isinstance(error, psycopg.Error):
         return "postgres"
     return "redis" if isinstance(error, RedisError) else "other"
-
-
-def serve_metrics(settings: Settings, registry: CollectorRegistry, collectors: Iterable[Collector] = ()) -> None:
-    """Serve a registry from a thread, on the first free port from METRICS_PORT on; not at all if that is not set."""
-    if not settings.metrics_port:
-        return
-    for collector in (*collectors, ProcessCollector(registry=None)):
-        registry.register(collector)
-    for port in range(settings.metrics_port, min(settings.metrics_port + _PORTS, 65_536)):
-        try:
-            start_http_server(port, settings.host, registry)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                continue
-            log.error("metrics_not_served", port=port, error=str(error))  # noqa: TRY400 - the sentence says it all
-            return
-        log.info("metrics_served", port=port)
-        return
-    log.error("metrics_not_served", port=settings.metrics_port, error="No port from there on is free.")

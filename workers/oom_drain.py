@@ -3,7 +3,7 @@
 A Redis at its `maxmemory` refuses every write that could make it grow: new submissions, which are answered 503, but
 also what RQ's worker writes before it takes a job. Nothing would ever make room again. The drain's scripts may write
 even then (`flags=allow-oom`), and settling makes room. So the worker goes from lane to lane by itself until Redis has
-room and RQ works again.
+room and RQ works again. Where RQ has a Redis of its own, jobs go on while that of the lanes is full.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _repeats: Final = Repeats()
 
 def drain_full_redis(context: DrainContext) -> None:
     """Drain all lanes, round by round, while Redis is full. Raises RedisError."""
-    while _is_full(context.redis) and not context.stopping():
+    while _is_full(context.queue.connection) and not context.stopping():
         lanes = copied_lanes(context.redis)
         if _repeats.due("redis_full") is not None:
             log.warning("redis_full", lanes=lanes)

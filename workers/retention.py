@@ -24,6 +24,7 @@ from shared.postgres.connections import Connection
 from shared.postgres.partitions import KeepDays, Tally
 from shared.postgres.queries import sql
 from shared.process.settings import Settings
+from shared.redis.primaries import primaries
 from shared.traffic import KEEP_MINUTES_DAYS
 from workers import metrics
 from workers.context import DrainContext
@@ -86,7 +87,7 @@ def _delete_traces(connection: Connection, tally: Tally) -> None:
 
 
 def _agreed_time(connection: Connection, redis: Redis) -> datetime:
-    """Return the earlier of two clocks: Redis' makes the versions, and a clock that is ahead must delete nothing."""
+    """Return the earliest of all clocks: Redis' make the versions, and a clock that is ahead must delete nothing."""
     here: datetime = connection.execute(sql("select_time")).fetchall()[0]["now"]
-    seconds, _ = redis.time()
-    return min(here, datetime.fromtimestamp(seconds, UTC))
+    seconds = [node.time()[0] for node in primaries(redis)]
+    return min(here, *(datetime.fromtimestamp(one, UTC) for one in seconds))

@@ -26,11 +26,13 @@ from shared.credentials.sync import count_lanes
 from shared.entry import backlog_cost
 from shared.outage import Outage
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, SHORT_TIMEOUT_SECONDS, Connection, connect_postgres
+from shared.process.metrics import serve_metrics
 from shared.process.settings import Settings
-from shared.process.startup import durable_redis, start_process
+from shared.process.startup import durable_redis, queue_of, start_process
 from shared.redis.activity import report_sweep
 from shared.redis.connections import UNAVAILABLE
 from shared.redis.names import SWEEPER, lane_keys
+from shared.redis.primaries import Answer, ask_each, told_by_any
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import (
     LEASE_MS,
@@ -39,7 +41,6 @@ from shared.redis.wakeups import (
     forget_failed_drains,
     new_job_id,
     queued_lanes,
-    wake_queue,
 )
 from workers import metrics
 from workers.context import LastingConnection
@@ -96,12 +97,14 @@ class Sweeper:
         self._connect = partial(_connect, database_url)
         self._queue = queue
         self._retries = retries or RetryWatch(self._connect)
-        self._schedule = Schedule(redis, queue)
+        self._schedule = Schedule(queue.connection, queue)
         self._name = secrets.token_hex(8)
         self._lanes = 0
         self._recounted = 0
         #: Whether this sweeper is the one that acts.
         self.acts = False
+        #: Lanes of nodes that did not answer in the last sweep.
+        self._away: Collection[int] = ()
         #: Bytes in the lanes' backlogs.
         self._backlogs: dict[int, int] = {}
         self._stalled = StalledLanes(stalled_after_seconds)
@@ -120,16 +123,32 @@ class Sweeper:
         if not self._lanes:
             with self._connect() as connection:
                 self._lanes = count_lanes(connection, self._redis)
-        queued = queued_lanes(self._queue)
-        for lane in range(self._lanes):
-            self._attempt(f"lane {lane}", partial(self._look, lane, queued=lane in queued))
+        answers = ask_each(self._redis, range(self._lanes), partial(self._look_at_lanes, queued_lanes(self._queue)))
+        told_by_any(answers)
+        for answer in answers:
+            self._report(answer)
+        self._away = {lane for answer in answers if answer.error for lane in answer.lanes}
         self._attempt("recount", self._recount)
         self._attempt("schedule", self._schedule.keep)
         # RQ notices minutes later that a worker was killed, when another one has long drained its lane.
         self._attempt("forget failed jobs", partial(forget_failed_drains, self._queue, self._is_mended))
         stalled = self._stalled.stalled(time.monotonic())
         metrics.LANES_STALLED.set(len(stalled))
-        report_sweep(self._redis, stalled)
+        report_sweep(self._queue.connection, stalled)
+
+    def _look_at_lanes(self, queued: Collection[int], _node: Redis, lanes: list[int]) -> bool:
+        """Wake the lanes of one server that need it."""
+        for lane in lanes:
+            self._attempt(f"lane {lane}", partial(self._look, lane, queued=lane in queued))
+        return True
+
+    def _report(self, answer: Answer[bool]) -> None:
+        """Log that a node of a cluster is away, or is there again."""
+        outage = self._outages[answer.node]
+        if answer.error:
+            outage.report(answer.error, node=answer.node, lanes=answer.lanes)
+        else:
+            outage.over()
 
     def _attempt(self, step: str, do: Callable[[], object]) -> None:
         try:
@@ -142,21 +161,22 @@ class Sweeper:
             self._outages[step].over()
 
     def _takes_the_lease(self) -> bool:
-        if self._redis.set(SWEEPER, self._name, nx=True, px=_STANDBY_MS):
+        redis = self._queue.connection
+        if redis.set(SWEEPER, self._name, nx=True, px=_STANDBY_MS):
             return True
         try:
-            acts = self._redis.get(SWEEPER) == self._name.encode()
+            acts = redis.get(SWEEPER) == self._name.encode()
         except ResponseError:  # not a string, so no sweeper's
             acts = False
         # Another sweeper's key is not made to last longer; without an end, it would last forever.
-        return bool(self._redis.pexpire(SWEEPER, _STANDBY_MS, lt=not acts)) and acts
+        return bool(redis.pexpire(SWEEPER, _STANDBY_MS, lt=not acts)) and acts
 
     def _look(self, lane: int, *, queued: bool) -> None:
         """Wake a lane that needs it."""
         keys = lane_keys(lane)
         job_id = new_job_id(lane)
         retries = lane in self._retries.lanes
-        elsewhere = sum(self._backlogs.values()) - self._backlogs.get(lane, 0)
+        elsewhere = sum([*self._backlogs.values()]) - self._backlogs.get(lane, 0)
         _, claimed, entries, backlog_bytes, settled = self._scripts(
             "sweep_lane",
             [keys.stream, keys.lease, keys.backlog, keys.ready, keys.retry, keys.large],
@@ -172,11 +192,15 @@ class Sweeper:
     def _is_mended(self, lane: int) -> bool:
         """Return True if a lane was drained since its last failure, or has nothing left to drain."""
         has_work = self._backlogs.get(lane) or lane in self._retries.lanes
+        if lane in self._away:
+            return False
         return not (has_work and self._redis.exists(lane_keys(lane).failures))
 
     def _recount(self) -> None:
         """Compare one lane's counters with its entries, another lane each time."""
         self._recounted = (self._recounted + 1) % self._lanes
+        if self._recounted in self._away:
+            return
         keys = lane_keys(self._recounted)
         bounds = [backlog_cost(b""), _RECOUNT_ENTRIES, _RECOUNT_BYTES]
         off = self._scripts("recount_backlog", [keys.stream, keys.backlog], bounds)
@@ -237,13 +261,13 @@ def sweep_until_stopped(settings: Settings, watched: WatchedSweep) -> None:
         signal.signal(signal_number, lambda *_: stop.set())
     connect = partial(_connect, settings.database_url)
     retries = RetryWatch(LastingConnection(connect))
-    queue, stalled_after = wake_queue(redis), settings.stalled_after_seconds
+    queue, stalled_after = queue_of(settings, redis), settings.stalled_after_seconds
     sweeper = Sweeper(redis, settings.database_url, queue, retries, stalled_after_seconds=stalled_after)
     credentials = CredentialWatch(redis, LastingConnection(connect), lambda: sweeper.acts)
     engines = EngineCollector(redis, LastingConnection(connect), settings.quiet_after_seconds)
-    metrics.serve_metrics(settings, metrics.SWEEPER, [engines])
+    serve_metrics(settings, metrics.SWEEPER, [engines])
     traffic_connection = LastingConnection(partial(_connect, settings.database_url, ANSWER_TIMEOUT_SECONDS))
-    mover = TrafficMover(redis, traffic_connection, lambda: sweeper.acts, settings.keep_traffic_days)
+    mover = TrafficMover(queue.connection, traffic_connection, lambda: sweeper.acts, settings.keep_traffic_days)
     for name, look, seconds in (
         ("retries", retries.look, _WATCH_SECONDS),
         ("credentials", credentials.look, _WATCH_SECONDS),

@@ -186,6 +186,7 @@ class EngineState(Document):
 
     postgres: dict[str, Any]
     redis: dict[str, Any]
+    nodes: list[dict[str, Any]] | None
     lanes: list[dict[str, Any]] | None
     totals: dict[str, Any] | None
     workers: list[dict[str, Any]] | None

@@ -30,6 +30,7 @@ def _state(call: Call) -> State:
     return look(
         engines.database,
         lambda: nullcontext(engines.redis),
+        lambda _: engines.queue,
         quiet_after_seconds=engines.settings.quiet_after_seconds,
     )
 

@@ -14,9 +14,10 @@ from operations.applying import Step, apply_steps, differences, exported, read_f
 from operations.cli import session
 from operations.cli.arguments import AsJson, read_input
 from operations.cli.connector_selection import progress_bar
-from operations.cli.output import counted, print_json, print_line, visible
+from operations.cli.output import print_json, print_line
 from operations.configurations import Configurations
 from operations.connectors import Connectors, CreatedConnector
+from operations.readable import counted, visible
 
 APPLY_EXAMPLES: Final = """Examples:
 

@@ -11,8 +11,9 @@ import typer
 from operations.audit import wanted_changes
 from operations.cli import session
 from operations.cli.arguments import AsJson, moment_since, plain_text
-from operations.cli.output import print_json_list, print_rows, rows_to_read, visible
+from operations.cli.output import print_json_list, print_rows, rows_to_read
 from operations.documents import Change
+from operations.readable import visible
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:

@@ -9,7 +9,7 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId, read_input
-from operations.cli.output import print_json, print_json_list, print_line, print_table, readable_bytes, visible
+from operations.cli.output import print_json, print_json_list, print_line, print_table
 from operations.configurations import (
     Configurations,
     checked_configuration,
@@ -19,6 +19,7 @@ from operations.configurations import (
     select_versions,
 )
 from operations.documents import ConfigurationVersion
+from operations.readable import readable_bytes, visible
 from shared.rfc3339 import rfc3339
 
 _TITLES: Final = ("version", "set", "actor", "size")

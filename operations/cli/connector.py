@@ -12,8 +12,9 @@ from operations.cli.arguments import AsJson, ConnectorId, connector_name, reques
 from operations.cli.connector_output import connector_document, print_connector, print_connectors
 from operations.cli.connector_selection import All, ConnectorIds, Match, change_in_parts, progress_bar, show_changed
 from operations.cli.errors import CommandError
-from operations.cli.output import counted, print_json, print_json_list, print_line, visible
+from operations.cli.output import print_json, print_json_list, print_line
 from operations.connectors import select_connectors
+from operations.readable import counted, visible
 from operations.removal import count_items, delete_connector
 from operations.rules import LARGEST_BURST
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from operations.cli.output import print_json, print_members, print_table, visible
+from operations.cli.output import print_json, print_members, print_table
 from operations.documents import Connector
+from operations.readable import visible
 from shared.rfc3339 import rfc3339
 
 NUMBERS: Final = ("id", "rate", "burst", "lane")

@@ -8,7 +8,8 @@ import typer
 
 from operations.cli.arguments import AsJson
 from operations.cli.connector_selection import All, ConnectorIds, Match, change_in_parts
-from operations.cli.output import counted, print_json, print_json_list, print_line
+from operations.cli.output import print_json, print_json_list, print_line
+from operations.readable import counted
 from shared.credentials.credential import NewCredential
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Replace connectors' credentials.")

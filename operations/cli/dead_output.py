@@ -6,8 +6,9 @@ from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 from operations.cli import session
-from operations.cli.output import print_line, print_members, print_rows, readable_bytes, visible
+from operations.cli.output import print_line, print_members, print_rows
 from operations.dead_documents import letter_document, request_id_of
+from operations.readable import readable_bytes, visible
 from operations.reasons import meaning_of
 from shared.postgres.connections import Connection
 from shared.rfc3339 import rfc3339

@@ -16,8 +16,9 @@ from operations.cli import session
 from operations.cli.arguments import LARGEST_ID, AsJson, moment_since, plain_text
 from operations.cli.connector_selection import progress_bar
 from operations.cli.errors import CommandError, sentence
-from operations.cli.output import counted, print_json, print_line, readable_bytes, visible
+from operations.cli.output import print_json, print_line
 from operations.dead_letters import Filter, Progress, RetryError, Selection
+from operations.readable import counted, readable_bytes, visible
 from shared.postgres.connections import Connection
 from shared.request_id import Position, position_of_request
 

@@ -7,7 +7,6 @@ from typing import Final
 import psycopg
 from redis.exceptions import RedisError
 
-from operations.dead_letters import RetryError
 from shared.causes import SentenceError, cause_of, detail_of, is_expected
 from shared.process.settings import SettingError
 
@@ -16,7 +15,7 @@ class CommandError(SentenceError):
     """A command can't do what was asked."""
 
 
-EXPECTED: Final = (SentenceError, SettingError, RetryError, psycopg.Error, RedisError)
+EXPECTED: Final = (SentenceError, SettingError, psycopg.Error, RedisError)
 
 
 def sentence(error: Exception) -> str:

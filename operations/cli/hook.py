@@ -9,16 +9,9 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import LARGEST_ID, AsJson, ConnectorId, hook_id_of, plain_text, seconds_of, secret_text
-from operations.cli.output import (
-    print_json,
-    print_json_list,
-    print_line,
-    print_members,
-    print_table,
-    readable_seconds,
-    visible,
-)
+from operations.cli.output import print_json, print_json_list, print_line, print_members, print_table
 from operations.hooks import NewHook, hook_document, require_usable, secret_times, select_hooks
+from operations.readable import readable_seconds, visible
 from shared import json_pointer
 from shared.causes import SentenceError
 from shared.hooks.hook import DEFAULT_TOLERANCE, path_of

@@ -11,9 +11,10 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId, plain_text
-from operations.cli.output import print_json_list, print_rows, rows_to_read, visible
+from operations.cli.output import print_json_list, print_rows, rows_to_read
 from operations.connectors import select_connectors
 from operations.items import PROPERTIES, item_document, wanted_items
+from operations.readable import visible
 from shared.rfc3339 import rfc3339
 
 EXAMPLES: Final = """Examples:

@@ -14,8 +14,9 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId, moment_since
-from operations.cli.output import print_json_line, print_json_list, print_line, print_rows, visible
+from operations.cli.output import print_json_line, print_json_list, print_line, print_rows
 from operations.connectors import select_connectors
+from operations.readable import visible
 from operations.requests import log_document
 from shared.log_levels import STORED_LEVELS, stored_level
 from shared.postgres.connections import Connection

@@ -10,7 +10,8 @@ import typer
 
 from operations.cli import session
 from operations.cli.errors import sentence
-from operations.cli.output import counted, print_line, print_note
+from operations.cli.output import print_line, print_note
+from operations.readable import counted
 from shared.postgres import migrations
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql

@@ -8,9 +8,10 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, RoleOption, account_name
-from operations.cli.output import print_json, print_json_list, print_line, print_table, visible
+from operations.cli.output import print_json, print_json_list, print_line, print_table
 from operations.documents import OneTimePassword, OperatorDocument
 from operations.operators import Operators, select_operators
+from operations.readable import visible
 from shared.rfc3339 import rfc3339
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, list and revoke operators.")

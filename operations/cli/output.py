@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final
@@ -17,17 +16,15 @@ import orjson
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
+from operations.readable import counted
+
 #: Columns and lines if stdout is not a terminal.
 _SIZE_ELSEWHERE: Final = (160, 24)
 _GAP: Final = 2
 #: Rows that set the widths of a table, which may not fit in memory as a whole.
 _ROWS_FOR_LAYOUT: Final = 200
-#: Maximum characters of a shown value; the rest, which may be megabytes, is cut off before it is processed.
-_LONGEST_VALUE: Final = 500
 #: Minimum width of a shortened column.
 _NARROWEST: Final = 6
-_BIDI_CONTROLS: Final = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-_KILO: Final = 1024
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -141,41 +138,6 @@ def fitting_widths(natural: Sequence[int], total: int, whole: Sequence[bool] = (
     return at_most(next((cap for cap in caps if sum(at_most(cap)) <= room), _NARROWEST))
 
 
-def visible(value: str | None) -> str:
-    """Return a value that is safe on one line of a terminal; `-` for None."""
-    if value is None:
-        return "-"
-    cut = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
-    return "".join(character if _is_harmless(character) else _numbered(character) for character in cut)
-
-
-def readable_bytes(count: int) -> str:
-    """Return a size like `5.2 MB`; a MB is 1,048,576 bytes."""
-    if count < _KILO:
-        return f"{count} B"
-    size = float(count)
-    for unit in ("KB", "MB", "GB"):
-        size /= _KILO
-        if size < _KILO:
-            return f"{size:.1f} {unit}"
-    return f"{size / _KILO:,.1f} TB"
-
-
-def readable_seconds(seconds: float | None) -> str:
-    """Return a duration like `0.4 s`, `12 min`, `3 h` or `5 d`; `-` for None."""
-    if seconds is None:
-        return "-"
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.1f} s"
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """Return `1 row` or `2 rows`."""
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
-
-
 def _out(document: bytes) -> None:
     sys.stdout.buffer.write(document)
 
@@ -185,12 +147,3 @@ def _cell(value: str, width: int, right: bool) -> str:  # noqa: FBT001 - one of 
     if missing < 0:
         return set_cell_size(value, width - 1) + "…"
     return " " * missing + value if right else value + " " * missing
-
-
-def _is_harmless(character: str) -> bool:
-    return character not in _BIDI_CONTROLS and unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")
-
-
-def _numbered(character: str) -> str:
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"  # noqa: PLR2004 - two hex digits hold so much

@@ -8,7 +8,8 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, OptionalConnectorId, moment_since
-from operations.cli.output import counted, print_json, print_line, print_table, visible
+from operations.cli.output import print_json, print_line, print_table
+from operations.readable import counted, visible
 from operations.refusals import group_document, group_refusals, read_refusals, refusal_document
 from shared.error_codes import ErrorCode
 from shared.rfc3339 import rfc3339
@@ -51,7 +52,7 @@ def refusals(
     10,000 are kept, a share for each connector; of a flood a sample, which says so.
     """
     wanted: dict[str, Any] = {"connector_id": connector_id, "code": code, "since": since, "limit": limit or None}
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         if group:
             _show_groups(group_refusals(connection, **wanted), as_json=as_json)
         else:

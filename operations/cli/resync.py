@@ -9,7 +9,8 @@ from typing import Final
 
 from operations.cli import session
 from operations.cli.arguments import AsJson
-from operations.cli.output import counted, print_json, print_line
+from operations.cli.output import print_json, print_line
+from operations.readable import counted
 from shared.credentials.sync import count_lanes, load_lanes
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis

@@ -14,9 +14,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from operations.cli.errors import CommandError, sentence
-from operations.cli.output import print_note, readable_seconds
+from operations.cli.output import print_note
 from operations.connectors import Connectors
 from operations.hooks import Hooks
+from operations.readable import readable_seconds
 from shared.causes import is_missing_schema
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import Connection, connect_postgres
@@ -25,6 +26,7 @@ from shared.postgres.transactions import NO_LIMITS
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis
 from shared.redis.numbers import copied_lanes
+from shared.redis.primaries import require_answer
 from shared.redis.signs_of_life import read_signs, with_signs
 
 RUN_AGAIN = "The change may be half done: run the same command again."
@@ -107,6 +109,6 @@ def changing_hooks(after_an_error: str = RUN_AGAIN, *, needs_key: bool = True) -
 
 def _require_answer(redis: Redis) -> None:
     try:
-        redis.ping()
+        require_answer(redis)
     except RedisError as error:
         raise CommandError(f"{sentence(error)} Nothing was changed.") from error

@@ -7,6 +7,7 @@ unavailable, and ends with exit code 1.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import typer
@@ -15,19 +16,11 @@ from operations.cli import session
 from operations.cli.arguments import AsJson
 from operations.cli.connector_output import NUMBERS, connector_cells, connector_document
 from operations.cli.errors import sentence
-from operations.cli.output import (
-    counted,
-    print_json,
-    print_line,
-    print_note,
-    print_table,
-    readable_bytes,
-    readable_seconds,
-    visible,
-)
+from operations.cli.output import print_json, print_line, print_note, print_table
+from operations.readable import counted, readable_bytes, readable_seconds, visible
 from operations.state import DatabaseState, State, look, totals_document
 from operations.troubles import Bounds, Trouble, troubles
-from shared.process.startup import process_settings
+from shared.process.startup import process_settings, queue_of
 from shared.redis.connections import connect_redis
 from shared.redis.lane_status import Lane, RedisState, WorkerState
 from shared.rfc3339 import rfc3339
@@ -52,6 +45,7 @@ def status(*, as_json: AsJson = False) -> None:
     state = look(
         lambda: session.open_database(settings.database_url),
         lambda: connect_redis(settings.redis_url),
+        partial(queue_of, settings),
         quiet_after_seconds=settings.quiet_after_seconds,
         told=sentence,
     )
@@ -63,7 +57,8 @@ def status(*, as_json: AsJson = False) -> None:
         _print_troubles(found)
         _print(state.database, state.redis)
         _print_seen(state)
-    faults = [fault for fault in (state.database_fault, state.redis_fault) if fault]
+    away = [node.sentence() for node in state.redis.away] if state.redis else []
+    faults = [fault for fault in (state.database_fault, state.redis_fault, *away) if fault]
     for fault in faults:
         print_note(fault)
     if faults:

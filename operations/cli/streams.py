@@ -6,8 +6,9 @@ from typing import Final
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, ConnectorId
-from operations.cli.output import print_json_list, print_line, print_table, visible
+from operations.cli.output import print_json_list, print_line, print_table
 from operations.connectors import select_connectors
+from operations.readable import visible
 from operations.streams import read_streams
 from shared.rfc3339 import rfc3339
 
@@ -22,7 +23,7 @@ _TITLES: Final = ("stream", "items", "last updated")
 
 def streams(connector_id: ConnectorId, *, as_json: AsJson = False) -> None:
     """Show a connector's streams, with their number of items."""
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         select_connectors(connection, connector_id)
         rows = read_streams(connection, connector_id)
     lines = [(row["stream"], row["items"], rfc3339(row["last_updated_at"])) for row in rows]

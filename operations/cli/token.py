@@ -8,8 +8,9 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, RoleOption, account_name, seconds_of
-from operations.cli.output import print_json, print_json_list, print_line, print_table, visible
+from operations.cli.output import print_json, print_json_list, print_line, print_table
 from operations.documents import TokenDocument
+from operations.readable import visible
 from operations.tokens import Tokens, select_tokens
 from shared.rfc3339 import rfc3339
 

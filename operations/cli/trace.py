@@ -8,7 +8,8 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson
-from operations.cli.output import print_json, print_line, print_members, readable_seconds, visible
+from operations.cli.output import print_json, print_line, print_members
+from operations.readable import readable_seconds, visible
 from operations.requests import outcome
 from shared.process.startup import process_settings
 from shared.redis.connections import connect_redis

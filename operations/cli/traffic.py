@@ -10,8 +10,9 @@ import typer
 
 from operations.cli import session
 from operations.cli.arguments import AsJson, OptionalConnectorId, moment_since
-from operations.cli.output import print_json_list, print_line, print_table, readable_bytes, readable_seconds, visible
+from operations.cli.output import print_json_list, print_line, print_table
 from operations.connectors import select_connectors
+from operations.readable import readable_bytes, readable_seconds, visible
 from operations.traffic import Step, read_traffic, traffic_document
 from shared.rfc3339 import rfc3339
 from shared.traffic import UNKNOWN
@@ -50,7 +51,7 @@ def traffic(
 
     Refused are requests; applied, superseded, removed and dead are items. Minutes are kept for two days.
     """
-    with session.open_database() as connection:
+    with session.reading_database() as connection:
         begins = datetime.fromisoformat(since)
         rows = read_traffic(connection, since=begins, connector_id=connector_id, step=_STEPS[by])
         names = {row["connector_id"]: row["name"] for row in select_connectors(connection)}

@@ -28,9 +28,10 @@ from redis import Redis
 from shared.causes import NOT_MIGRATED, NotNowError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.redis.connections import server_of
-from shared.redis.names import GROUP, LANES, LaneKeys, lane_keys
-from shared.redis.numbers import add_corrections
+from shared.redis.connections import UNAVAILABLE, server_of
+from shared.redis.names import GROUP, LaneKeys, lane_keys
+from shared.redis.numbers import add_corrections, copy_lanes
+from shared.redis.primaries import ask_each, lanes_by_node, told_by_any
 from shared.redis.scripts import Scripts
 from shared.request_id import position_of_version
 
@@ -55,7 +56,7 @@ class LoadingError(NotNowError):
 
 
 def count_lanes(connection: Connection, redis: Redis) -> int:
-    """Return the number of lanes from Postgres, and copy it to Redis for processes that start without Postgres.
+    """Return the number of lanes from Postgres, and copy it to Redis.
 
     Raises NotMigratedError if there are none.
     """
@@ -63,40 +64,70 @@ def count_lanes(connection: Connection, redis: Redis) -> int:
     lanes = int(rows[0]["lanes"])
     if lanes == 0:
         raise NotMigratedError
-    redis.set(LANES, lanes)
+    copy_lanes(redis, lanes)
     return lanes
 
 
 def unready_lanes(redis: Redis, lanes: int) -> list[int]:
-    """Return the lanes whose credentials were not compared with Postgres on this server."""
-    server = server_of(redis)
-    pipeline = redis.pipeline(transaction=False)
-    for lane in range(lanes):
+    """Return the lanes whose credentials were not compared with Postgres on the server that has them now.
+
+    Those of a node that is away are among them. Raises RedisError if no server answers.
+    """
+    answers = ask_each(redis, range(lanes), unready_on)
+    unready = [lane for lanes in told_by_any(answers) for lane in lanes]
+    return sorted(unready + [lane for answer in answers if answer.error for lane in answer.lanes])
+
+
+def unready_on(node: Redis, lanes: Sequence[int]) -> list[int]:
+    """Return the lanes of one server whose credentials were not compared with Postgres on it."""
+    server = server_of(node)
+    pipeline = node.pipeline(transaction=False)
+    for lane in lanes:
         pipeline.get(lane_keys(lane).ready)
         pipeline.exists(lane_keys(lane).stream)
-    found = pipeline.execute(raise_on_error=False)  # a key of another type, which no process of ours has written
-    return [lane for lane in range(lanes) if found[2 * lane : 2 * lane + 2] != [server.encode(), 1]]
+    found = iter(pipeline.execute(raise_on_error=False))  # a key of another type, which no process of ours has written
+    return [lane for lane in lanes if [next(found), next(found)] != [server.encode(), 1]]
 
 
 def outdated_lanes(connection: Connection, redis: Redis) -> list[int]:
     """Return the lanes that are unready, or whose credentials have changed in Postgres since they were compared."""
     held = {row["lane"]: row["revision"] for row in connection.execute(sql("select_revisions")).fetchall()}
-    pipeline = redis.pipeline(transaction=False)
-    for lane in held:
-        pipeline.get(lane_keys(lane).revision)
-    found = pipeline.execute(raise_on_error=False)
-    changed = {lane for (lane, now), then in zip(held.items(), found, strict=True) if then != now.encode()}
-    return sorted(changed | set(unready_lanes(redis, len(held))))
+
+    def changed_on(node: Redis, lanes: list[int]) -> list[int]:
+        pipeline = node.pipeline(transaction=False)
+        for lane in lanes:
+            pipeline.get(lane_keys(lane).revision)
+        found = pipeline.execute(raise_on_error=False)
+        return [lane for lane, revision in zip(lanes, found, strict=True) if revision != held[lane].encode()]
+
+    changed = (lane for lanes in told_by_any(ask_each(redis, list(held), changed_on)) for lane in lanes)
+    return sorted({*changed, *unready_lanes(redis, len(held))})
 
 
 def load_lanes(connection: Connection, redis: Redis, lanes: Iterable[int]) -> int:
     """Make Redis' credentials of `lanes` those of Postgres, and mark the lanes ready. Return how many were corrected.
 
-    Safe beside other loaders and changes. Raises LoadingError.
+    Safe beside other loaders and changes. Raises LoadingError; and, after the lanes of the others, RedisError for a
+    node that is away.
     """
+    corrected, away = 0, None
+    for node, part in lanes_by_node(redis, [*lanes]):
+        try:
+            corrected += _load_part(connection, node, part)
+        except UNAVAILABLE as error:
+            away = error
+    if corrected:
+        add_corrections(redis, corrected)
+    if away:
+        raise away
+    return corrected
+
+
+def _load_part(connection: Connection, node: Redis, lanes: list[int]) -> int:
+    """Load the lanes of one server."""
     corrected = 0
     # On one connection: others may lead to another server, during a failover.
-    with redis.client() as one:  # type: ignore[no-untyped-call] # untyped in redis-py
+    with node.client() as one:  # type: ignore[no-untyped-call] # untyped in redis-py
         server, scripts = server_of(one), Scripts(one)
         for lane in lanes:
             corrections = (_load_lane(connection, one, scripts, lane, server) for _ in range(_ATTEMPTS))
@@ -104,8 +135,6 @@ def load_lanes(connection: Connection, redis: Redis, lanes: Iterable[int]) -> in
             if loaded is None:
                 raise LoadingError(f"Lane {lane} is being loaded by another process.")
             corrected += loaded
-        if corrected:
-            add_corrections(one, corrected)
     return corrected
 
 

@@ -12,12 +12,13 @@ import base64
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
 from shared.limits import MB
-from shared.redis.schemes import SCHEMES
+from shared.redis.schemes import SCHEMES, is_cluster
 
 #: Length of a key of AES-256.
 _KEY_BYTES: Final = 32
@@ -146,6 +147,12 @@ class Settings:
         SecretUrl(""),
         "Used instead of `REDIS_URL`: some platforms set both, and only this one speaks TLS.",
     )
+    queue_redis_url: SecretUrl = _setting(
+        _url(*SCHEMES),
+        SecretUrl(""),
+        "Redis of RQ's queue: one server or sentinels, and need not be durable. Unset: `REDIS_URL`, which can't be a "
+        "cluster then.",
+    )
     redis_tls_verify: bool = _setting(
         _flag(),
         True,
@@ -208,6 +215,11 @@ class Settings:
     )
     redis_connections: int = _setting(_whole(4, 1000), 16, "Maximum connections of one API process to Redis.")
     datapool_address: str = _setting(str, "http://127.0.0.1:8000", "`dataPoolAddress` in a connector's configuration.")
+    canary_key: SecretUrl = _setting(
+        _parser(SecretUrl, lambda _: True, ""),
+        SecretUrl(""),
+        "Key of the connector as which `operations.canary` submits.",
+    )
     quiet_after_seconds: int = _setting(
         _whole(1, 31_536_000), 300, "Time without a submission after which `ingestctl status` calls a connector quiet."
     )
@@ -238,6 +250,11 @@ class Settings:
         _one_of(*get_args(LogLevel)), "info", "Lowest level that is logged: `debug`, `info`, `warning` or `error`."
     )
 
+    @property
+    def queue_url(self) -> SecretUrl:
+        """The address of RQ's Redis, which also keeps what sweeper and workers tell of themselves."""
+        return self.queue_redis_url or self.redis_url
+
 
 def _as_text(value: object) -> str:
     """Return a default as it would be written in the environment."""
@@ -265,9 +282,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         except ValueError as error:
             raise SettingError(f"The setting {name} {error}.") from None
     settings = Settings(**values)
-    redis_url = with_tls(
-        settings.redis_tls_url or settings.redis_url,
-        verify=settings.redis_tls_verify,
-        ca_file=settings.redis_tls_ca_file,
+    tls = partial(with_tls, verify=settings.redis_tls_verify, ca_file=settings.redis_tls_ca_file)
+    settings = dataclasses.replace(
+        settings,
+        redis_url=tls(settings.redis_tls_url or settings.redis_url),
+        queue_redis_url=tls(settings.queue_redis_url),
     )
-    return dataclasses.replace(settings, redis_url=redis_url)
+    if is_cluster(settings.queue_url):
+        raise SettingError("The setting QUEUE_REDIS_URL must name one server or sentinels: RQ can't use a cluster.")
+    return settings

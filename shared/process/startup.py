@@ -17,6 +17,7 @@ import psycopg
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
+from rq import Queue
 
 from shared.causes import SentenceError
 from shared.outage import Outage
@@ -27,8 +28,11 @@ from shared.process.endpoints import with_engines
 from shared.process.log import configure_logging
 from shared.process.output import take_over_output
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
-from shared.redis.connections import connect_redis
+from shared.redis.connections import connect_redis, require_readable
 from shared.redis.durability import Durability, blocking_problem, check_durability
+from shared.redis.names import spread_lanes
+from shared.redis.schemes import is_cluster
+from shared.redis.wakeups import wake_queue
 
 log = structlog.get_logger()
 
@@ -39,11 +43,16 @@ def process_settings() -> Settings:
     """Return the settings of this process, with the engines' addresses. Exit with a sentence if they can't be used."""
     try:
         settings = with_engines(read_settings(os.environ))
-        connect_redis(settings.redis_url).connection_pool.make_connection()  # reads the address, and connects later
+        name = "REDIS_URL"
+        require_readable(settings.redis_url)
+        name = "QUEUE_REDIS_URL"
+        require_readable(settings.queue_url)
     except (SettingError, SentenceError) as error:
         sys.exit(str(error))
     except (ValueError, TypeError, RedisError):  # their messages may quote the address
-        sys.exit("The setting REDIS_URL is not an address that Redis' client can read.")
+        sys.exit(f"The setting {name} is not an address that Redis' client can read.")
+    if is_cluster(settings.redis_url):
+        spread_lanes()
     return settings
 
 
@@ -52,7 +61,7 @@ def start_process(name: str) -> Settings:
     take_over_output()
     settings = process_settings()
     configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
-    if "ssl_cert_reqs=none" in settings.redis_url:
+    if "ssl_cert_reqs=none" in settings.redis_url + settings.queue_url:
         log.warning("redis_tls_unverified")
     return settings
 
@@ -86,6 +95,11 @@ def durable_redis(settings: Settings) -> Redis:
     exit_if_postgres_is_unusable(settings)
     log_start(settings)
     return redis
+
+
+def queue_of(settings: Settings, redis: Redis) -> Queue:
+    """Return the queue of wake-ups; `redis` is the client of the lanes, which RQ shares unless it has a Redis."""
+    return wake_queue(redis if settings.queue_url == settings.redis_url else connect_redis(settings.queue_url))
 
 
 def exit_if_postgres_is_unusable(settings: Settings) -> None:

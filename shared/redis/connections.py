@@ -15,10 +15,11 @@ from redis import Redis
 from redis import connection as blocking
 from redis.asyncio import connection as nonblocking
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 
 from shared.redis.addresses import Address, read_address
+from shared.redis.cluster import AsyncCluster, Cluster, Nodes
 from shared.redis.guard import (
     LIFE_SECONDS,
     UNREACHABLE,
@@ -31,11 +32,14 @@ from shared.redis.guard import (
     greet_async,
 )
 from shared.redis.sentinel import Sentinels
+from shared.redis.topology import Host, NodeEpoch, Topology
 
 #: Errors of a Redis that is unreachable, hung, full or a replica: the same call may succeed later.
 UNAVAILABLE: Final = (*UNREACHABLE, OutOfMemoryError, ReadOnlyError)
 
 _TIMEOUT_SECONDS: Final = 5.0
+#: Timeout of a node of a cluster that is asked for the map, in seconds; then the next one is asked.
+_MAP_SECONDS: Final = 1.0
 _OPTIONS: Final[dict[str, Any]] = {
     "socket_timeout": _TIMEOUT_SECONDS,
     "socket_connect_timeout": _TIMEOUT_SECONDS,
@@ -44,38 +48,53 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 
 def connect_redis(url: str, *, connections: int | None = None) -> Redis:
-    """Return a client for threads and workers. A call that finds all `connections` busy waits for one."""
+    """Return a client for threads and workers. A call that finds all `connections` to a server busy waits for one."""
     address = read_address(url)
-    options = _options(url, address, blocking, BlockingGuard)
-    options |= {"redis_connect_func": greet, "retry": Retry(NoBackoff(), 0)}
-    if connections is None:
-        return Redis.from_pool(blocking.ConnectionPool(**options))
-    options |= {"max_connections": connections, "timeout": _TIMEOUT_SECONDS}
-    return Redis.from_pool(blocking.BlockingConnectionPool(**options))  # type: ignore[no-untyped-call] # untyped in redis-py
+    if address.is_cluster:
+        return Cluster(Nodes(_topology(url), lambda host: _blocking(_node_options(url, address, host), connections)))
+    return _blocking(_options(url, address), connections)
 
 
 def connect_redis_async(url: str, *, connections: int) -> redis.asyncio.Redis:
-    """Return a client for the event loop. A call that finds all its connections busy waits for one."""
+    """Return a client for the event loop. A call that finds all its connections to a server busy waits for one."""
     address = read_address(url)
-    options = _options(url, address, nonblocking, NonblockingGuard)
-    options |= {"redis_connect_func": greet_async, "retry": redis.asyncio.retry.Retry(NoBackoff(), 0)}
-    options |= {"max_connections": connections, "timeout": _TIMEOUT_SECONDS}
-    return redis.asyncio.Redis.from_pool(nonblocking.BlockingConnectionPool(**options))
+    if address.is_cluster:
+        return AsyncCluster(
+            Nodes(_topology(url), lambda host: _nonblocking(_node_options(url, address, host), connections))
+        )
+    return _nonblocking(_options(url, address), connections)
+
+
+def require_readable(url: str) -> None:
+    """Raise ValueError, TypeError or RedisError if redis-py can't read an address."""
+    address = read_address(url)
+    host, port = address.hosts[0] if address.hosts else ("", 0)
+    options = address.options | ({"host": host, "port": port} if address.hosts else {})
+    blocking.ConnectionPool(**options).make_connection()
 
 
 def reopen(client: Redis) -> None:
     """Leave all connections of a client, and all others to the same address, before their next use."""
-    client.connection_pool.connection_kwargs["epoch"].count += 1
+    if not isinstance(client, Cluster):
+        client.connection_pool.connection_kwargs["epoch"].count += 1
+        return
+    client.nodes.topology.is_stale = True
+    with contextlib.suppress(RedisError):  # no node answers: none has a connection that works
+        client.nodes.topology.refresh()
+    for host in client.nodes.topology.primaries():
+        reopen(client.nodes.at(host))
 
 
 def wait_until_others_follow(client: Redis) -> None:
     """Wait until no process uses a connection that is older than now, if another server may be at its other end.
 
+    A node of a cluster usually has replicas.
     A server that has no replicas, and was none for as long as a connection lives, has not replaced another one.
     """
     facts: dict[str, Any] = {}
-    with contextlib.suppress(ResponseError):  # a service that does not let it be read
-        facts = client.info("replication") | client.info("server")
+    if not isinstance(client, Cluster):
+        with contextlib.suppress(ResponseError):  # a service that does not let it be read
+            facts = client.info("replication") | client.info("server")
     is_alone = facts.get("connected_slaves") == 0 and not str(facts.get("master_replid2", "")).strip("0")
     if not (is_alone and facts.get("uptime_in_seconds", 0) > LIFE_SECONDS):
         time.sleep(LIFE_SECONDS)
@@ -97,12 +116,25 @@ def server_of(client: Redis) -> str:
             client.connection_pool.release(connection)
 
 
-def _options(url: str, address: Address, module: Any, guard: type) -> dict[str, Any]:
-    """Return the options of a pool of guarded connections to an address; what its URL sets wins over our options."""
-    transport = address.options.get("connection_class", blocking.Connection)
-    kind = _kind(guard, getattr(module, transport.__name__))
-    own = {"connection_class": kind, "epoch": epoch_of(url), "locate": _locate(url) if address.service else None}
-    return {**_OPTIONS, **address.options, **own}
+def _blocking(options: dict[str, Any], connections: int | None) -> Redis:
+    options = _guarded(options, blocking, BlockingGuard, greet, Retry(NoBackoff(), 0))
+    if connections is None:
+        return Redis.from_pool(blocking.ConnectionPool(**options))
+    options |= {"max_connections": connections, "timeout": _TIMEOUT_SECONDS}
+    return Redis.from_pool(blocking.BlockingConnectionPool(**options))  # type: ignore[no-untyped-call] # untyped in redis-py
+
+
+def _nonblocking(options: dict[str, Any], connections: int) -> redis.asyncio.Redis:
+    options = _guarded(options, nonblocking, NonblockingGuard, greet_async, redis.asyncio.retry.Retry(NoBackoff(), 0))
+    options |= {"max_connections": connections, "timeout": _TIMEOUT_SECONDS}
+    return redis.asyncio.Redis.from_pool(nonblocking.BlockingConnectionPool(**options))
+
+
+def _guarded(options: dict[str, Any], module: Any, guard: type, greet: Any, retry: Any) -> dict[str, Any]:
+    """Return the options of a pool of guarded connections; what the URL sets wins over our options."""
+    transport = options.get("connection_class", blocking.Connection)
+    own = {"connection_class": _kind(guard, getattr(module, transport.__name__)), "redis_connect_func": greet}
+    return {**_OPTIONS, **options, **own, "retry": retry}
 
 
 @lru_cache
@@ -110,7 +142,35 @@ def _kind(guard: type, base: type) -> type:
     return type(base.__name__, (guard, base), {})
 
 
+def _options(url: str, address: Address) -> dict[str, Any]:
+    return {**address.options, "epoch": epoch_of(url), "locate": _locate(url) if address.service else None}
+
+
+def _node_options(url: str, address: Address, host: Host) -> dict[str, Any]:
+    return {**address.options, "host": host[0], "port": host[1], "epoch": _node_epoch(url, host), "locate": None}
+
+
 @lru_cache(maxsize=8)
 def _locate(url: str) -> Locate:
     """Return what asks the sentinels of an address, which all its clients share."""
     return Sentinels(read_address(url)).primary
+
+
+@lru_cache(maxsize=8)
+def _topology(url: str) -> Topology:
+    """Return the map of a cluster, which all clients of its address share."""
+    address = read_address(url)
+
+    def ask(host: Host) -> list[Any]:
+        options = {**address.options, "host": host[0], "port": host[1], "retry": Retry(NoBackoff(), 0)}
+        options |= {"socket_timeout": _MAP_SECONDS, "socket_connect_timeout": _MAP_SECONDS}
+        with Redis.from_pool(blocking.ConnectionPool(**options)) as client:
+            return list(client.execute_command("CLUSTER", "SLOTS"))
+
+    return Topology(address.hosts, ask)
+
+
+@lru_cache(maxsize=1024)
+def _node_epoch(url: str, host: Host) -> NodeEpoch:
+    """Return the epoch that all clients of a node share."""
+    return NodeEpoch(_topology(url), host)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 import structlog
@@ -18,6 +19,7 @@ from redis.exceptions import (
 
 from shared.outage import Repeats
 from shared.redis.connections import UNAVAILABLE, server_of
+from shared.redis.primaries import ask_each, told_by_any
 
 log = structlog.get_logger()
 
@@ -51,6 +53,10 @@ class Durability:
     unchecked: tuple[str, ...]
 
 
+_PROBLEMS: Final = attrgetter("problems")
+_UNCHECKED: Final = attrgetter("unchecked")
+
+
 def assess_durability(values: Mapping[str, str]) -> Durability:
     """Decide from the server's settings; those that are missing could not be read."""
     problems, unchecked = [], []
@@ -64,7 +70,14 @@ def assess_durability(values: Mapping[str, str]) -> Durability:
 
 
 def check_durability(client: Redis) -> Durability:
-    """Read and assess the server's settings. What a managed service refuses to tell is reported as unchecked.
+    """Read and assess the settings of all primaries that answer. Raises RedisError if none does."""
+    found = told_by_any(ask_each(client, (), lambda node, _: check_server(node)))
+    problems, unchecked = ({text: None for one in found for text in texts(one)} for texts in (_PROBLEMS, _UNCHECKED))
+    return Durability(tuple(problems), tuple(unchecked))
+
+
+def check_server(client: Redis) -> Durability:
+    """Read and assess one server's settings. What a managed service refuses to tell is reported as unchecked.
 
     Raises one of UNAVAILABLE, also for a replica, and for a server that is still loading its file: it reports that it
     keeps none.

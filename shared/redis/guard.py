@@ -104,8 +104,9 @@ class _Guard:
         """Note which server this connection leads to. Raises ReadOnlyError if it is a replica."""
         try:
             self.server = _server_of(reply)
-        except ReadOnlyError:
+        except ReadOnlyError as error:
             self.give_up()
+            self._epoch.failed(error)
             raise
         self._opened_in = self._epoch.opened(self.server)
 
@@ -119,8 +120,9 @@ class _Guard:
     def _translated(self, error: RedisError) -> RedisError:
         """Return the error to raise, and give the connections up if this server should not be asked again."""
         if isinstance(error, _NOT_HERE) and not isinstance(error, MasterDownError):
-            error = NotHereError(f"{type(error).__name__} {error}")
-        elif isinstance(error, _REPLICA) or str(error).startswith(_NOT_PRIMARY):
+            self._epoch.failed(error)
+            return NotHereError(f"{type(error).__name__} {error}")
+        if isinstance(error, _REPLICA) or str(error).startswith(_NOT_PRIMARY):
             error = ReadOnlyError(str(error))
         if isinstance(error, ReadOnlyError | BusyLoadingError):
             self.give_up()

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ResponseError
-from rq import Worker
+from redis.exceptions import RedisError, ResponseError
+from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
+from shared.causes import cause_of
 from shared.redis.activity import last_sweep, living_workers
 from shared.redis.names import GROUP, lane_keys
 from shared.redis.numbers import copied_lanes, counted_corrections
+from shared.redis.primaries import ask_each, told_by_any
 from shared.redis.scripts import Scripts
-from shared.redis.wakeups import wake_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,27 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """One server, of a cluster that is."""
+
+    address: str
+    lanes: list[int]
+    #: Why it is away; None if it answers.
+    error: RedisError | None
+
+    def sentence(self) -> str:
+        """Return what to say of a node that is away, without its address."""
+        reason = cause_of(self.error) if self.error else ""
+        return f"The node of Redis with the lanes {', '.join(map(str, self.lanes))} is away. {reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class RedisState:
-    """The state of all lanes and workers."""
+    """The state of all lanes and workers; without the lanes of nodes that are away."""
 
     lanes: list[Lane]
+    #: The nodes of a cluster.
+    nodes: list[Node]
     workers: list[WorkerState]
     queued_jobs: int
     failed_jobs: int
@@ -61,40 +83,56 @@ class RedisState:
     stalled: list[int]
     #: Workers that are alive and not hung; `workers` are those that RQ knows.
     living_workers: int
-    #: Bytes that the server uses and may use; 0 if it does not say, or has no limit.
+    #: Bytes that the fullest server uses and may use; 0 if it does not say, or has no limit.
     memory: int
     memory_limit: int
     #: Credentials that differed from Postgres and were corrected, ever.
     corrections: int
 
+    @property
+    def away(self) -> list[Node]:
+        """The nodes that do not answer."""
+        return [node for node in self.nodes if node.error]
 
-def look_at_redis(redis: Redis, lanes: int | None) -> RedisState:
-    """Read the state of every lane and worker. `lanes`: their number, or None to use Redis' copy of it."""
+
+def look_at_redis(redis: Redis, queue: Queue, lanes: int | None) -> RedisState:
+    """Read the state of every lane and worker. `lanes`: their number, or None to use Redis' copy of it.
+
+    Raises RedisError if no server of the lanes answers, or that of the queue does not.
+    """
     scripts = Scripts(redis)
     number_of_lanes = copied_lanes(redis) if lanes is None else lanes
-    found = [_look_at_lane(scripts, lane) for lane in range(number_of_lanes)]
-    queue, sweep, memory = wake_queue(redis), last_sweep(redis), _memory(redis)
+    answers = ask_each(redis, range(number_of_lanes), partial(_look_at_server, scripts))
+    found = told_by_any(answers)
+    lanes_found = sorted((lane for one, _ in found for lane in one), key=attrgetter("number"))
+    used, limit = max((memory for _, memory in found), key=lambda memory: memory[0] / (memory[1] or math.inf))
+    sweep = last_sweep(queue.connection)
     return RedisState(
-        lanes=found,
-        workers=_workers(redis, found),
+        lanes=lanes_found,
+        nodes=[Node(answer.node, answer.lanes, answer.error) for answer in answers if answer.node],
+        workers=_workers(queue.connection, lanes_found),
         queued_jobs=queue.count,
         failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
         sweeper=sweep is not None,
         stalled=sweep or [],
-        living_workers=living_workers(scripts),
-        memory=memory.get("used_memory", 0),
-        memory_limit=memory.get("maxmemory", 0),
+        living_workers=living_workers(Scripts(queue.connection)),
+        memory=used,
+        memory_limit=limit,
         corrections=counted_corrections(redis),
     )
 
 
-def _memory(redis: Redis) -> dict[str, int]:
-    """Return what the server says of its memory; nothing if a service does not let it be read."""
-    try:
-        found: dict[str, int] = redis.info("memory")
-    except ResponseError:
-        return {}
-    return found
+def _look_at_server(scripts: Scripts, node: Redis, lanes: Sequence[int]) -> tuple[list[Lane], tuple[int, int]]:
+    """Return a server's lanes, and the memory that it uses and may use."""
+    return [_look_at_lane(scripts, lane) for lane in lanes], _memory(node)
+
+
+def _memory(node: Redis) -> tuple[int, int]:
+    """Return zeros if a service does not let its memory be read."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(ResponseError):
+        found = node.info("memory")
+    return found.get("used_memory", 0), found.get("maxmemory", 0)
 
 
 def connector_backlogs(redis: Redis, lane: int) -> dict[int, int]:

@@ -4,6 +4,10 @@ All keys of a lane carry its hash tag, `{lane-07}`, so that one script call touc
 unchanged on a Redis Cluster. A credential's lane is a hash of its key id; a rotation draws the new key id until it
 falls on the same lane, which keeps a connector's submissions in one order forever.
 
+On a cluster the hash tag has a suffix, `{lane-07-b2}`, that spreads the lanes evenly over the slots: the plain tags of
+16 lanes fall on three nodes 4, 4 and 8. Slots are shared out by the lane's number with its bits reversed, so that the
+lanes are spread evenly whatever their number is, and stay where they are if more are added.
+
 Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them with the scripts' headers) or processes.
 
 | key                 | type   | lives            | written by                           | only read by                |
@@ -37,10 +41,11 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 | failures            | string | 10 min           | drain                                | sweeper                     |
 | retry               | string | seconds          | sweep_lane, drain                    | acquire_lease,              |
 |                     |        |                  |                                      | release_lease               |
+| write_probe         | string | forever          | API, to a lane of each server        |                             |
 
 Keys without a lane: `ingest:lanes` (string, forever; written by credential sync, read by every process),
 `ingest:sweeper` (string, seconds; the sweeper's lease), `ingest:sweep` (string, seconds; the sweeper's last report),
-`ingest:workers` (sorted set, forever; report_worker), `ingest:write_probe` (string, forever; the API),
+`ingest:workers` (sorted set, forever; report_worker),
 `ingest:corrections` (string, forever; how many credentials differed from Postgres), `ingest:{traffic}:counts` (hash;
 add_traffic) and `ingest:{traffic}:refusals` (list; add_traffic), which the sweeper moves to Postgres by
 `ingest:{traffic}:moving_counts` and `ingest:{traffic}:moving_refusals` (take_traffic), and `rq:*`, which are RQ's own.
@@ -48,9 +53,14 @@ add_traffic) and `ingest:{traffic}:refusals` (list; add_traffic), which the swee
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from functools import lru_cache
 from typing import Final
+
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+
+from shared.request_id import MAX_LANES
 
 #: Consumer group of every stream and its only consumer, so that a drain finds what a killed one left pending.
 GROUP: Final = "drain"
@@ -67,8 +77,6 @@ SWEEPER: Final = "ingest:sweeper"
 SWEEP: Final = "ingest:sweep"
 #: When each worker last reported, by its name.
 WORKERS: Final = "ingest:workers"
-#: Written to find out whether writes are possible.
-WRITE_PROBE: Final = "ingest:write_probe"
 #: Counts by minute and connector, and the last refusals, until they are moved to Postgres; then what is being moved.
 TRAFFIC: Final = "ingest:{traffic}:counts"
 REFUSALS: Final = "ingest:{traffic}:refusals"
@@ -79,8 +87,8 @@ MOVING_REFUSALS: Final = "ingest:{traffic}:moving_refusals"
 class LaneKeys:
     """The keys of one lane."""
 
-    def __init__(self, number: int) -> None:
-        self._prefix = f"{{lane-{number:02d}}}"
+    def __init__(self, number: int, suffix: str = "") -> None:
+        self._prefix = f"{{lane-{number:02d}{suffix}}}"
         self.stream = f"{self._prefix}:stream"
         #: Of each entry with a large body, under its id, all but the body.
         self.large = f"{self._prefix}:large"
@@ -95,6 +103,8 @@ class LaneKeys:
         self.failures = f"{self._prefix}:failures"
         #: When each connector's last submission was accepted, in milliseconds since 1970.
         self.seen = f"{self._prefix}:seen"
+        #: Written to find out whether writes are possible.
+        self.write_probe = f"{self._prefix}:write_probe"
         #: Says that dead letters of this lane are to be retried.
         self.retry = f"{self._prefix}:retry"
 
@@ -115,10 +125,30 @@ class LaneKeys:
         return f"{self._prefix}:idempotency:{connector_id}:{key_digest}"
 
 
+class _Names:
+    """Whether lanes are spread over the slots of a cluster."""
+
+    spread = False
+
+
+def spread_lanes() -> None:
+    """Use the names of lanes on a cluster. Called by a process that works on one, before it uses a name."""
+    _Names.spread = True
+    lane_keys.cache_clear()
+
+
 @lru_cache(maxsize=1024)
 def lane_keys(number: int) -> LaneKeys:
     """Return the keys of lane `number`."""
-    return LaneKeys(number)
+    return LaneKeys(number, spreading_suffix(number) if _Names.spread else "")
+
+
+def spreading_suffix(number: int) -> str:
+    """Return what puts a lane's hash tag into its part of the slots."""
+    part = REDIS_CLUSTER_HASH_SLOTS // (MAX_LANES + 1)
+    wanted = int(f"{number:0{MAX_LANES.bit_length()}b}"[::-1], 2)
+    suffixes = (f"-{attempt:x}" for attempt in itertools.count())
+    return next(one for one in suffixes if key_slot(f"lane-{number:02d}{one}".encode()) // part == wanted)
 
 
 def lane_of(key_id: str, lanes: int) -> int:

@@ -14,22 +14,30 @@ from typing import Any, Final
 from redis import Redis
 
 from shared.redis.names import lane_keys
+from shared.redis.primaries import ask_each, told_by_any
 from shared.request_id import MAX_MILLISECONDS
 
 _NUMBER: Final = re.compile(rb"\d{1,18}")
 
 
 def read_signs(redis: Redis, lanes: int) -> dict[int, datetime]:
-    """Return when the last submission of each connector was accepted, as Redis knows it. Raises RedisError."""
-    pipeline = redis.pipeline(transaction=False)
-    for lane in range(lanes):
-        pipeline.hgetall(lane_keys(lane).seen)
+    """Return when the last submission of each connector was accepted, as the servers that answer know it.
+
+    Raises RedisError if none does.
+    """
     found: dict[int, datetime] = {}
     is_number = _NUMBER.fullmatch
-    for signs in pipeline.execute(raise_on_error=False):
+    for signs in (signs for part in told_by_any(ask_each(redis, range(lanes), _signs_on)) for signs in part):
         if isinstance(signs, dict):  # else a key of another type, which no process of ours has written
             found.update((int(one), _moment(at)) for one, at in signs.items() if is_number(one) and is_number(at))
     return found
+
+
+def _signs_on(node: Redis, lanes: list[int]) -> list[Any]:
+    pipeline = node.pipeline(transaction=False)
+    for lane in lanes:
+        pipeline.hgetall(lane_keys(lane).seen)
+    return pipeline.execute(raise_on_error=False)
 
 
 def with_signs(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from inspire_ingest import Connector, Stream, exit_on_sigterm
 
 
-def put_from(number: int, numbers: Stream) -> None:
+def put_from(number: int, numbers: Stream, pause: float) -> None:
     """Put numbers for as long as the process lives."""
     while True:
         numbers.put(number, fields={"bad": 1} if number % 40 == 3 else {})
@@ -17,6 +18,7 @@ def put_from(number: int, numbers: Stream) -> None:
             numbers.flush()
             sys.stdout.write(f"{number}\n")
             sys.stdout.flush()
+            time.sleep(pause)
 
 
 if __name__ == "__main__":
@@ -24,4 +26,4 @@ if __name__ == "__main__":
     url, outbox, first = sys.argv[1:]
     key = os.environ.get("INSPIRE_INGEST_KEY", "ik_test")
     with Connector(url, key, outbox=outbox, batch_items=5, heartbeat_seconds=0, on_rejected="skip") as connector:
-        put_from(int(first), connector.stream("numbers"))
+        put_from(int(first), connector.stream("numbers"), float(os.environ.get("PAUSE", "0")))

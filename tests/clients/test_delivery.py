@@ -151,6 +151,8 @@ def test_a_refused_credential_stops_everything(service: Service, connect: Connec
         connector.stream("agents").flush()
     with pytest.raises(CredentialRefused):
         connector.stream("others").put("b")
+    with pytest.raises(CredentialRefused):
+        connector.config()
 
     assert len(service.seen) == 1
     assert connector.close().items == 1

@@ -211,7 +211,7 @@ def health_and_metrics_answer(lane: Lane) -> bool:
     """Return True if everything that shows the state of Redis can be read, after a worker has reported."""
     scripts = Scripts(lane.redis)
     report_worker(scripts, "worker")
-    state = look_at_redis(lane.redis, None)
+    state = look_at_redis(lane.redis, wake_queue(lane.redis), None)
     return last_sweep(lane.redis) == [] and living_workers(scripts) == 1 and len(state.lanes) == lane.lanes
 
 

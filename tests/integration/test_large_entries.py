@@ -13,6 +13,7 @@ from shared.limits import MB
 from shared.redis.lane_status import look_at_redis
 from shared.redis.names import CONSUMER, GROUP
 from shared.redis.scripts import Scripts
+from shared.redis.wakeups import wake_queue
 from tests.integration.lane_tools import Lane, batch
 
 LARGE = batch({"id": "large", "fields": {"n": "x" * 100_000}})
@@ -37,7 +38,7 @@ def count_ahead(lane: Lane, entry_id: str) -> Any:
 
 
 def age(lane: Lane) -> float | None:
-    return look_at_redis(lane.redis, lane.lanes).lanes[lane.number].oldest_age_seconds
+    return look_at_redis(lane.redis, wake_queue(lane.redis), lane.lanes).lanes[lane.number].oldest_age_seconds
 
 
 def microseconds(redis: Redis, ask: Callable[[], object]) -> int:

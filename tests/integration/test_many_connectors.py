@@ -87,8 +87,11 @@ def test_a_file_is_applied_once(ingestctl: Ingestctl, tmp_path: Path) -> None:
     assert ingestctl.json(*words)["unchanged"] == 2
     file.write_text("connectors: [{name: crm, rat: 5}]")
     assert "`$.connectors[0]`" in ingestctl.fails(*words)
-    file.write_text("connectors: [{name: crm, rate: -5}]")
-    assert "A rate must be" in ingestctl.fails(*words)
+    for wrong, told in (("crm, rate: -5", "A rate must"), ("crm, burst: 0", "A burst must"), ("''", "name must have")):
+        file.write_text(f"connectors: [{{name: {wrong}}}]")
+        assert told in ingestctl.fails(*words)
+    file.write_text("connectors: [{name: crm}, {name: ' crm'}]")
+    assert ingestctl.fails(*words) == "The file names crm twice."
 
 
 @pytest.mark.usefixtures("crm")

@@ -16,6 +16,7 @@ from redis import Redis
 from operations.connectors import Connectors
 from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.partitions import TABLES
+from shared.process.metrics import serve_metrics
 from shared.process.settings import Settings
 from tests.integration.lane_tools import Lane
 from workers import metrics
@@ -93,7 +94,7 @@ def test_processes_of_one_machine_take_one_port_after_the_other(settings: Settin
         port = taken.getsockname()[1]
         registry = CollectorRegistry()
 
-        metrics.serve_metrics(replace(settings, metrics_port=port), registry)
+        serve_metrics(replace(settings, metrics_port=port), registry)
 
     for candidate in range(port + 1, port + 64):
         try:

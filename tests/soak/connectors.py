@@ -30,6 +30,8 @@ from tests.support.tcp_proxy import TcpProxy
 
 #: Rows that a connector may have put beyond the last ones that it told.
 _UNTOLD = 12
+#: Pause of the connector after it has told, in seconds: it must put no more than can be sent.
+_PAUSE_OF_PUTS = 0.05
 #: Shortest and longest time between two faults, and of a fault of the network, in seconds.
 _PAUSE, _TROUBLE = (0.5, 3.0), (0.2, 2.0)
 #: Time in seconds in which all is well again after the last fault.
@@ -56,7 +58,7 @@ class Numbers:
         self._command = command
         self._offset = told_offset
         self._arguments = [url, str(outbox)]
-        self._environment = environment(INSPIRE_INGEST_KEY=connector.credential) | {
+        self._environment = environment(INSPIRE_INGEST_KEY=connector.credential, PAUSE=_PAUSE_OF_PUTS) | {
             "PYTHONPATH": str(ROOT / "clients" / "python" / "src")
         }
         #: The first number that may be lost.

@@ -90,6 +90,15 @@ def test_faults_hit_as_the_script_says(emulated: Emulated) -> None:
     assert emulated.ask("GET", "/items") == []
 
 
+def test_what_makes_no_sense_is_refused(emulated: Emulated) -> None:
+    with emulated.first.connection(emulated.url) as client:
+        for path in ("/faults", "/configuration"):
+            refused = client.put(f"/_emulator{path}", content=b'[{"fault":"no such"}]')
+            assert refused.status_code == 400
+            assert refused.json()["error"]
+        assert client.get("/_emulator/credential?connector=7").status_code == 400
+
+
 def test_rate_and_rotation_are_the_service_s(emulated: Emulated, tmp_path: Any) -> None:
     with emulating(tmp_path, "--rate", "2", "--fail", "503:0%", "--slow", "1ms:50%", "--seed", "1") as limited:
         answers = [limited.first.post(batch()).status_code for _ in range(3)]

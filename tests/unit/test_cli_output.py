@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operations import readable
 from operations.cli import output
 from shared.rfc3339 import rfc3339
 
@@ -33,7 +34,7 @@ def test_a_moment_is_shown_in_utc_with_milliseconds_and_z() -> None:
     ],
 )
 def test_bytes_are_shown_in_the_largest_fitting_unit(count: int, shown: str) -> None:
-    assert output.readable_bytes(count) == shown
+    assert readable.readable_bytes(count) == shown
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_bytes_are_shown_in_the_largest_fitting_unit(count: int, shown: str) -> 
     [(None, "-"), (0.04, "0.0 s"), (119.9, "119.9 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 d")],
 )
 def test_ages_are_shown_in_one_unit(seconds: float | None, shown: str) -> None:
-    assert output.readable_seconds(seconds) == shown
+    assert readable.readable_seconds(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -57,11 +58,11 @@ def test_ages_are_shown_in_one_unit(seconds: float | None, shown: str) -> None:
     ],
 )
 def test_a_value_can_neither_steer_a_terminal_nor_end_its_line(value: str | None, shown: str) -> None:
-    assert output.visible(value) == shown
+    assert readable.visible(value) == shown
 
 
 def test_a_value_of_megabytes_is_cut_before_it_is_looked_at() -> None:
-    shown = output.visible("x" * 5_000_000)
+    shown = readable.visible("x" * 5_000_000)
     assert len(shown) < 1_000
     assert shown.endswith("x…")
 
@@ -94,7 +95,7 @@ def test_a_list_of_any_length_is_one_json_document(
 
 
 def test_counts_are_in_the_right_number() -> None:
-    assert [output.counted(count, "row") for count in (0, 1, 2_000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert [readable.counted(count, "row") for count in (0, 1, 2_000)] == ["0 rows", "1 row", "2,000 rows"]
 
 
 def test_a_column_that_must_stay_whole_never_gives_way() -> None:

@@ -159,6 +159,7 @@ def calls(paths: Iterable[Path]) -> Iterator[tuple[str, list[Any]]]:
 
 def test_the_metrics_are_those_that_are_served() -> None:
     assert metric_rows("API") == served_metrics("ingest_api/metrics.py")
+    assert metric_rows("Canary") == served_metrics("operations/canary.py")
     assert {**metric_rows("Workers"), **metric_rows("Sweeper")} == served_metrics(
         "workers/metrics.py", "workers/engine_metrics.py"
     )

@@ -6,15 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from redis.exceptions import TimeoutError  # noqa: A004 - redis' own
 
 from operations.state import DatabaseState, State
 from operations.troubles import Bounds, troubles
-from shared.redis.lane_status import Lane, RedisState, WorkerState
+from shared.redis.lane_status import Lane, Node, RedisState, WorkerState
 
 LANE = Lane(0, ready=True, entries=0, bytes=0, lease="none", lease_ms_left=None, job_id=None, oldest_age_seconds=None)
 WORKERS = [WorkerState(f"worker-{number}", "idle", None, None, None) for number in range(2)]
 REDIS = RedisState(
     lanes=[LANE],
+    nodes=[],
     workers=WORKERS,
     queued_jobs=0,
     failed_jobs=0,
@@ -70,6 +72,12 @@ def refused(**changed: Any) -> State:
         (redis(memory=90), "redis_full", True, "90 % of its `maxmemory`"),
         (redis(lanes=[replace(LANE, bytes=800)]), "backlog_full", True, "80 % of MAX_BACKLOG_BYTES"),
         (redis(lanes=[replace(LANE, ready=False)]), "lane_not_ready", True, "Lane 0 is not ready"),
+        (
+            redis(nodes=[Node("n1:6379", [3, 5], TimeoutError())]),
+            "node_away",
+            True,
+            "with the lanes 3, 5 is away. Redis can't be used now: it does not answer.",
+        ),
         (redis(sweeper=False), "no_sweeper", True, "No sweeper acts"),
     ],
 )

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any, Final
 
 from operations import dead_letters
-from operations.cli.output import counted, readable_bytes
 from operations.console.pages.names import names_of
 from operations.console.pages.visit import Done, Form, Outcome, Question, Visit, whole_number
 from operations.dead_documents import request_id_of
 from operations.dead_letters import Filter, Selection
 from operations.errors import NotFoundError
 from operations.jobs import select_jobs
+from operations.readable import counted, readable_bytes
 from operations.roles import Role
 from shared.causes import SentenceError
 from shared.request_id import Position, position_of_request

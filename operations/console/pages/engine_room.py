@@ -28,7 +28,7 @@ _FACTS: Final = {
 
 def show(visit: Visit) -> dict[str, Any]:
     """Show the engines."""
-    redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, None))
+    redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, visit.engines.queue, None))
     shares = visit.attempt(lambda: _shares(visit, redis)) or {} if redis else {}
     facts = visit.attempt(lambda: _redis_facts(visit)) if redis else None
     postgres = visit.attempt(lambda: _postgres(visit))

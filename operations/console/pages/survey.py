@@ -98,7 +98,12 @@ class Surveyor:
         engines, now = self._engines, datetime.now(UTC)
         since = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
         quiet_after, bounds = engines.settings.quiet_after_seconds, Bounds(engines.settings.max_backlog_bytes)
-        state = look(engines.database, lambda: nullcontext(engines.redis), quiet_after_seconds=quiet_after)
+        state = look(
+            engines.database,
+            lambda: nullcontext(engines.redis),
+            lambda _: engines.queue,
+            quiet_after_seconds=quiet_after,
+        )
         rows: list[dict[str, Any]] = []
         try:
             if state.database:

@@ -18,8 +18,8 @@ import orjson
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
-from operations.cli.output import counted, readable_bytes, readable_seconds, visible
 from operations.console.pages import charts
+from operations.readable import counted, readable_bytes, readable_seconds, visible
 from operations.reasons import meaning_of
 from operations.roles import Role
 from shared.rfc3339 import rfc3339

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from redis import Redis
 
+from shared.redis.cluster import node_of
+
 #: Every script's name.
 NAMES: Final = tuple(
     sorted(file.name.removesuffix(".lua") for file in resources.files(__name__).iterdir() if file.name.endswith(".lua"))
@@ -34,14 +36,15 @@ def digest(name: str) -> str:
 
 
 class Scripts:
-    """The scripts on one server, called by name: `scripts("settle", keys, arguments)`."""
+    """The scripts, called by name on the server that has their keys: `scripts("settle", keys, arguments)`."""
 
     def __init__(self, redis: Redis) -> None:
-        self._scripts = {name: redis.register_script(source(name)) for name in NAMES}
+        self._redis = redis
+        self._scripts = {name: redis.register_script(source(name).encode()) for name in NAMES}
 
     def __call__(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
         """Run a script, and load it first if the server does not know it."""
-        return self._scripts[name](keys=keys, args=arguments)
+        return self._scripts[name](keys=keys, args=arguments, client=node_of(self._redis, keys[0]))
 
 
 def _read(name: str) -> str:
