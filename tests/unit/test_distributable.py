@@ -40,8 +40,6 @@ ASKS_ALL = {
     "select_newest_outcomes": "operators",
     "count_waiting_letters": "the sweeper, at each scrape of its metrics",
     "select_traffic": "operators",
-    "count_dead_by_connector": "operators",
-    "select_newest_outcomes": "operators",
 }
 #: Statements that would need another form there; and why.
 NOT_LEGAL = {
