@@ -103,6 +103,8 @@ class RequestContext:
 
     async def answer_error(self, error: ApiError) -> None:
         """Send an error in the form that all errors have."""
+        # The frames in which it was raised hold the body, and this context.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         self.error = error
         await self.answer(error.code.value.status, error.payload(), _error_headers(error))
 

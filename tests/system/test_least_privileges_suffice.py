@@ -131,6 +131,7 @@ def test_a_cluster_works_with_the_least_rights(installation: Installation, tmp_p
     options = {"login": "admin:of-the-test@", "aclfile": str(users), "cluster_enabled": "yes"}
     with contextlib.closing(Server(tmp_path, "node", **options)) as node:
         node.client.cluster("ADDSLOTSRANGE", 0, 16383)
+        wait_until("the cluster is up", lambda: node.client.cluster("INFO")["cluster_state"] == "ok")
         shape = {
             "REDIS_URL": f"redis+cluster://ingest:change-me-ingest@127.0.0.1:{node.port}",
             "QUEUE_REDIS_URL": installation.redis_url,
