@@ -24,7 +24,7 @@ LARGE = {
     *("connector_liveness", "connector_configurations"),
 }
 #: Parts of statements, which are checked where they are included.
-FRAGMENTS = {"is_selected", "is_overtaken", "others", "unlocked_letters", "wanted_refusals"}
+FRAGMENTS = {"is_selected", "is_overtaken", "others", "traffic_sums", "unlocked_letters", "wanted_refusals"}
 #: Statements that ask every node, which is legal if they only read; and why they do.
 ASKS_ALL = {
     "select_lanes_to_retry": "the sweeper, once a second, by an index that is empty as a rule",
@@ -38,6 +38,9 @@ ASKS_ALL = {
     "select_connectors": "operators",
     "count_waiting_letters": "the sweeper, at each scrape of its metrics",
     "select_traffic": "operators",
+    "count_dead_by_connector": "operators",
+    "find_items": "operators, who have an item's id alone",
+    "select_newest_outcomes": "operators",
 }
 #: Statements that would need another form there; and why.
 NOT_LEGAL = {
