@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -35,9 +36,10 @@ def hidden(html: str) -> dict[str, str]:
 
 def confirmed(browser: Browser, path: str, html: str) -> str:
     """Confirm what is asked; return the path of the job."""
-    answer = browser.post(path, **{name: value for name, value in hidden(html).items() if name != "token"})
+    fields: dict[str, Any] = hidden(html)
+    answer = browser.post(path, **{name: value for name, value in fields.items() if name != "token"})
     assert answer.status_code == 303, answer.text
-    return answer.headers["location"]
+    return str(answer.headers["location"])
 
 
 def test_all_that_match_are_counted_then_exactly_those_are_dropped(lane: Lane, log_in: LogIn) -> None:
@@ -52,8 +54,8 @@ def test_all_that_match_are_counted_then_exactly_those_are_dropped(lane: Lane, l
     later = dead_text(lane, b"four")
     job = confirmed(browser, "/dead", question)
 
-    done = wait_until("the job is done", lambda: "It is done: 3 dropped" in (text := browser.get(job).text) and text)
-    assert "3</progress>" in done
+    wait_until("the job is done", lambda: "It is done: 3 dropped" in browser.get(job).text)
+    assert "3</progress>" in browser.get(job).text
     assert len(letters(lane)) == 1
     assert later in browser.get("/dead").text
     assert "dead.drop" in browser.get("/audit?actor=anna").text
