@@ -67,6 +67,13 @@ class Control:
         except (SentenceError, msgspec.MsgspecError, ValueError, LookupError) as error:
             await _answer({"error": str(error)}, 400)(scope, receive, send)
 
+    def clear(self) -> None:
+        """Forget everything but connectors and credentials; the rules are those of the start."""
+        self._connectors.load()
+        self._memory.clear()
+        self._faults.replace(None)
+        self.gate.noted.clear()
+
     def told(self, connector: Connector) -> dict[str, Any]:
         """Return what a client must know of a connector."""
         return {"connectorId": connector.connector_id, "credential": connector.credential}
@@ -87,10 +94,7 @@ class Control:
 
     def _reset(self, request: Request) -> Response:
         del request
-        self._connectors.load()
-        self._memory.clear()
-        self._faults.replace(None)
-        self.gate.noted.clear()
+        self.clear()
         return _answer(self.told(self._connectors.all[0]))
 
     async def _set_faults(self, request: Request) -> Response:

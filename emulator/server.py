@@ -6,9 +6,10 @@ import asyncio
 import logging
 import secrets
 import sys
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 import uvicorn
@@ -28,6 +29,15 @@ from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 from shared.postgres.pool import Pool
 from shared.process.listening import bind
 from shared.process.settings import SecretKeys, Settings
+
+#: Interval of asking whether the API is ready, in seconds.
+_POLL_SECONDS: Final = 0.01
+_ANSWER_SECONDS: Final = 5.0
+#: Ignores the proxies of the environment.
+_direct: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+#: Gets the address and the credential.
+Tell = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +78,7 @@ class Emulator:
         return self.control.told(self.first)
 
 
-def serve(options: Options, tell: Callable[[dict[str, Any]], None]) -> None:
+def serve(options: Options, tell: Tell) -> None:
     """Serve until a signal ends the process. `tell` gets the address and credential, and each that follows."""
     # Requests can be read at /_emulator/requests.
     structlog.configure(
@@ -91,22 +101,35 @@ def serve(options: Options, tell: Callable[[dict[str, Any]], None]) -> None:
     )
     emulator.applier.start()
     try:
-        asyncio.run(_serve(uvicorn.Server(config), sockets, emulator, lambda: tell({"url": url, **emulator.told()})))
+        asyncio.run(_serve(uvicorn.Server(config), sockets, emulator, url, tell))
     finally:
         emulator.applier.stop()
 
 
-async def _serve(server: uvicorn.Server, sockets: list[Any], emulator: Emulator, tell: Callable[[], None]) -> None:
-    for one in sockets:
-        one.listen()  # connections wait until the server takes them
-    tell()
-    rotating = asyncio.create_task(_rotate(emulator, tell))
-    await server.serve(sockets)
+async def _serve(server: uvicorn.Server, sockets: list[Any], emulator: Emulator, url: str, tell: Tell) -> None:
+    serving = asyncio.create_task(server.serve(sockets))
+    credential = emulator.first.credential
+    while not (serving.done() or await asyncio.to_thread(_is_ready, url, credential)):  # noqa: ASYNC110 - no event
+        await asyncio.sleep(_POLL_SECONDS)
+    emulator.control.clear()
+    tell({"url": url, **emulator.told()})
+    rotating = asyncio.create_task(_rotate(emulator, url, tell))
+    await serving
     rotating.cancel()
 
 
-async def _rotate(emulator: Emulator, tell: Callable[[], None]) -> None:
+def _is_ready(url: str, credential: str) -> bool:
+    headers = {"Authorization": f"Bearer {credential}"}
+    try:
+        request = urllib.request.Request(f"{url}/api/connector/config", headers=headers)  # noqa: S310 - our own address
+        with _direct.open(request, timeout=_ANSWER_SECONDS):
+            return True
+    except OSError:  # a refusal, too
+        return False
+
+
+async def _rotate(emulator: Emulator, url: str, tell: Tell) -> None:
     if emulator.options.rotate_after is not None:
         await asyncio.sleep(emulator.options.rotate_after)
         emulator.connectors.rotate(emulator.first)
-        tell()
+        tell({"url": url, **emulator.told()})

@@ -55,6 +55,8 @@ def cli(words):
     known = folder / "known-connector"
     if words == ["connector", "list", "--json"]:
         print(json.dumps({"connectors": [{"connectorId": 7, "name": "demo"}] if known.exists() else []}))
+    elif words[0] == "operator":
+        print(json.dumps({"name": words[2], "oneTimePassword": "once"}))
     elif words[0] != "migrate":
         known.touch()
         print(json.dumps({"connectorId": 7, "name": "demo", "credential": f"ik_{words[1]}d.secret"}))

@@ -34,11 +34,11 @@ class Browser:
     def get(self, path: str) -> httpx.Response:
         return self._send("GET", path)
 
-    def post(self, path: str, headers: dict[str, str] = _HERE, **fields: str) -> httpx.Response:
+    def post(self, path: str, headers: dict[str, str] = _HERE, /, **fields: str) -> httpx.Response:
         return self._send("POST", path, data={"token": self.token, **fields}, headers=headers)
 
-    def log_in(self, name: str, password: str, **options: Any) -> httpx.Response:
-        return self.post("/login", name=name, password=password, **options)
+    def log_in(self, name: str, password: str, headers: dict[str, str] = _HERE) -> httpx.Response:
+        return self.post("/login", headers, name=name, password=password)
 
     def _send(self, method: str, path: str, headers: dict[str, str] | None = None, **options: Any) -> httpx.Response:
         kept = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}

@@ -59,8 +59,8 @@ def test_a_viewer_can_change_nothing_and_forged_forms_neither(
         if role is not Role.VIEWER:
             assert viewer.post(path, confirmed="yes", change="delete", name="anna").status_code == 403, path
         own = administrator.token
-        assert administrator.post(path, headers={"Origin": "http://elsewhere"}).status_code == 403, path
-        assert administrator.post(path, headers={}).status_code == 403, path
+        assert administrator.post(path, {"Origin": "http://elsewhere"}).status_code == 403, path
+        assert administrator.post(path, {}).status_code == 403, path
         administrator.token = "0" * 64
         assert administrator.post(path).status_code == 403, path
         administrator.token = own

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -36,8 +35,8 @@ def hidden(html: str) -> dict[str, str]:
 
 def confirmed(browser: Browser, path: str, html: str) -> str:
     """Confirm what is asked; return the path of the job."""
-    fields: dict[str, Any] = hidden(html)
-    answer = browser.post(path, **{name: value for name, value in fields.items() if name != "token"})
+    fields = {name: value for name, value in hidden(html).items() if name != "token"}
+    answer = browser.post(path, **fields)
     assert answer.status_code == 303, answer.text
     return str(answer.headers["location"])
 

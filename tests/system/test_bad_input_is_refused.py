@@ -100,7 +100,7 @@ def test_body_is_not_validated_without_a_valid_credential(stack: Stack) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "/datapool"])
 def test_unknown_route_is_not_found(stack: Stack, prefix: str) -> None:
-    for path in ("/", "/api", "/api/ingest/", "/api/ingest/nothing", "/API/INGEST", "/%00", "/api//ingest"):
+    for path in ("//", "/api", "/api/ingest/", "/api/ingest/nothing", "/API/INGEST", "/%00", "/api//ingest"):
         assert_refused(get(f"{stack.url}{prefix}{path}"), 404, "not_found")
 
 
