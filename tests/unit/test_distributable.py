@@ -40,9 +40,6 @@ ASKS_ALL = {
     "select_newest_outcomes": "operators",
     "count_waiting_letters": "the sweeper, at each scrape of its metrics",
     "select_traffic": "operators",
-    "count_dead_by_connector": "operators",
-    "find_items": "operators, who have an item's id alone",
-    "select_newest_outcomes": "operators",
 }
 #: Statements that would need another form there; and why.
 NOT_LEGAL = {
