@@ -36,7 +36,6 @@ ASKS_ALL = {
     "select_submission": "operators, who have a request id alone",
     "select_connectors": "operators",
     "count_dead_by_connector": "operators",
-    "find_items": "operators, who have an item's id alone",
     "select_newest_outcomes": "operators",
     "count_waiting_letters": "the sweeper, at each scrape of its metrics",
     "select_traffic": "operators",
