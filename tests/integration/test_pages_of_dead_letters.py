@@ -38,7 +38,7 @@ def confirmed(browser: Browser, path: str, html: str) -> str:
     fields = {name: value for name, value in hidden(html).items() if name != "token"}
     answer = browser.post(path, **fields)
     assert answer.status_code == 303, answer.text
-    return answer.headers["location"]
+    return str(answer.headers["location"])
 
 
 def test_all_that_match_are_counted_then_exactly_those_are_dropped(lane: Lane, log_in: LogIn) -> None:

@@ -24,7 +24,7 @@ LARGE = {
     *("connector_liveness", "connector_configurations"),
 }
 #: Parts of statements, which are checked where they are included.
-FRAGMENTS = {"is_selected", "is_overtaken", "others", "unlocked_letters", "wanted_refusals"}
+FRAGMENTS = {"is_selected", "is_overtaken", "others", "traffic_sums", "unlocked_letters", "wanted_refusals"}
 #: Statements that ask every node, which is legal if they only read; and why they do.
 ASKS_ALL = {
     "select_letters_to_retry": "a drain, by an index that is empty as a rule",
@@ -36,7 +36,6 @@ ASKS_ALL = {
     "select_submission": "operators, who have a request id alone",
     "select_connectors": "operators",
     "count_dead_by_connector": "operators",
-    "find_items": "operators, who have an item's id alone",
     "select_newest_outcomes": "operators",
     "count_waiting_letters": "the sweeper, at each scrape of its metrics",
     "select_traffic": "operators",

@@ -10,7 +10,7 @@ from markupsafe import escape
 from operations.console.pages.attempts import Attempts
 from operations.console.pages.charts import Series, chart, rows_of, sparkline
 from operations.console.pages.login import local
-from operations.console.pages.routes import actions
+from operations.console.pages.routes import actions, page_routes
 from operations.console.pages.survey import Surveyor
 from operations.console.pages.traffic import charted
 from operations.console.pages.view import View, ago, multiline, percent, shown
@@ -115,3 +115,10 @@ def test_whatever_changes_something_needs_more_than_a_viewer() -> None:
     own = {"/logout", "/password", "/sessions"}
 
     assert {one.path for one in actions(Surveyor(Engines(settings))) if one.role is Role.VIEWER} == own
+
+
+def test_what_is_no_page_of_the_api_is_left_to_the_pages() -> None:
+    last = page_routes(Engines(read_settings({"DATABASE_URL": "postgres://x", "REDIS_URL": "redis://x"})))[-1]
+
+    asked = ("/nothing", "/connectors/x/y", "/api/operations/nothing")
+    assert [last.path_regex.match(path) is not None for path in asked] == [True, True, False]

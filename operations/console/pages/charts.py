@@ -37,7 +37,7 @@ def chart(title: str, times: Sequence[datetime], series: Sequence[Series], unit:
     for one in series:
         drawn.append(_bars(one, floor, step, highest))
         floor = [below + value for below, value in zip(floor, one.values, strict=True)]
-    words = ", ".join(f"{one.name} {sum(one.values):,.0f}" for one in series)
+    words = ", ".join(f"{one.name} {figure(sum(one.values))}" for one in series)
     return Markup(
         '<svg class=chart viewBox="0 0 {w} {h}" role=img aria-label="{title}: {words}; at most {top}{unit} at once.">'
         "<text x=0 y=10>{top}{unit}</text>{bars}"
@@ -48,7 +48,7 @@ def chart(title: str, times: Sequence[datetime], series: Sequence[Series], unit:
         h=_HEIGHT + 14,
         title=title,
         words=words,
-        top=f"{highest:,.0f}",
+        top=figure(highest),
         unit=unit and f" {unit}",
         bars=Markup().join(drawn),
         base=_HEIGHT,
@@ -56,6 +56,11 @@ def chart(title: str, times: Sequence[datetime], series: Sequence[Series], unit:
         first=_clock(times[0], times),
         last=_clock(times[-1], times),
     )
+
+
+def figure(value: float) -> str:
+    """Return a number as people read it: small ones with a decimal."""
+    return f"{value:,.0f}" if value == int(value) or value >= 10 else f"{value:.2f}"  # noqa: PLR2004 - one digit
 
 
 def rows_of(times: Sequence[datetime], series: Sequence[Series]) -> list[tuple[Any, ...]]:

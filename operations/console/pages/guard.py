@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import psycopg
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -91,9 +90,7 @@ class Guard:
         return Route(action.path, act, methods=["POST"])
 
     async def not_found(self, request: Request) -> Response:
-        """Answer a browser that asks for a page that does not exist; programs get JSON."""
-        if request.url.path.startswith("/api/"):
-            raise HTTPException(404)
+        """Answer a browser that asks for a page that does not exist."""
         return await run_in_threadpool(self._answer, request, _no_such_page)
 
     def secret(self, request: Request) -> str:

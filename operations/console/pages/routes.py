@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,6 +22,15 @@ from operations.engines import Engines
 from operations.roles import Role
 
 
+class _OutsideTheApi(PathConvertor):
+    """Matches what is no path of the operations API, which answers programs itself."""
+
+    regex = "(?!api/).*"
+
+
+register_url_convertor("outside_the_api", _OutsideTheApi())
+
+
 def page_routes(engines: Engines) -> list[Route]:
     """Return the routes of the pages."""
     view = View()
@@ -35,7 +45,7 @@ def page_routes(engines: Engines) -> list[Route]:
         *Login(guard).routes(),
         *(route for page in pages(surveyor) for route in guard.page(page)),
         *map(guard.action, actions(surveyor)),
-        Route("/{path:path}", guard.not_found, methods=["GET"]),
+        Route("/{path:outside_the_api}", guard.not_found, methods=["GET"]),
     ]
 
 

@@ -76,12 +76,17 @@ class Surveyor:
         self._made_at = 0.0
 
     def survey(self) -> Survey:
-        """Return a survey that is some seconds old at most."""
-        with self._lock:
+        """Return a survey that is some seconds old at most; while another thread makes one, the one before."""
+        last = self._last
+        if not self._lock.acquire(blocking=last is None):
+            return last or self.survey()
+        try:
             if self._last is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
                 self._last = self._made()
                 self._made_at = time.monotonic()
             return self._last
+        finally:
+            self._lock.release()
 
     def connectors(self) -> Survey:
         """Return a survey with connectors. Raises NotNowError while Postgres is unavailable."""

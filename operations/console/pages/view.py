@@ -69,6 +69,7 @@ class View:
             "Role": Role,
             "chart": charts.chart,
             "meaning_of": meaning_of,
+            "figure": charts.figure,
             "rows_of": charts.rows_of,
             "sparkline": charts.sparkline,
             "static": self.address_of,
