@@ -41,7 +41,7 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 | failures            | string | 10 min           | drain                                | sweeper                     |
 | retry               | string | seconds          | sweep_lane, drain                    | acquire_lease,              |
 |                     |        |                  |                                      | release_lease               |
-| write_probe         | string | forever          | API, to a lane of each server        |                             |
+| write_probe         | string | forever          | API                                  |                             |
 
 Keys without a lane: `ingest:lanes` (string, forever; written by credential sync, read by every process),
 `ingest:sweeper` (string, seconds; the sweeper's lease), `ingest:sweep` (string, seconds; the sweeper's last report),

@@ -123,7 +123,7 @@ def test_list_and_show_agree_and_never_show_the_credential(ingestctl: Ingestctl,
     assert erp == ingestctl.json("connector", "show", "2")
     assert list(erp) == [
         *("connectorId", "name", "enabled", "rate", "burst", "lane", "keyId"),
-        *("createdAt", "keyCreatedAt", "lastSeenAt"),
+        *("createdAt", "keyCreatedAt", "lastSeenAt", "generation"),
     ]
     assert RFC3339.fullmatch(erp["createdAt"])
     assert (crm["lastSeenAt"], erp["lastSeenAt"]) == (None, "2026-01-02T03:04:05.678Z")

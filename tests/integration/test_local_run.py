@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -35,9 +36,13 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free, as is the next: the console's. The system gives none of these to clients."""
+    while True:
+        number = random.randrange(20_000, 32_000, 2)
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", number))
+            second.bind(("127.0.0.1", number + 1))
+            return number
 
 
 def test_run_prints_lines_to_paste_and_a_second_run_starts_quickly_and_prints_the_same(folder: Path, port: int) -> None:

@@ -37,6 +37,7 @@ class MakeRun(Python):
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.port = int(str(settings.setdefault("PORT", free_port())))
+        settings.setdefault("CONSOLE_PORT", free_port())
         self.folder = folder
         super().__init__("operations.local.run", "--end-with-parent", folder=folder, **settings)
 
