@@ -62,9 +62,9 @@ class Node:
     error: RedisError | None
 
     def sentence(self) -> str:
-        """Return what to say of a node that is away, without its address."""
+        """Return what to say to operators of a node that is away."""
         reason = cause_of(self.error) if self.error else ""
-        return f"The node of Redis with the lanes {', '.join(map(str, self.lanes))} is away. {reason}"
+        return f"Redis at {self.address}, with the lanes {', '.join(map(str, self.lanes))}, is away. {reason}"
 
 
 @dataclass(frozen=True, slots=True)

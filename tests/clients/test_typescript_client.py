@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
+
+import pytest
+from inspire_ingest.command import main
+from inspire_ingest.command.rules import RULES
 
 from clients.build import tarball
 from tests.clients.service import Service
+from tests.support.emulated import emulating
 from tests.support.installed import run, typescript_client
 from tests.support.processes import ROOT
 
@@ -26,6 +32,19 @@ def test_tests_and_examples_have_right_types() -> None:
     package = typescript_client()
 
     run(package.node, "node_modules/typescript/bin/tsc", "--noEmit", folder=package.folder)
+
+
+def test_the_example_keeps_every_rule_of_connectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    package = typescript_client()
+    with emulating(tmp_path) as started:
+        told = json.dumps({"url": started.url, "credential": started.first.credential})
+        start = f"sh -c {shlex.quote(f'echo {shlex.quote(told)}')}"
+        example = str(package.folder / "examples" / "conform.ts")
+        code = main(["conform", "--json", "--patience", "8", "--emulator", start, "--", package.node, example])
+
+    judged = json.loads(capsys.readouterr().out)["rules"]
+    assert [rule for rule in judged if not rule["passed"]] == []
+    assert (code, len(judged)) == (0, len(RULES))
 
 
 def test_the_tarball_installs_alone_and_runs_the_first_ten_lines(service: Service, tmp_path: Path) -> None:

@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-import httpx
 import pytest
 
-from operations.console.pages import sessions
 from operations.console.pages.routes import actions, pages
 from operations.console.pages.survey import Surveyor
 from operations.engines import Engines
 from operations.operators import Operators
-from operations.passwords import hash_password
 from operations.roles import Role
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
 from tests.integration.console_tools import Console, running_console
-
-_PASSWORD = "correct horse battery staple"
-_HERE = {"Origin": "http://console"}
-#: Hashing takes long, so it is done once.
-_HASH = hash_password(_PASSWORD)
-_INSERT = b"INSERT INTO operators (name, role, password) VALUES (%s, %s, %s) RETURNING operator_id"
-
-
-class Browser:
-    """What a browser keeps: cookies; and how it sends forms."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self.cookies: dict[str, str] = {}
-        self.token = ""
-
-    def get(self, path: str) -> httpx.Response:
-        return self._send("GET", path)
-
-    def post(self, path: str, headers: dict[str, str] = _HERE, **fields: str) -> httpx.Response:
-        return self._send("POST", path, data={"token": self.token, **fields}, headers=headers)
-
-    def log_in(self, name: str, password: str, **options: Any) -> httpx.Response:
-        return self.post("/login", name=name, password=password, **options)
-
-    def _send(self, method: str, path: str, headers: dict[str, str] | None = None, **options: Any) -> httpx.Response:
-        kept = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
-        request = self._console.client.request(method, path, headers=kept | (headers or {}), **options)
-        answer = self._console.runner.run(request)
-        self.cookies |= dict(answer.cookies)
-        self._console.client.cookies.clear()
-        if found := re.search(r'name="token" value="(\w+)"', answer.text):
-            self.token = found[1]
-        return answer
+from tests.integration.page_tools import PASSWORD, Browser, LogIn, logging_in
 
 
 @pytest.fixture
@@ -62,18 +25,8 @@ def console(settings: Settings, connection: Connection) -> Iterator[Console]:
 
 
 @pytest.fixture
-def log_in(console: Console, connection: Connection) -> Any:
-    """Return a function that logs a new operator in."""
-
-    def make(name: str, role: Role) -> Browser:
-        values = (name, role.value, _HASH)
-        row = connection.execute(_INSERT, values).fetchall()[0]
-        browser = Browser(console)
-        browser.cookies["console"] = sessions.begin(connection, row["operator_id"], address="", browser="")
-        assert browser.get("/").status_code == 200
-        return browser
-
-    return make
+def log_in(console: Console, connection: Connection) -> LogIn:
+    return logging_in(console, connection)
 
 
 def all_paths(settings: Settings) -> tuple[list[str], list[tuple[str, Role]]]:
@@ -96,7 +49,7 @@ def test_without_a_login_every_page_and_form_leads_to_the_login(console: Console
 
 
 def test_a_viewer_can_change_nothing_and_forged_forms_neither(
-    settings: Settings, connection: Connection, log_in: Any
+    settings: Settings, connection: Connection, log_in: LogIn
 ) -> None:
     shown, changed = all_paths(settings)
     viewer, administrator = log_in("vera", Role.VIEWER), log_in("anna", Role.ADMINISTRATOR)
@@ -117,7 +70,7 @@ def test_a_viewer_can_change_nothing_and_forged_forms_neither(
     assert {administrator.get(path).status_code for path in shown} <= {200, 404}
 
 
-def test_headers_allow_no_script_of_others_and_cookies_no_reader(log_in: Any) -> None:
+def test_headers_allow_no_script_of_others_and_cookies_no_reader(log_in: LogIn) -> None:
     browser = log_in("anna", Role.ADMINISTRATOR)
     answer = browser.get("/")
 
@@ -125,27 +78,27 @@ def test_headers_allow_no_script_of_others_and_cookies_no_reader(log_in: Any) ->
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert answer.headers["cache-control"] == "no-store"
-    over_tls = browser.log_in("anna", _PASSWORD, headers={"Origin": "https://console"})
+    over_tls = browser.log_in("anna", PASSWORD, headers={"Origin": "https://console"})
     assert over_tls.headers["set-cookie"].startswith("__Host-console=")
     assert "; Secure" in over_tls.headers["set-cookie"]
-    cookie = browser.log_in("anna", _PASSWORD).headers["set-cookie"]
+    cookie = browser.log_in("anna", PASSWORD).headers["set-cookie"]
     assert {"HttpOnly", "SameSite=strict"} <= {part.strip() for part in cookie.split(";")}
 
 
 @pytest.mark.parametrize("wanted", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
-def test_a_login_leads_to_no_other_server(log_in: Any, wanted: str) -> None:
+def test_a_login_leads_to_no_other_server(log_in: LogIn, wanted: str) -> None:
     assert (
-        log_in("anna", Role.VIEWER).post("/login", name="anna", password=_PASSWORD, next=wanted).headers["location"]
+        log_in("anna", Role.VIEWER).post("/login", name="anna", password=PASSWORD, next=wanted).headers["location"]
         == "/"
     )
 
 
-def test_guessing_is_stopped_and_does_not_lock_others_out(console: Console, log_in: Any) -> None:
+def test_guessing_is_stopped_and_does_not_lock_others_out(console: Console, log_in: LogIn) -> None:
     log_in("anna", Role.VIEWER)
     guesser = Browser(console)
 
     assert [guesser.log_in("bert", "guess").status_code for _ in range(6)] == [401] * 5 + [429]
-    assert guesser.log_in("anna", _PASSWORD).status_code == 303
+    assert guesser.log_in("anna", PASSWORD).status_code == 303
 
 
 def test_a_one_time_password_has_to_be_replaced_first(console: Console, connection: Connection) -> None:
@@ -156,13 +109,13 @@ def test_a_one_time_password_has_to_be_replaced_first(console: Console, connecti
     assert browser.get("/connectors").headers["location"] == "/password"
     browser.get("/password")
     assert browser.post("/connectors", name="crm").headers["location"] == "/password"
-    assert browser.post("/password", password=_PASSWORD, again="another").status_code == 409
+    assert browser.post("/password", password=PASSWORD, again="another").status_code == 409
     assert browser.post("/password", password="short", again="short").status_code == 409
-    assert browser.post("/password", password=_PASSWORD, again=_PASSWORD).headers["location"] == "/"
+    assert browser.post("/password", password=PASSWORD, again=PASSWORD).headers["location"] == "/"
     assert browser.get("/connectors").status_code == 200
 
 
-def test_a_revoked_session_or_operator_is_out_at_once(log_in: Any, connection: Connection) -> None:
+def test_a_revoked_session_or_operator_is_out_at_once(log_in: LogIn, connection: Connection) -> None:
     anna, bert = log_in("anna", Role.ADMINISTRATOR), log_in("bert", Role.OPERATOR)
     found = connection.execute(
         b"SELECT session_id FROM sessions JOIN operators USING (operator_id) WHERE name = 'bert'"
@@ -171,14 +124,14 @@ def test_a_revoked_session_or_operator_is_out_at_once(log_in: Any, connection: C
     assert bert.post("/sessions", session="1").status_code == 404, "This is another operator's session."
     assert anna.post("/sessions", session=str(found[0]["session_id"])).status_code == 303
     assert bert.get("/").headers["location"] == "/login"
-    bert.log_in("bert", _PASSWORD)
+    bert.log_in("bert", PASSWORD)
     assert bert.get("/").status_code == 200
     Operators(connection).revoke("bert")
     assert bert.get("/").headers["location"] == "/login"
 
 
 def test_connectors_are_changed_after_a_question_and_the_change_is_recorded(
-    log_in: Any, connection: Connection
+    log_in: LogIn, connection: Connection
 ) -> None:
     browser = log_in("anna", Role.OPERATOR)
     made = browser.post("/connectors", name="<b>crm</b> \u202e", rate="5", burst="7")
@@ -201,7 +154,7 @@ def test_connectors_are_changed_after_a_question_and_the_change_is_recorded(
     assert "anna" in browser.get("/audit?action=connector.disable").text
 
 
-def test_a_configuration_is_set_compared_and_reverted(log_in: Any) -> None:
+def test_a_configuration_is_set_compared_and_reverted(log_in: LogIn) -> None:
     browser = log_in("anna", Role.OPERATOR)
     made = browser.post("/connectors", name="crm").text
     path = re.search(r'href="(/connectors/\d+)"', made)

@@ -111,5 +111,18 @@ def test_a_killed_primary_is_replaced_by_its_replica_and_nothing_accepted_is_los
     assert not system.nodes()[False]
 
 
+def test_a_lane_whose_slot_moves_to_another_node_goes_on(system: System) -> None:
+    there, here = system.redis.primaries[0], system.redis.primaries[2]
+    lane = system.redis.lanes_of(here)[0]
+    [stream] = here.client.scan_iter(f"{{lane-{lane:02d}-*}}:stream")
+    slot = here.tell("KEYSLOT", stream)
+    with Load([system.connectors[lane], system.one_on(there)]) as load:
+        load.goes_on()
+        here.tell("MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", there.id)
+        wait_until("it has moved", lambda: lane in system.redis.lanes_of(there))
+        load.goes_on()
+    load.is_applied(system.redis)
+
+
 def _state(client: httpx.Client, request_id: str) -> object:
     return client.get(f"/api/requests/{request_id}", params={"wait": 1}).json().get("state")

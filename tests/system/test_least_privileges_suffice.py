@@ -52,9 +52,9 @@ class Installation:
         with psycopg.connect(self.admin, autocommit=True) as connection:
             connection.execute((_USERS / "postgres.sql").read_bytes())
 
-    def ingestctl(self, *words: str) -> Any:
+    def ingestctl(self, *words: str, **changed: str) -> Any:
         """Run a command; return the printed document."""
-        given = environment(**self.settings())
+        given = environment(**{**self.settings(), **changed})
         ended = run_ingestctl(words, folder=self.folder, environ=given, seconds=int(PATIENCE))
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout) if "--json" in words else None
@@ -123,6 +123,31 @@ def test_the_service_works_with_the_least_rights(installation: Installation) -> 
 
     assert not [text for text in printed if re.search(r"42501|permission|NOPERM", text)], printed
     assert _denied(installation.redis) == []
+
+
+def test_a_cluster_works_with_the_least_rights(installation: Installation, tmp_path: Path) -> None:
+    users = tmp_path / "users.acl"
+    users.write_text((_USERS / "redis.acl").read_text() + _ADMIN)
+    options = {"login": "admin:of-the-test@", "aclfile": str(users), "cluster_enabled": "yes"}
+    with contextlib.closing(Server(tmp_path, "node", **options)) as node:
+        node.client.cluster("ADDSLOTSRANGE", 0, 16383)
+        shape = {
+            "REDIS_URL": f"redis+cluster://ingest:change-me-ingest@127.0.0.1:{node.port}",
+            "QUEUE_REDIS_URL": installation.redis_url,
+        }
+        made = installation.ingestctl("connector", "create", "clustered", "--json", **shape)
+        with (
+            PreloadedApi(tmp_path, **{**installation.settings("ingest_api"), **shape}) as api,
+            PreloadedPython("workers", folder=tmp_path, **{**installation.settings(), **shape}) as worker,
+        ):
+            api.is_ready()
+            connector = Connector(made["connectorId"], made["credential"], api.url)
+            request = connector.send(item("a"))
+            with connector.connection() as client:
+                answer = client.get(f"/api/requests/{request}", params={"wait": 20})
+            assert answer.json().get("state") == "applied", worker.printed
+
+        assert _denied(node) == []
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,10 @@ def test_a_wrong_value_is_refused_with_a_sentence_that_names_the_setting(name: s
         ),
         ({"REDIS_TLS_VERIFY": "false", "REDIS_URL": "redis://h"}, "redis://h"),
         ({"REDIS_TLS_URL": "rediss://other"}, "rediss://other"),
+        (
+            {"REDIS_TLS_VERIFY": "false", "REDIS_URL": "rediss+sentinel://h/main"},
+            "rediss+sentinel://h/main?ssl_cert_reqs=none",
+        ),
     ],
 )
 def test_settings_about_tls_become_options_of_the_address(environ: dict[str, str], address: str | None) -> None:

@@ -76,7 +76,7 @@ def refused(**changed: Any) -> State:
             redis(nodes=[Node("n1:6379", [3, 5], TimeoutError())]),
             "node_away",
             True,
-            "with the lanes 3, 5 is away. Redis can't be used now: it does not answer.",
+            "Redis at n1:6379, with the lanes 3, 5, is away. Redis can't be used now: it does not answer.",
         ),
         (redis(sweeper=False), "no_sweeper", True, "No sweeper acts"),
     ],

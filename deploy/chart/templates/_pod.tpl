@@ -46,8 +46,8 @@ env:
   {{- with .root.Values.redis.queueUrl }}
   - {name: QUEUE_REDIS_URL, value: {{ . | quote }}}
   {{- end }}
-  {{- with .root.Values.postgres.readUrl }}
-  - {name: READ_DATABASE_URL, value: {{ . | quote }}}
+  {{- if has "POSTGRES_READ_PASSWORD" .secrets }}
+  - {name: READ_DATABASE_URL, value: {{ .root.Values.postgres.readUrl | quote }}}
   {{- end }}
   {{- range $name, $value := .root.Values.settings }}
   - {name: {{ $name }}, value: {{ $value | toString | quote }}}

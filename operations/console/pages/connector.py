@@ -6,15 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from operations.connectors import select_connectors
-from operations.console.pages.survey import STATES, complete, merge
-from operations.console.pages.traffic import RANGES, traffic_over
+from operations.console.pages.survey import STATES, complete
+from operations.console.pages.traffic import RANGES, traffic_of
 from operations.console.pages.visit import Visit
 from operations.items import select_items, wanted_items
 from operations.refusals import group_refusals
 from operations.requests import select_newest_logs
 from operations.roles import Role
 from operations.streams import read_streams
-from operations.traffic import read_traffic
 from shared.log_levels import STORED_LEVELS
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
@@ -40,13 +39,9 @@ def activity(visit: Visit) -> dict[str, Any]:
         row = subject(visit, connection)
         dead = connection.execute(sql("count_dead_of_connector"), {"connector_id": row["connector_id"]}).fetchall()
         lanes = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
-        hour: dict[str, Any] | None = None
-        for part in read_traffic(connection, since=since, connector_id=row["connector_id"], step="minute"):
-            if hour is None:
-                hour = part
-            else:
-                merge(hour, part)
-        traffic = traffic_over(connection, name, now, row["connector_id"])
+        values = {"since": round(since.timestamp() * 1000) << 20, "connector_id": row["connector_id"]}
+        hour = connection.execute(sql("sum_traffic_of_connector"), values).fetchall()[0]
+        traffic = traffic_of(connection, row["connector_id"], name, now)
         refusals = group_refusals(connection, connector_id=row["connector_id"], since=now - timedelta(days=1), limit=5)
     signs = visit.attempt(lambda: read_signs(visit.engines.redis, lanes)) or {}
     with_signs([row], signs, visit.engines.settings.quiet_after_seconds, now)

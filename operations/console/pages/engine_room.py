@@ -8,6 +8,7 @@ from typing import Any, Final
 from operations.console.pages.visit import Visit
 from shared.postgres.queries import sql
 from shared.redis.lane_status import connector_backlogs, look_at_redis
+from shared.redis.primaries import primaries
 
 _CONNECTORS: Final = 5
 _FACTS: Final = {
@@ -50,9 +51,10 @@ def _shares(visit: Visit, redis: Any) -> dict[int, list[tuple[int, int]]]:
     return {lane: sorted(part.items(), key=lambda pair: -pair[1])[:_CONNECTORS] for lane, part in parts.items()}
 
 
-def _redis_facts(visit: Visit) -> dict[str, Any]:
-    told: dict[str, Any] = visit.engines.redis.info()
-    return {label: told[name] for name, label in _FACTS.items() if name in told}
+def _redis_facts(visit: Visit) -> list[dict[str, Any]]:
+    """Return what each server tells of itself."""
+    told: list[dict[str, Any]] = [node.info() for node in primaries(visit.engines.redis)]
+    return [{label: one[name] for name, label in _FACTS.items() if name in one} for one in told]
 
 
 def _postgres(visit: Visit) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from operations.console.pages.survey import Survey, Surveyor
-from operations.console.pages.traffic import RANGES, traffic_over
+from operations.console.pages.traffic import RANGES, Traffic, TrafficOfAll
 from operations.console.pages.visit import Visit
 from operations.troubles import Trouble
 
@@ -27,6 +27,7 @@ class Overview:
 
     def __init__(self, surveyor: Surveyor) -> None:
         self._surveyor = surveyor
+        self._traffic = TrafficOfAll()
 
     def show(self, visit: Visit) -> dict[str, Any]:
         """Show the state, what needs an operator, the traffic and who sends most."""
@@ -42,9 +43,13 @@ class Overview:
             "further": max(0, len(survey.troubles) - _TROUBLES),
             "range": name,
             "ranges": [(key, label) for key, (label, _, _) in RANGES.items()],
-            "traffic": visit.attempt(lambda: _traffic(visit, name)) if known else None,
+            "traffic": visit.attempt(lambda: self._over(visit, name)) if known else None,
             "talkers": talkers(survey),
         }
+
+    def _over(self, visit: Visit, name: str) -> Traffic:
+        with visit.engines.database() as connection:
+            return self._traffic.over(connection, name, datetime.now(UTC))
 
 
 def address_of(trouble: Trouble) -> str:
@@ -61,8 +66,3 @@ def talkers(survey: Survey) -> dict[str, list[dict[str, Any]]]:
     measures = ("items", "bytes", "refused")
     most = {one: sorted(survey.rows, key=lambda row: -row[one])[:_TALKERS] for one in measures}
     return {measure: [row for row in rows if row[measure]] for measure, rows in most.items()}
-
-
-def _traffic(visit: Visit, name: str) -> Any:
-    with visit.engines.database() as connection:
-        return traffic_over(connection, name, datetime.now(UTC))

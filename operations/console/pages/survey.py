@@ -18,10 +18,8 @@ import psycopg
 
 from operations.engines import Engines
 from operations.state import State, look
-from operations.traffic import read_traffic
 from operations.troubles import Bounds, Trouble, troubles
 from shared.causes import NotNowError, cause_of
-from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 
 #: Time for which a reading is shared, in seconds.
@@ -117,29 +115,14 @@ class Surveyor:
     def _completed(self, rows: list[dict[str, Any]], since: datetime) -> list[dict[str, Any]]:
         """Return connectors with their traffic, dead letters and what is wrong with them, the worst first."""
         with self._engines.database() as connection:
-            traffic = {row["connector_id"]: row for row in _hours(connection, since)}
+            values = {"since": round(since.timestamp() * 1000) << 20}
+            sums = connection.execute(sql("sum_traffic_by_connector"), values).fetchall()
             counted = connection.execute(sql("count_dead_by_connector"), {}).fetchall()
+        traffic = {row["connector_id"]: row for row in sums}
         dead = {row["connector_id"]: row["letters"] for row in counted}
         for row in rows:
             complete(row, traffic.get(row["connector_id"]), dead.get(row["connector_id"], 0))
         return sorted(rows, key=_badness)
-
-
-def _hours(connection: Connection, since: datetime) -> list[dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
-    for row in read_traffic(connection, since=since, step="hour"):
-        known = found.setdefault(row["connector_id"], row)
-        if known is not row:
-            merge(known, row)
-    return list(found.values())
-
-
-def merge(known: dict[str, Any], row: dict[str, Any]) -> None:
-    """Add one row of traffic to another one."""
-    for name in ("submissions", "items", "bytes", "refused", "applied", "superseded", "removed", "dead"):
-        known[name] += row[name]
-    known["refused_by_code"] = dict(Counter(known["refused_by_code"]) + Counter(row["refused_by_code"]))
-    known["lag_seconds"] = max(filter(None, (known["lag_seconds"], row["lag_seconds"])), default=None)
 
 
 def complete(row: dict[str, Any], traffic: dict[str, Any] | None, dead: int) -> None:
@@ -148,9 +131,9 @@ def complete(row: dict[str, Any], traffic: dict[str, Any] | None, dead: int) -> 
     row["dead"] = dead
     for name in ("submissions", "items", "refused", "bytes"):
         row[name] = counted.get(name, 0)
-    row["lag_seconds"] = counted.get("lag_seconds")
-    codes = counted.get("refused_by_code", {})
-    row["top_code"] = max(codes, key=codes.__getitem__, default=None)
+    lag_ms = counted.get("lag_ms")
+    row["lag_seconds"] = lag_ms / 1000 if lag_ms else None
+    row["top_code"] = counted.get("top_code")
     requests = row["submissions"] + row["refused"]
     row["refused_share"] = row["refused"] / requests if requests else 0.0
     applies = {

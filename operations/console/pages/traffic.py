@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,12 @@ RANGES: Final[Mapping[str, tuple[str, timedelta, timedelta]]] = {
     "7d": ("7 days", timedelta(days=7), timedelta(hours=6)),
 }
 
+_HOUR: Final = timedelta(hours=1)
+#: Minutes or hours before the newest that may still change: counts arrive some seconds late.
+_CHANGING: Final = 3
+#: Time after which all of it is read again, in seconds.
+_KEPT_SECONDS: Final = 300.0
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -30,13 +37,45 @@ class Traffic:
     totals: dict[str, float]
 
 
-def traffic_over(connection: Connection, name: str, now: datetime, connector_id: int | None = None) -> Traffic:
-    """Return the traffic of all connectors, or of one, over a range."""
+class TrafficOfAll:
+    """The traffic of all connectors. What was counted some bars ago does not change, and is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[datetime, dict[str, Any]]] = {}
+        self._forget_at = 0.0
+
+    def over(self, connection: Connection, name: str, now: datetime) -> Traffic:
+        """Return the traffic over a range."""
+        first, bar = _begin(name, now)
+        if time.monotonic() > self._forget_at:  # what arrived very late is seen then
+            self._known, self._forget_at = {}, time.monotonic() + _KEPT_SECONDS
+        known = {at: row for at, row in self._known.get(name, {}).items() if at >= first}
+        since = max(first, max(known, default=first) - _CHANGING * _step_of(bar))
+        known |= {row["at"]: row for row in _read(connection, bar, since)}
+        self._known[name] = known
+        return charted(list(known.values()), first, bar, now)
+
+
+def traffic_of(connection: Connection, connector_id: int, name: str, now: datetime) -> Traffic:
+    """Return the traffic of one connector over a range."""
+    first, bar = _begin(name, now)
+    return charted(_read(connection, bar, first, connector_id), first, bar, now)
+
+
+def _begin(name: str, now: datetime) -> tuple[datetime, timedelta]:
     _, length, bar = RANGES[name]
-    step: Literal["minute", "hour"] = "minute" if bar < timedelta(hours=1) else "hour"
-    first = _floor(now - length + bar, bar)
-    rows = read_traffic(connection, since=first, connector_id=connector_id, step=step, per_connector=False)
-    return charted(rows, first, bar, now)
+    return _floor(now - length + bar, bar), bar
+
+
+def _step_of(bar: timedelta) -> timedelta:
+    return min(bar, _HOUR)
+
+
+def _read(
+    connection: Connection, bar: timedelta, since: datetime, connector_id: int | None = None
+) -> list[dict[str, Any]]:
+    step: Literal["minute", "hour"] = "minute" if bar < _HOUR else "hour"
+    return read_traffic(connection, since=since, connector_id=connector_id, step=step, per_connector=False)
 
 
 def charted(rows: list[dict[str, Any]], first: datetime, bar: timedelta, now: datetime) -> Traffic:

@@ -1,5 +1,26 @@
 -- What the operators' pages ask, about all connectors at once.
 
+-- fragment: traffic_sums
+coalesce(sum(submissions), 0)::bigint AS submissions, coalesce(sum(items), 0)::bigint AS items,
+coalesce(sum(bytes), 0)::bigint AS bytes, max(lag_ms) AS lag_ms,
+coalesce(sum(refused) FILTER (WHERE code = ''), 0)::bigint AS refused,
+(array_agg(code ORDER BY refused DESC) FILTER (WHERE code <> ''))[1] AS top_code
+
+-- name: sum_traffic_by_connector
+-- What each connector sent from an hour on, and the code that refused most of it.
+SELECT connector_id,
+-- include: traffic_sums
+FROM traffic_hours
+WHERE version >= %(since)s
+GROUP BY connector_id;
+
+-- name: sum_traffic_of_connector
+-- The same of one connector, from a minute on.
+SELECT
+-- include: traffic_sums
+FROM traffic_minutes
+WHERE connector_id = %(connector_id)s AND version >= %(since)s;
+
 -- name: count_dead_by_connector
 -- How many dead letters each connector has.
 SELECT connector_id, count(*) AS letters FROM dead_letters GROUP BY connector_id;

@@ -15,7 +15,6 @@ BEGIN
         ('ingest_api', 'SELECT', 'hooks'),
         ('ingest_api', 'SELECT', 'hook_secrets'),
         ('ingest_api', 'SELECT, INSERT, UPDATE', 'connector_configurations'),
-        ('ingest_api', 'SELECT (connector_id, version)', 'configuration_versions'),
         ('ingest_api', 'SELECT', 'receipts'),
         ('ingest_api', 'SELECT (connector_id, version, meta, received, died_at, reason, detail)', 'dead_letters'),
         ('ingest_read', 'SELECT', 'connectors'),
