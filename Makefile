@@ -2,7 +2,7 @@
 # (`make run PORT=9000`).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check coverage bench soak clients picture lock clean
+.PHONY: help run test proof check coverage bench soak clients picture lock clean
 .NOTPARALLEL:
 
 python := .venv/bin/python
@@ -18,6 +18,9 @@ run: $(ready_to_run) ## Start everything on this machine: engines, API, workers 
 
 test: $(ready_to_develop) ## Run all tests (ARGS='-k name' for a part of them)
 	$(python) -m pytest $(ARGS)
+
+proof: $(ready_to_develop) ## Run the tests that take too long for each change
+	$(python) -m pytest -m heavy --numprocesses=1 $(ARGS)
 
 check: $(ready_to_develop) ## Check style, format and types
 	$(python) -m ruff check .

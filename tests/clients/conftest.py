@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -11,6 +12,12 @@ import pytest
 from inspire_ingest import Connector
 
 from tests.clients.service import Service, serving
+
+
+@pytest.fixture(autouse=True)
+def quiet_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep httpx from logging to standard output, if another test of the process has set up a service's log."""
+    monkeypatch.setattr(logging.getLogger("httpx"), "disabled", True)
 
 
 @pytest.fixture

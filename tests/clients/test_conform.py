@@ -37,6 +37,7 @@ def broken(folder: Path, *command: str) -> dict[str, str]:
     return {name: seen for name, seen in found.items() if seen}
 
 
+@pytest.mark.heavy
 def test_a_connector_breaks_the_rule_that_it_breaks_and_no_other(tmp_path: Path) -> None:
     cases = {rule.name: [str(WRONG), rule.name] for rule in RULES[1:]}
     cases |= {"no rule": [str(WRONG)], "the example": ["-W", "error", str(EXAMPLE)]}
@@ -49,6 +50,13 @@ def test_a_connector_breaks_the_rule_that_it_breaks_and_no_other(tmp_path: Path)
     assert {name: [*found] for name, found in seen.items()} == {
         name: [name] if name in {rule.name for rule in RULES} else [] for name in cases
     }, seen
+
+
+def test_the_example_keeps_every_rule_and_a_wrong_connector_breaks_its_own(tmp_path: Path) -> None:
+    wrong = RULES[-1].name
+
+    assert broken(tmp_path / "example", "-W", "error", str(EXAMPLE)) == {}
+    assert [*broken(tmp_path / "wrong", str(WRONG), wrong)] == [wrong]
 
 
 def test_a_program_that_ends_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,7 @@ def console_url(settings: Settings) -> Iterator[str]:
         assert process.wait(20) in (0, -signal.SIGTERM)
 
 
+@pytest.mark.heavy
 def test_the_operations_api_and_its_document_agree(
     console_url: str, crm: CreatedConnector, connection: Connection, tmp_path: Path
 ) -> None:

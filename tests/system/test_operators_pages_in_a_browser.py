@@ -60,6 +60,7 @@ def test_make_run_prints_a_login_that_is_taken_once(stack: Stack, browser: Brows
         expect(second.page.get_by_role("alert")).to_contain_text("Name or password is wrong")
 
 
+@pytest.mark.heavy
 def test_every_page_is_accessible_small_and_shows_hostile_text_as_text(
     stack: Stack, browser: Browser, hostile: Connector
 ) -> None:
@@ -118,6 +119,7 @@ def test_an_administrator_creates_watches_and_disables_a_connector(stack: Stack,
         expect(page.get_by_role("row").nth(1)).to_contain_text("connector.disable")
 
 
+@pytest.mark.heavy
 def test_pages_follow_a_restarted_console_and_a_revoked_session(stack: Stack, browser: Browser) -> None:
     with operator(browser, stack, "bert", "viewer") as bert, operator(browser, stack, "carl", "administrator") as carl:
         shown = bert.page.locator("#asof")
@@ -130,6 +132,7 @@ def test_pages_follow_a_restarted_console_and_a_revoked_session(stack: Stack, br
         bert.reads("Log in")
 
 
+@pytest.mark.heavy
 def test_pages_say_what_is_unavailable(stack: Stack, browser: Browser) -> None:
     port = free_port()
     with (

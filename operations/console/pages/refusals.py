@@ -10,8 +10,8 @@ from operations.console.pages.visit import Visit
 from operations.refusals import group_refusals, read_refusals
 from shared.error_codes import ErrorCode
 
-_GROUPS: Final = 60
-_LAST: Final = 50
+_GROUPS: Final = 40
+_LAST: Final = 30
 RANGES: Final = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 #: What a 401 says of the key, and what to do then.
 REASONS: Final = {
