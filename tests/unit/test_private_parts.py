@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
-import textwrap
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -86,16 +85,24 @@ def names_of(owner: Owner) -> set[str]:
         return set(vars(owner))
     found: set[str] = set()
     for cls in owner.__mro__[:-1]:
-        found |= vars(cls).keys()
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-        except (TypeError, OSError, SyntaxError):  # not written in Python
-            continue
-        found |= {
-            node.attr
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and is_self(node.value) and isinstance(node.ctx, ast.Store)
-        }
+        found |= vars(cls).keys() | set_in(cls.__module__).get(cls.__qualname__.rpartition(".")[2], set())
+    return found
+
+
+@cache
+def set_in(module: str) -> dict[str, set[str]]:
+    """The attributes that the classes of a module set on themselves; none if it is not written in Python."""
+    path = Path(getattr(sys.modules[module], "__file__", None) or "")
+    if path.suffix != ".py":
+        return {}
+    found: dict[str, set[str]] = {}
+    for definition in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(definition, ast.ClassDef):
+            found.setdefault(definition.name, set()).update(
+                node.attr
+                for node in ast.walk(definition)
+                if isinstance(node, ast.Attribute) and is_self(node.value) and isinstance(node.ctx, ast.Store)
+            )
     return found
 
 
