@@ -35,7 +35,7 @@ class _Connection(_Guard, FakeRedisConnection):  # type: ignore[misc] # fakeredi
     pass
 
 
-class _AsyncConnection(_Guard, FakeAsyncRedisConnection):  # type: ignore[misc] # likewise
+class _AsyncConnection(_Guard, FakeAsyncRedisConnection):  # type: ignore[misc] # fakeredis overrides with other types
     pass
 
 

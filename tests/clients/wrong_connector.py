@@ -31,7 +31,7 @@ def send(method: str, path: str, document: Any, key: str = "") -> tuple[int, flo
     data = None if document is None else json.dumps(document).encode()
     request = urllib.request.Request(URL + path, data, headers, method=method)  # noqa: S310 - the emulator's address
     try:
-        with urllib.request.urlopen(request) as answer:  # noqa: S310 - likewise
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - of the emulator
             return answer.status, 0.0, {}
     except urllib.error.HTTPError as refused:
         with refused:

@@ -70,7 +70,7 @@ def _sqlite(query: Query) -> Iterator[Row]:
 def _postgres(query: Query) -> Iterator[Row]:
     try:
         import psycopg  # noqa: PLC0415 - an extra
-        from psycopg.rows import dict_row  # noqa: PLC0415 - likewise
+        from psycopg.rows import dict_row  # noqa: PLC0415 - part of the same extra
     except ImportError as error:
         message = "PostgreSQL needs psycopg: pip install 'inspire-ingest[postgres]'."
         raise ConfigurationError(message) from error
