@@ -88,8 +88,8 @@ def reopen(client: Redis) -> None:
 def wait_until_others_follow(client: Redis) -> None:
     """Wait until no process uses a connection that is older than now, if another server may be at its other end.
 
-    A node of a cluster usually has replicas.
-    A server that has no replicas, and was none for as long as a connection lives, has not replaced another one.
+    A server that has no replicas, and was none for as long as a connection lives, has not replaced another one. Nodes
+    of a cluster are not asked: they usually have replicas.
     """
     facts: dict[str, Any] = {}
     if not isinstance(client, Cluster):
