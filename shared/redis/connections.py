@@ -78,11 +78,12 @@ def reopen(client: Redis) -> None:
     if not isinstance(client, Cluster):
         client.connection_pool.connection_kwargs["epoch"].count += 1
         return
-    client.nodes.topology.is_stale = True
+    topology = client.nodes.topology
+    topology.is_stale = True
     with contextlib.suppress(RedisError):  # no node answers: none has a connection that works
-        client.nodes.topology.refresh()
-    for host in client.nodes.topology.primaries():
-        reopen(client.nodes.at(host))
+        topology.refresh()
+        for host in topology.primaries():
+            reopen(client.nodes.at(host))
 
 
 def wait_until_others_follow(client: Redis) -> None:
