@@ -86,12 +86,14 @@ def test_a_refused_body_is_freed_with_its_request() -> None:
         watched.append(weakref.ref(body))
         raise ApiError(ErrorCode.INVALID_JSON, f"{body} to {context.route}")
 
+    async def receive() -> Any: ...
+
     async def send(_message: Any) -> None: ...
 
     gc.disable()  # it would free a cycle too, but seconds later
     try:
         scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
-        asyncio.run(ErrorMiddleware(refuse, Tally())(scope, send, send))
+        asyncio.run(ErrorMiddleware(refuse, Tally())(scope, receive, send))
         assert watched[0]() is None
     finally:
         gc.enable()
