@@ -196,9 +196,7 @@ def test_a_refusal_says_who_where_and_why(
     assert [len(row["key_id"] or "") for row in rows] == [0, 0, 0, 35, 35, 12, 12]
 
 
-def test_a_repeat_is_answered_202_and_counted_once(
-    api: HookApi, connection: Connection, mover: TrafficMover
-) -> None:
+def test_a_repeat_is_answered_202_and_counted_once(api: HookApi, connection: Connection, mover: TrafficMover) -> None:
     bearer = {**JSON, "Authorization": f"Bearer {api.connectors.create('crm').credential.text}"}
     answers = [api.ask("/api/ingest", batch(item("a")), {**bearer, "Idempotency-Key": "one"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
