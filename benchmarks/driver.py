@@ -170,7 +170,7 @@ def _look_for_the_rest(watch: _Watch, generator: Load, poll_ms: float) -> None:
     """Wait for the samples that are not applied when the load ends: they have the longest latencies."""
     deadline = time.monotonic() + _END_SECONDS / 3
     while watch.look_for_samples(generator) and time.monotonic() < deadline:
-        time.sleep(poll_ms / 1000)  # likewise
+        time.sleep(poll_ms / 1000)  # Postgres does not report when a row is there
 
 
 class _Watch:

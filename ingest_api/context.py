@@ -18,6 +18,7 @@ from starlette.types import Scope, Send
 
 from ingest_api.errors import ApiError, ErrorCode
 from shared.request_id import unaccepted_request_id
+from shared.traffic import Refusal
 
 #: ASGI extension of our HTTP protocol: returns the whole body if it has already arrived, else None.
 RECEIVED_BODY: Final = "ingest.received_body"
@@ -52,8 +53,8 @@ class RequestContext:
     count: int | None = None
     #: HTTP status of the answer; 0 until it is sent.
     status: int = 0
-    #: The refusal that was answered.
-    error: ApiError | None = None
+    #: What is counted and logged of an error. Not the error: its traceback holds this context, and the body.
+    refusal: Refusal | None = None
     _headers: dict[bytes, bytes] | None = field(default=None, repr=False)
 
     def header(self, name: bytes) -> bytes | None:
@@ -65,11 +66,6 @@ class RequestContext:
                 for key, value in self.scope["headers"]:
                     self._headers[key] = b"%b, %b" % (self._headers[key], value) if key in self._headers else value
         return self._headers.get(name)
-
-    @property
-    def code(self) -> str | None:
-        """Code of the refusal, if it is one."""
-        return self.error.code.text if self.error else None
 
     @property
     def route(self) -> str:
@@ -103,9 +99,8 @@ class RequestContext:
 
     async def answer_error(self, error: ApiError) -> None:
         """Send an error in the form that all errors have."""
-        # The frames in which it was raised hold the body, and this context.
-        error.__traceback__ = error.__context__ = error.__cause__ = None
-        self.error = error
+        self.request_id = self.request_id or unaccepted_request_id()
+        self.refusal = error.refusal(self.request_id, self.connector_id, self.route)
         await self.answer(error.code.value.status, error.payload(), _error_headers(error))
 
     async def _send(

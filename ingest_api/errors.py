@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from shared.error_codes import ErrorCode, ErrorSpec
-from shared.traffic import Reason
+from shared.traffic import UNKNOWN, Reason, Refusal
 
 __all__ = ["ApiError", "ErrorCode", "ErrorSpec"]
+
+#: Maximum characters of a path in a body, whose names may be long, that are kept of a refusal.
+_LONGEST_PATH: Final = 500
 
 
 class ApiError(Exception):
@@ -74,10 +78,22 @@ class ApiError(Exception):
             error |= {"faults": self.faults, "moreFaults": self.more_faults}
         return {"status": "error", "requestId": request_id, "error": error}
 
-    def for_operators(self) -> dict[str, Any]:
-        """Return what the log says of it beside its code."""
-        known = {name: getattr(self, name) for name in ("limit", "observed", "stream", "key_id", "reason")}
-        return {name: value for name, value in {"body_path": self.path, **known}.items() if value is not None}
+    def refusal(self, request_id: str, connector_id: int | None, route: str) -> Refusal:
+        """Return what is counted and logged of it."""
+        return Refusal(
+            at=time.time(),
+            request_id=request_id,
+            connector_id=UNKNOWN if connector_id is None else connector_id,
+            route=route,
+            code=self.code.text,
+            message=self.message,
+            path=self.path and self.path[:_LONGEST_PATH],
+            limit=self.limit,
+            observed=self.observed,
+            stream=self.stream,
+            key_id=self.key_id,
+            reason=self.reason,
+        )
 
     def description(self) -> dict[str, Any]:
         """Return what is wrong, as an answer holds it."""

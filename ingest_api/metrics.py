@@ -133,7 +133,8 @@ class Metrics:
 
 def count_request(context: RequestContext, seconds: float) -> None:
     """Count one answered request."""
-    requests, request_seconds = _labelled(context.route, context.status, context.code or "")
+    code = context.refusal.code if context.refusal else ""
+    requests, request_seconds = _labelled(context.route, context.status, code)
     requests.inc()
     request_seconds.observe(seconds)
     BODY_BYTES.inc(context.received_bytes)

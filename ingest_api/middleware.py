@@ -19,7 +19,7 @@ from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.metrics import count_request
 from shared.process.log import log_often
-from shared.traffic import UNKNOWN, Refusal, Tally
+from shared.traffic import Tally
 
 log = structlog.get_logger()
 
@@ -27,17 +27,17 @@ log = structlog.get_logger()
 _UNAUTHORIZED_DELAY_SECONDS: Final = 0.1
 #: Maximum number of requests that wait for their 401; beyond, the answer comes at once and ends the connection.
 _MAX_DELAYED: Final = 1_000
-#: Maximum characters of a path in a body, whose names may be long, that are kept of a refusal.
-_LONGEST_PATH: Final = 500
+#: Facts of a refusal in its log line, beside the path in the body.
+_LOGGED: Final = ("code", "limit", "observed", "stream", "key_id", "reason")
 _HTTP_CODES: Final = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
 
 
 class ErrorMiddleware:
     """Wraps the router."""
 
-    def __init__(self, router: ASGIApp, tally: Tally | None = None) -> None:
+    def __init__(self, router: ASGIApp, tally: Tally) -> None:
         self._router = router
-        self._tally = tally or Tally()
+        self._tally = tally
         self._delayed = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,8 +70,8 @@ class ErrorMiddleware:
             seconds = time.perf_counter() - started
             count_request(context, seconds)
             _log_request(context, seconds)
-            if context.error is not None:
-                self._tally.refused(_refusal(context, context.error))
+            if context.refusal is not None:
+                self._tally.refused(context.refusal)
 
     async def _delay(self, error: ApiError) -> None:
         if self._delayed >= _MAX_DELAYED:
@@ -93,23 +93,6 @@ def _api_error_of(error: HTTPException, scope: Scope) -> ApiError:
     return ApiError(code, message, headers=dict(error.headers or {}))
 
 
-def _refusal(context: RequestContext, error: ApiError) -> Refusal:
-    return Refusal(
-        at=time.time(),
-        request_id=context.request_id,
-        connector_id=UNKNOWN if context.connector_id is None else context.connector_id,
-        route=context.route,
-        code=error.code.text,
-        message=error.message,
-        path=error.path and error.path[:_LONGEST_PATH],
-        limit=error.limit,
-        observed=error.observed,
-        stream=error.stream,
-        key_id=error.key_id,
-        reason=error.reason,
-    )
-
-
 def _log_request(context: RequestContext, seconds: float) -> None:
     line: dict[str, Any] = {
         "request_id": context.request_id,
@@ -121,8 +104,9 @@ def _log_request(context: RequestContext, seconds: float) -> None:
     }
     if context.connector_id is not None:
         line["connector_id"] = context.connector_id
-    if context.error is not None:
-        line |= {"code": context.code, **context.error.for_operators()}
+    if context.refusal is not None:
+        facts = {"body_path": context.refusal.path, **{name: getattr(context.refusal, name) for name in _LOGGED}}
+        line |= {name: fact for name, fact in facts.items() if fact is not None}
     if context.count is not None:
         line["items"] = context.count
     log_often("request", line)

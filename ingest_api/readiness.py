@@ -22,23 +22,22 @@ from shared.credentials.sync import count_lanes, load_lanes, unready_lanes, unre
 from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
 from shared.redis.connections import reopen
-from shared.redis.durability import blocking_problem, check_durability, check_server
+from shared.redis.durability import Durability, blocking_problem, check_durability, check_server
 from shared.redis.names import lane_keys
 from shared.redis.numbers import copied_lanes
 from shared.redis.primaries import ask_each, told_by_any
 
 log = structlog.get_logger()
 
+_RETRY_SECONDS: Final = 0.5
+
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What one server lacks."""
+class _Server:
+    """What one server has of what the promise needs."""
 
-    faults: tuple[str, ...]
+    durability: Durability
     is_loaded: bool
-
-
-_RETRY_SECONDS: Final = 0.5
 
 
 def unwritable(reason: str) -> Conditions:
@@ -127,18 +126,18 @@ class Readiness:
         except RedisError as error:
             return unwritable(cause_of(error)), True
         away = [f"Lanes {', '.join(map(str, one.lanes))}: {cause_of(one.error)}" for one in answers if one.error]
-        faults = {fault: None for one in found for fault in one.faults}
+        problems = dict.fromkeys(problem for one in found for problem in one.durability.problems)
         # Credentials that are missing on one node of several are loaded in a moment, and the other lanes go on.
         loaded = self._lanes and any(one.is_loaded for one in found)
         conditions = {
-            "redis_durable": failed_if(None if self._accept_data_loss else " ".join(faults)),
+            "redis_durable": failed_if(None if self._accept_data_loss else " ".join(problems)),
             "redis_writable": Condition("ok", " ".join(away)),
             "credentials_loaded": failed_if(None if loaded else "The credentials are not loaded into Redis."),
         }
         return conditions, bool(self._lanes) and all(one.is_loaded for one in found)
 
     @staticmethod
-    def _look(node: Redis, lanes: list[int]) -> _Found:
-        faults = check_server(node).problems
+    def _look(node: Redis, lanes: list[int]) -> _Server:
+        durability = check_server(node)
         node.set(lane_keys(lanes[0]).write_probe, 1)
-        return _Found(faults, not unready_on(node, lanes))
+        return _Server(durability, not unready_on(node, lanes))

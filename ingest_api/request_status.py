@@ -58,6 +58,7 @@ class RequestStatus:
     def __init__(self, authenticator: Authenticator, redis: Redis, database: Pool) -> None:
         self._authenticator = authenticator
         self._redis = redis
+        # In bytes, as in `Scripts`.
         self._find_entry = redis.register_script(scripts.source("find_entry").encode())
         self._database = database
         self._places = WaitingPlaces()

@@ -19,17 +19,21 @@ def count_applied(tally: Tally, lane: int, result: Slice, written: Written, work
     """
     metrics.TRANSACTION.observe(time.monotonic() - began)
     now = round(time.time() * 1000)
+    all_received = all_superseded = all_removed = 0
     for version, receipt in result.receipts.items():
-        counted = written.counted.get(version, {"superseded": receipt.superseded, "removed": 0})
-        superseded, removed = counted["superseded"], counted["removed"]
-        applied, lag_ms = receipt.received - superseded, 0
+        counted = written.counted.get(version)
+        superseded, removed = (counted["superseded"], counted["removed"]) if counted else (receipt.superseded, 0)
+        lag_ms = 0 if work.are_letters else max(0, now - position_of_version(lane, version).milliseconds)
         if not work.are_letters:
-            lag_ms = max(0, now - position_of_version(lane, version).milliseconds)
             metrics.LAG.observe(lag_ms / 1000)
-        tally.applied(receipt.connector_id, applied, superseded, removed, lag_ms)
-        metrics.ITEMS_APPLIED.inc(applied)
-        metrics.ITEMS_SUPERSEDED.inc(superseded)
-        metrics.ITEMS_REMOVED.inc(removed)
+        tally.applied(receipt.connector_id, receipt.received - superseded, superseded, removed, lag_ms)
+        all_received += receipt.received
+        all_superseded += superseded
+        all_removed += removed
+    # Once a slice: the library's counters take a microsecond each time.
+    metrics.ITEMS_APPLIED.inc(all_received - all_superseded)
+    metrics.ITEMS_SUPERSEDED.inc(all_superseded)
+    metrics.ITEMS_REMOVED.inc(all_removed)
 
 
 def count_dead(tally: Tally, work: Work) -> None:

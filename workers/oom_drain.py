@@ -3,7 +3,7 @@
 A Redis at its `maxmemory` refuses every write that could make it grow: new submissions, which are answered 503, but
 also what RQ's worker writes before it takes a job. Nothing would ever make room again. The drain's scripts may write
 even then (`flags=allow-oom`), and settling makes room. So the worker goes from lane to lane by itself until Redis has
-room and RQ works again. Where RQ has a Redis of its own, jobs go on while that of the lanes is full.
+room and RQ works again. If RQ has a Redis of its own, jobs go on while that of the lanes is full.
 """
 
 from __future__ import annotations

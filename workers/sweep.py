@@ -176,7 +176,8 @@ class Sweeper:
         keys = lane_keys(lane)
         job_id = new_job_id(lane)
         retries = lane in self._retries.lanes
-        elsewhere = sum([*self._backlogs.values()]) - self._backlogs.get(lane, 0)
+        backlogs = list(self._backlogs.values())  # at once: threads of other nodes add to it
+        elsewhere = sum(backlogs) - self._backlogs.get(lane, 0)
         _, claimed, entries, backlog_bytes, settled = self._scripts(
             "sweep_lane",
             [keys.stream, keys.lease, keys.backlog, keys.ready, keys.retry, keys.large],

@@ -78,18 +78,19 @@ def reopen(client: Redis) -> None:
     if not isinstance(client, Cluster):
         client.connection_pool.connection_kwargs["epoch"].count += 1
         return
-    client.nodes.topology.is_stale = True
+    topology = client.nodes.topology
+    topology.is_stale = True
     with contextlib.suppress(RedisError):  # no node answers: none has a connection that works
-        client.nodes.topology.refresh()
-    for host in client.nodes.topology.primaries():
-        reopen(client.nodes.at(host))
+        topology.refresh()
+        for host in topology.primaries():
+            reopen(client.nodes.at(host))
 
 
 def wait_until_others_follow(client: Redis) -> None:
     """Wait until no process uses a connection that is older than now, if another server may be at its other end.
 
-    A node of a cluster usually has replicas.
-    A server that has no replicas, and was none for as long as a connection lives, has not replaced another one.
+    A server that has no replicas, and was none for as long as a connection lives, has not replaced another one. Nodes
+    of a cluster are not asked: they usually have replicas.
     """
     facts: dict[str, Any] = {}
     if not isinstance(client, Cluster):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Final
 
 import structlog
@@ -53,10 +52,6 @@ class Durability:
     unchecked: tuple[str, ...]
 
 
-_PROBLEMS: Final = attrgetter("problems")
-_UNCHECKED: Final = attrgetter("unchecked")
-
-
 def assess_durability(values: Mapping[str, str]) -> Durability:
     """Decide from the server's settings; those that are missing could not be read."""
     problems, unchecked = [], []
@@ -72,7 +67,8 @@ def assess_durability(values: Mapping[str, str]) -> Durability:
 def check_durability(client: Redis) -> Durability:
     """Read and assess the settings of all primaries that answer. Raises RedisError if none does."""
     found = told_by_any(ask_each(client, (), lambda node, _: check_server(node)))
-    problems, unchecked = ({text: None for one in found for text in texts(one)} for texts in (_PROBLEMS, _UNCHECKED))
+    problems = dict.fromkeys(problem for one in found for problem in one.problems)
+    unchecked = dict.fromkeys(setting for one in found for setting in one.unchecked)
     return Durability(tuple(problems), tuple(unchecked))
 
 

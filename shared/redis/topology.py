@@ -45,12 +45,15 @@ class Topology:
         """Return the primary that has a key, by the map as it is. Raises redis.ConnectionError."""
         owner = self._owners[key_slot(key.encode())]
         if owner is None:
-            raise RedisConnectionError("No primary of the cluster has these keys.")
+            raise self._without_owner()
         return owner
 
     def primaries(self) -> list[Host]:
-        """Return all primaries that have keys."""
-        return sorted({owner for owner in self._owners if owner})
+        """Return all primaries that have keys. Raises redis.ConnectionError if there are none."""
+        found = {owner for owner in self._owners if owner}
+        if not found:
+            raise self._without_owner()
+        return sorted(found)
 
     def failed(self, host: Host) -> None:
         """Note that a node did not answer, or that it is not the one to ask. Never waits."""
@@ -65,6 +68,11 @@ class Topology:
             refreshed = self._is_fresh() or (time.monotonic() >= self._ask_again_at and self._refresh())
         if not refreshed:
             raise RedisConnectionError("No node of the cluster answers.")
+
+    def _without_owner(self) -> RedisConnectionError:
+        """Return what to raise for slots that no primary has; a cluster that is being made gives them out later."""
+        self.is_stale = True
+        return RedisConnectionError("No primary of the cluster has these keys.")
 
     def _is_fresh(self) -> bool:
         """Return True if another thread has refreshed the map meanwhile."""

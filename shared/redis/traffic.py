@@ -61,10 +61,10 @@ class HandOver:
 
 
 def hand_over(scripts: Scripts, batch: Batch) -> None:
-    """Add a batch to what Redis holds. Raises RedisError; then some of it may have been added."""
-    refusals = [msgspec.json.encode(refusal) for refusal in batch.refusals]
+    """Move a batch to what Redis holds. Raises RedisError; then the batch has what is left."""
     bounds = [_COARSE_FIELDS, _MOST_FIELDS, KEPT_REFUSALS, len(COUNTERS)]
-    rows = iter(batch.rows.items())
-    while part := dict(islice(rows, _ROWS_AT_ONCE)):
+    while part := dict(islice(batch.rows.items(), _ROWS_AT_ONCE)):
+        refusals = map(msgspec.json.encode, batch.refusals)
         scripts("add_traffic", [TRAFFIC, REFUSALS], [*bounds, msgspec.json.encode(part), *refusals])
-        refusals = []
+        batch.rows = dict(islice(batch.rows.items(), len(part), None))
+        batch.refusals = []

@@ -196,6 +196,18 @@ def test_a_refusal_says_who_where_and_why(
     assert [len(row["key_id"] or "") for row in rows] == [0, 0, 0, 35, 35, 12, 12]
 
 
+def test_a_repeat_is_answered_202_and_counted_once(api: HookApi, connection: Connection, mover: TrafficMover) -> None:
+    bearer = {**JSON, "Authorization": f"Bearer {api.connectors.create('crm').credential.text}"}
+    answers = [api.ask("/api/ingest", batch(item("a")), {**bearer, "Idempotency-Key": "one"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    api.ask("/api/ingest", b"{", bearer)
+    moved_refusals(connection, mover, 1)  # what was counted before it was moved with it
+
+    [total] = read_traffic(connection, since=LONG_AGO)
+    assert [total[name] for name in ("submissions", "items", "refused")] == [1, 1, 1]
+
+
 def test_refusals_are_shown_and_neither_they_nor_the_log_hold_a_value(
     refused: list[httpx.Response],
     connection: Connection,

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from redis import Redis
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -16,8 +17,10 @@ from ingest_api.append_script import AppendResult, BacklogLimits
 from ingest_api.cluster_append import ClusterAppender
 from shared.process.settings import SettingError, read_settings
 from shared.redis.addresses import read_address
+from shared.redis.cluster import Cluster, Nodes, node_of
 from shared.redis.guard import NotHereError
 from shared.redis.names import LaneKeys, lane_keys, spreading_suffix
+from shared.redis.primaries import require_answer
 from shared.redis.topology import Host, NodeAwayError, NodeEpoch, Topology
 from tests.unit.append_server import Command, FakeRedis
 from tests.unit.test_append import accept, call
@@ -60,6 +63,20 @@ def test_a_cluster_of_which_no_node_answers_is_not_asked_by_each_call() -> None:
         with pytest.raises(RedisConnectionError):
             topology.refresh()
     assert len(asked) == 2
+
+
+def test_a_cluster_whose_slots_were_not_given_out_yet_is_asked_again() -> None:
+    told: list[list[Any]] = [[]]
+    topology = Topology([A], lambda _: told[0])
+    cluster = Cluster(Nodes(topology, lambda _: Redis()))
+    for ask in (require_answer, lambda client: node_of(client, "key")):
+        with pytest.raises(RedisConnectionError):
+            ask(cluster)
+        assert topology.is_stale
+
+    told[0] = slots(A, B)
+    assert node_of(cluster, "key") is cluster.nodes.at(topology.host_of("key"))
+    assert topology.primaries() == [A, B]
 
 
 def test_a_node_that_did_not_answer_in_time_rests_and_makes_the_map_stale() -> None:

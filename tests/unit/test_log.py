@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import sys
+import weakref
 from typing import Any
 
 import pytest
 import structlog
 
+from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.middleware import ErrorMiddleware
 from shared.process.log import configure_logging, finish_log, log_often
+from shared.traffic import Tally
 
 SECRET = "ik_0123456789ab_" + "s" * 40
 
@@ -49,7 +53,7 @@ def request(path: str = "/crash") -> tuple[list[dict[str, Any]], dict[str, Any]]
         raise AssertionError("nothing is read")
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"authorization", SECRET.encode())]}
-    asyncio.run(ErrorMiddleware(crash)(scope, receive, send))
+    asyncio.run(ErrorMiddleware(crash, Tally())(scope, receive, send))
     return sent, scope
 
 
@@ -69,6 +73,30 @@ def test_a_crash_is_logged_without_the_secret_under_the_id_of_its_answer(
     assert "test_log.py" in text, "the traceback is logged"
     assert SECRET not in text
     assert "ssss" not in text
+
+
+def test_a_refused_body_is_freed_with_its_request() -> None:
+    class Body:
+        """A body that a weak reference can watch."""
+
+    watched = []
+
+    async def refuse(scope: Any, _receive: Any, _send: Any) -> None:
+        body, context = Body(), scope["context"]
+        watched.append(weakref.ref(body))
+        raise ApiError(ErrorCode.INVALID_JSON, f"{body} to {context.route}")
+
+    async def receive() -> Any: ...
+
+    async def send(_message: Any) -> None: ...
+
+    gc.disable()  # it would free a cycle too, but seconds later
+    try:
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        asyncio.run(ErrorMiddleware(refuse, Tally())(scope, receive, send))
+        assert watched[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_in_production_each_line_is_a_json_document(capfd: pytest.CaptureFixture[str]) -> None:

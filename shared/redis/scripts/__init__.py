@@ -40,6 +40,7 @@ class Scripts:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        # In bytes: redis-py asks a client how to encode a text, and that of a cluster has no connection to ask.
         self._scripts = {name: redis.register_script(source(name).encode()) for name in NAMES}
 
     def __call__(self, name: str, keys: list[str], arguments: list[Any]) -> Any:

@@ -58,7 +58,6 @@ end
 local loaded = redis.pcall('GET', ready) == ARGV[9] and redis.call('EXISTS', stream) == 1
 local sizes = redis.call('HMGET', backlog, 'bytes', 'elsewhere')
 local bytes, elsewhere = tonumber(sizes[1]) or 0, tonumber(sizes[2]) or 0
-local bytes_before = bytes
 
 -- Bytes of the connectors' parts of the backlog, read on first use.
 local parts = {}
@@ -211,13 +210,10 @@ end
 for _, bucket in pairs(buckets) do
   if bucket.changed then write_bucket(bucket) end
 end
-if bytes > bytes_before then
-  redis.call('HSET', backlog, 'bytes', string.format('%.0f', bytes))
-  for connector, part in pairs(parts) do
-    if part > 0 then redis.call('HSET', backlog, 'c:' .. connector, string.format('%.0f', part)) end
-  end
-  local at = string.format('%.0f', now / 1000)
+if next(alive) then
+  local total, at = string.format('%.0f', bytes), string.format('%.0f', now / 1000)
   for connector in pairs(alive) do
+    redis.call('HSET', backlog, 'bytes', total, 'c:' .. connector, string.format('%.0f', parts[connector]))
     -- A key of another type, which no script of ours has written, is replaced at the next append.
     if type(redis.pcall('HSET', KEYS[7], connector, at)) == 'table' then redis.call('DEL', KEYS[7]) end
   end
