@@ -48,7 +48,7 @@ class Engines:
             reconnect_timeout=SHORT_TIMEOUT_SECONDS,
             open=False,
             configure=_prepare,
-            check=_require_alive,
+            check=self._require_alive,
             kwargs={**OPTIONS, "application_name": "ingest console"},
         )
 
@@ -77,6 +77,17 @@ class Engines:
         """Lend a connection to Postgres."""
         with self._pool.connection() as connection:
             yield connection
+
+    def _require_alive(self, connection: Connection) -> None:
+        """Raise OperationalError if the session has ended, so that the pool opens another one.
+
+        It is closed first: the pool takes one back that libpq still believes in, and would lend it forever. Those that
+        wait in the pool have probably ended too.
+        """
+        if connection.is_lost():
+            connection.close()
+            self._pool.drain()
+            raise psycopg.OperationalError("the connection is lost")
 
     def connector_rows(self, connector_id: int | None = None) -> list[dict[str, Any]]:
         """Return rows of `select_connectors`, with what Redis knows of their last signs of life."""
@@ -109,11 +120,7 @@ class Engines:
 
 
 def _prepare(connection: Connection) -> None:
-    connection.answer_timeout = ANSWER_TIMEOUT_SECONDS
+    # The pool makes one connection at a time: a server that does not answer must not hold up the others for long.
+    connection.answer_timeout = SHORT_TIMEOUT_SECONDS
     connection.meet_server()
-
-
-def _require_alive(connection: Connection) -> None:
-    """Raise OperationalError if the session has ended, so that the pool opens another one."""
-    if connection.is_lost():
-        raise psycopg.OperationalError("the connection is lost")
+    connection.answer_timeout = ANSWER_TIMEOUT_SECONDS

@@ -153,3 +153,5 @@ def test_pages_say_what_is_unavailable(stack: Stack, browser: Browser) -> None:
             expect(dora.page.locator("#live")).to_contain_text("Postgres can't be used now")
             dora.page.goto(f"{dora.address}/connectors")
             expect(dora.page.get_by_role("alert").first).to_contain_text("Postgres can't be used now")
+            postgres.open()
+            dora.reads("Connectors")
