@@ -52,6 +52,15 @@ def recorded(connection: Connection, actor: Actor, action: str, look: Callable[[
     record(connection, actor, action, before, look())
 
 
+@contextlib.contextmanager
+def recorded_transaction(
+    connection: Connection, actor: Actor, action: str, look: Callable[[], State]
+) -> Iterator[None]:
+    """Open a transaction, and record what it changes."""
+    with connection.transaction(), recorded(connection, actor, action, look):
+        yield
+
+
 def record(connection: Connection, actor: Actor, action: str, before: State, after: State) -> None:
     """Write one row for each thing that differs, within the transaction of the change."""
     changed = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from psycopg import errors
 
-from operations.audit import Actor, State, local_actor, recorded
+from operations.audit import Actor, State, local_actor, recorded_transaction
 from operations.errors import ConflictError, NotFoundError
 from operations.passwords import hash_password, is_password, one_time_password
 from operations.roles import Role
@@ -109,13 +110,8 @@ class Operators:
         self._connection.execute(sql(query), values)
         return password
 
-    @contextlib.contextmanager
-    def _recorded(self, action: str, name: str) -> Iterator[None]:
-        with (
-            self._connection.transaction(),
-            recorded(self._connection, self._actor, action, lambda: self._state(name)),
-        ):
-            yield
+    def _recorded(self, action: str, name: str) -> AbstractContextManager[None]:
+        return recorded_transaction(self._connection, self._actor, action, lambda: self._state(name))
 
     def _state(self, name: str) -> State:
         return {

@@ -5,20 +5,19 @@ A slow hash would add nothing, since a random secret can't be guessed.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import re
 import secrets
 import string
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from psycopg import errors
 
-from operations.audit import Actor, State, local_actor, recorded
+from operations.audit import Actor, State, local_actor, recorded_transaction
 from operations.errors import ConflictError, NotFoundError
 from operations.roles import Role
 from shared.postgres.connections import Connection
@@ -93,13 +92,8 @@ class Tokens:
             if not self._connection.execute(sql("delete_token"), {"name": name}).rowcount:
                 raise NotFoundError(f"There is no token {name}.")
 
-    @contextlib.contextmanager
-    def _recorded(self, action: str, name: str) -> Iterator[None]:
-        with (
-            self._connection.transaction(),
-            recorded(self._connection, self._actor, action, lambda: self._state(name)),
-        ):
-            yield
+    def _recorded(self, action: str, name: str) -> AbstractContextManager[None]:
+        return recorded_transaction(self._connection, self._actor, action, lambda: self._state(name))
 
     def _state(self, name: str) -> State:
         return {
