@@ -69,7 +69,7 @@ def change_operator(call: Call, name: AccountName, body: OperatorChange) -> Oper
     """Give an operator another role."""
     with call.engines.database() as connection:
         Operators(connection, call.actor).change_role(name, body.role)
-        return OperatorDocument.of(select_operators(connection, name=name)[0])
+        return OperatorDocument.of(select_operators(connection, name)[0])
 
 
 @operation("POST", "/operators/{name}/password", Role.ADMINISTRATOR)
