@@ -1,6 +1,7 @@
 """Tokens with which programs use the operations API: `it_<token id>_<secret>`, of which only a digest is stored.
 
-A slow hash would add nothing, since a random secret can't be guessed.
+A slow hash or a limit of attempts would add nothing, since a random secret of 40 characters can't be guessed. A limit
+would let one program lock out all others that share its proxy's address.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class NewToken:
 
     def __repr__(self) -> str:
         return f"NewToken(token_id={self.token_id!r})"
+
+
+def is_token(text: str) -> bool:
+    """Return whether a text has the form of a token."""
+    return _FORM.fullmatch(text) is not None
 
 
 def check_token(connection: Connection, text: str) -> Token | None:
