@@ -1,4 +1,4 @@
-"""Operators: people who log in to the operators' pages, each with a role.
+"""Operators: people with a login to the operators' pages, and a role.
 
 A new operator gets a one-time password, which is shown once and must be replaced at the first login.
 """

@@ -6,7 +6,7 @@ import enum
 
 
 class Role(enum.StrEnum):
-    """The right to look, to change what connectors may do, or to decide who else may."""
+    """The right to look, to change connectors, or to manage operators and tokens."""
 
     #: Sees everything but the values that connectors sent: see `sees_values`.
     VIEWER = "viewer"

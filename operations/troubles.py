@@ -1,4 +1,4 @@
-"""What is wrong with an installation, the worst first: each names whom it concerns and what to do. Pure."""
+"""What is wrong with an installation, the worst first: each names the connectors concerned and what to do. Pure."""
 
 from __future__ import annotations
 

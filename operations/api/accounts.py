@@ -119,7 +119,7 @@ def revoke_token(call: Call, name: AccountName) -> None:
 
 @operation("GET", "/audit", Role.VIEWER)
 def list_changes(call: Call, query: AuditQuery) -> Page[Change]:
-    """List what was changed, by whom, before and after, the newest change first."""
+    """List recorded changes with their authors, before and after, the newest first."""
     with call.engines.database() as connection:
         rows = select_audit(
             connection,

@@ -44,7 +44,7 @@ class SecretChange(Input):
 
 
 class HookQuery(Input):
-    """Whose hooks."""
+    """Which hooks."""
 
     connector_id: Id | None = None
 

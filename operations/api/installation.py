@@ -20,7 +20,7 @@ def show_engines(call: Call) -> dict[str, Any]:
 
 @operation("GET", "/troubles", Role.VIEWER, answer=Page[TroubleDocument])
 def list_troubles(call: Call) -> Page[dict[str, Any]]:
-    """List what is wrong, the urgent first: whom it concerns, and what to do."""
+    """List what is wrong, the urgent first: which connectors it concerns, and what to do."""
     bounds = Bounds(call.engines.settings.max_backlog_bytes)
     return Page(items=[trouble.document() for trouble in troubles(_state(call), bounds)])
 

@@ -1,4 +1,4 @@
-"""Each trouble of an installation is told, names whom it concerns, and the urgent ones come first."""
+"""Each trouble of an installation is told and names the connectors concerned; the urgent ones come first."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def show(visit: Visit) -> dict[str, Any]:
 
 
 def show_one(visit: Visit) -> dict[str, Any]:
-    """Show one letter; its body to those who may see it."""
+    """Show one letter, with its body if the role sees values."""
     position = position_of_request(visit.request.path_params["request_id"])
     with visit.engines.database() as connection:
         letter = dead_letters.read(connection, position) if position else None
