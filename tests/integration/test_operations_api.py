@@ -147,6 +147,15 @@ def test_a_configuration_has_versions(console: Console) -> None:
     assert console.ask("PUT", path, json={"configuration": "[]"}).status_code == 400
 
 
+@pytest.mark.usefixtures("crm")
+def test_a_hook_that_no_sender_could_use_is_refused(console: Console) -> None:
+    hook = {"scheme": "standard", "stream": "events"}
+    for wrong, told in (({"idField": "/a~2"}, "JSON Pointer"), ({"secret": "short"}, "secret")):
+        answer = console.ask("POST", "/connectors/1/hooks", json=hook | wrong)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
+        assert told in answer.json()["error"]["message"]
+
+
 def test_items_are_searched_in_parts_and_keep_their_digits(
     console: Console, crm: CreatedConnector, connection: Connection
 ) -> None:
