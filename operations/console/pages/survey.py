@@ -74,17 +74,21 @@ class Surveyor:
         self._lock = Lock()
         self._last: Survey | None = None
         self._made_at = 0.0
+        self._changes = 0
 
     def survey(self) -> Survey:
         """Return a survey that is some seconds old at most; while another thread makes one, the one before."""
         last = self._last
-        if not self._lock.acquire(blocking=last is None):
-            return last or self.survey()
+        if not self._lock.acquire(blocking=last is None) and last:
+            return last
         try:
-            if self._last is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
-                self._last = self._made()
+            shared, changes = self._last, self._changes
+            if shared is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
+                shared = self._made()
                 self._made_at = time.monotonic()
-            return self._last
+                # One that was begun before a change may not show it.
+                self._last = shared if changes == self._changes else None
+            return shared
         finally:
             self._lock.release()
 
@@ -97,6 +101,7 @@ class Surveyor:
 
     def forget(self) -> None:
         """Make another survey next time, after a change."""
+        self._changes += 1
         self._last = None
 
     def _made(self) -> Survey:
