@@ -19,6 +19,8 @@ from operations.configurations import Configurations
 from operations.connectors import Connectors, select_connectors
 from operations.hooks import Hooks
 from operations.jobs import Jobs
+from operations.state import State, look
+from operations.troubles import Bounds, Trouble, troubles
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, OPTIONS, SHORT_TIMEOUT_SECONDS, Connection
 from shared.process.settings import Settings
@@ -98,6 +100,19 @@ class Engines:
             signs = read_signs(self.redis, copied_lanes(self.redis))
         with_signs(rows, signs, self.settings.quiet_after_seconds)
         return rows
+
+    def state(self) -> State:
+        """Return what both engines tell of the installation."""
+        return look(
+            self.database,
+            lambda: contextlib.nullcontext(self.redis),
+            lambda _: self.queue,
+            quiet_after_seconds=self.settings.quiet_after_seconds,
+        )
+
+    def troubles(self, state: State) -> list[Trouble]:
+        """Return what is wrong, the urgent first."""
+        return troubles(state, Bounds(self.settings.max_backlog_bytes))
 
     @contextlib.contextmanager
     def connectors(self, actor: Actor) -> Iterator[Connectors]:

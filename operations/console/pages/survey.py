@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -17,8 +16,8 @@ from typing import Any, Final
 import psycopg
 
 from operations.engines import Engines
-from operations.state import State, look
-from operations.troubles import Bounds, Trouble, troubles
+from operations.state import State
+from operations.troubles import Trouble
 from shared.causes import NotNowError, cause_of
 from shared.postgres.queries import sql
 
@@ -107,20 +106,14 @@ class Surveyor:
     def _made(self) -> Survey:
         engines, now = self._engines, datetime.now(UTC)
         since = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
-        quiet_after, bounds = engines.settings.quiet_after_seconds, Bounds(engines.settings.max_backlog_bytes)
-        state = look(
-            engines.database,
-            lambda: nullcontext(engines.redis),
-            lambda _: engines.queue,
-            quiet_after_seconds=quiet_after,
-        )
+        state = engines.state()
         rows: list[dict[str, Any]] = []
         try:
             if state.database:
                 rows = self._completed(state.database.connectors, since)
         except psycopg.Error as error:
             state = dataclasses.replace(state, database=None, database_fault=cause_of(error))
-        return Survey(now, since, state, troubles(state, bounds), rows)
+        return Survey(now, since, state, engines.troubles(state), rows)
 
     def _completed(self, rows: list[dict[str, Any]], since: datetime) -> list[dict[str, Any]]:
         """Return connectors with their traffic, dead letters and what is wrong with them, the worst first."""
