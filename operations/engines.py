@@ -20,7 +20,7 @@ from operations.connectors import Connectors, select_connectors
 from operations.hooks import Hooks
 from operations.jobs import Jobs
 from operations.state import State, look
-from operations.troubles import Bounds, Trouble, troubles
+from operations.troubles import Trouble, troubles
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, OPTIONS, SHORT_TIMEOUT_SECONDS, Connection
 from shared.process.settings import Settings
@@ -112,7 +112,7 @@ class Engines:
 
     def troubles(self, state: State) -> list[Trouble]:
         """Return what is wrong, the urgent first."""
-        return troubles(state, Bounds(self.settings.max_backlog_bytes))
+        return troubles(state, self.settings.max_backlog_bytes)
 
     @contextlib.contextmanager
     def connectors(self, actor: Actor) -> Iterator[Connectors]:
