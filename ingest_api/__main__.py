@@ -13,7 +13,6 @@ from typing import Final
 import uvicorn
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from ingest_api.app import create_app
@@ -24,6 +23,7 @@ from shared.process.allocator import give_back_memory_at_once
 from shared.process.listening import bind
 from shared.process.log import count_lost_lines
 from shared.process.parent_death import die_with_parent
+from shared.process.serving import OPTIONS, serve_until_signal
 from shared.process.settings import Settings
 from shared.process.startup import (
     exit_if_postgres_is_unusable,
@@ -95,26 +95,15 @@ def serve(settings: Settings) -> None:
         "ingest_api.__main__:application",
         factory=True,
         workers=settings.web_concurrency,
-        loop="uvloop",
         http=HttpProtocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # the client's address is not used
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
+        **OPTIONS,
     )
-
     if settings.web_concurrency > 1:
         Multiprocess(config, sockets).run()
-        return
-    server = uvicorn.Server(config)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets)
-    if not server.started:
-        sys.exit(STARTUP_FAILURE)
+    else:
+        serve_until_signal(config, sockets)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Record each change: who made it, when, what was changed, before and after.
+"""Record each change: its author, when, what was changed, before and after.
 
 Every change that an operator or a program makes goes through `recorded`, which writes the record in the change's own
-transaction: neither exists without the other. All who may read the table see it, so what is looked at holds no secrets.
+transaction: neither exists without the other. Every role reads the records, so what is looked at holds no secrets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ State = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes a change."""
+    """The author of a change."""
 
     kind: Literal["command", "operator", "token"]
     #: user@host of a command; the name of an operator or of a token.
@@ -50,6 +50,15 @@ def recorded(connection: Connection, actor: Actor, action: str, look: Callable[[
     before = look()
     yield
     record(connection, actor, action, before, look())
+
+
+@contextlib.contextmanager
+def recorded_transaction(
+    connection: Connection, actor: Actor, action: str, look: Callable[[], State]
+) -> Iterator[None]:
+    """Open a transaction, and record what it changes."""
+    with connection.transaction(), recorded(connection, actor, action, look):
+        yield
 
 
 def record(connection: Connection, actor: Actor, action: str, before: State, after: State) -> None:

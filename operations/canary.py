@@ -23,7 +23,7 @@ from typing import Any, Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from shared.process.metrics import serve_metrics
+from shared.process.metrics import serve_metrics, show_zeros
 from shared.process.startup import start_process
 
 log = structlog.get_logger()
@@ -44,8 +44,7 @@ FAULTS: Final = Counter(
 SECONDS: Final = Histogram(
     "ingest_canary_seconds", "Time from a submission of the canary to its commit.", registry=CANARY
 )
-for _fault in ("refused", "late", "missing", "double", "out_of_order"):
-    FAULTS.labels(_fault)
+show_zeros(FAULTS, ("refused",), ("late",), ("missing",), ("double",), ("out_of_order",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class FrontDoor:
     def _ask(self, path: str, body: bytes | None, headers: dict[str, str], seconds: int = 0) -> Answer:
         request = urllib.request.Request(self._url + path, body, {**self._headers, **headers})  # noqa: S310 - of the settings
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS + seconds) as answer:  # noqa: S310 - the same
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS + seconds) as answer:  # noqa: S310 - of the settings
                 return Answer(answer.status, json.load(answer))
         except urllib.error.HTTPError as error:
             return Answer(error.code, {})

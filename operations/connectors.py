@@ -27,7 +27,7 @@ import psycopg
 from psycopg import errors
 from redis import Redis
 
-from operations.audit import Actor, State, local_actor, recorded
+from operations.audit import Actor, State, local_actor, recorded, recorded_transaction
 from operations.errors import ChangedMeanwhileError, ConflictError, NotFoundError
 from operations.rules import connector_name, request_burst, request_rate
 from shared.credentials.credential import NewCredential, new_credential
@@ -186,8 +186,7 @@ class Connectors:
         state = partial(self._state, name=values["name"])
         with (
             contextlib.suppress(psycopg.Rollback),
-            self.connection.transaction(),
-            recorded(self.connection, self.actor, "connector.create", state),
+            recorded_transaction(self.connection, self.actor, "connector.create", state),
         ):
             row = self.connection.execute(sql("insert_connector"), values).fetchall()[0]
             self._store(row["connector_id"], credential)

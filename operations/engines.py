@@ -19,6 +19,8 @@ from operations.configurations import Configurations
 from operations.connectors import Connectors, select_connectors
 from operations.hooks import Hooks
 from operations.jobs import Jobs
+from operations.state import State, look
+from operations.troubles import Trouble, troubles
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, OPTIONS, SHORT_TIMEOUT_SECONDS, Connection
 from shared.process.settings import Settings
@@ -48,7 +50,7 @@ class Engines:
             reconnect_timeout=SHORT_TIMEOUT_SECONDS,
             open=False,
             configure=_prepare,
-            check=_require_alive,
+            check=self._require_alive,
             kwargs={**OPTIONS, "application_name": "ingest console"},
         )
 
@@ -78,6 +80,17 @@ class Engines:
         with self._pool.connection() as connection:
             yield connection
 
+    def _require_alive(self, connection: Connection) -> None:
+        """Raise OperationalError if the session has ended, so that the pool opens another one.
+
+        It is closed first: the pool takes one back that libpq still believes in, and would lend it forever. Those that
+        wait in the pool have probably ended too.
+        """
+        if connection.is_lost():
+            connection.close()
+            self._pool.drain()
+            raise psycopg.OperationalError("the connection is lost")
+
     def connector_rows(self, connector_id: int | None = None) -> list[dict[str, Any]]:
         """Return rows of `select_connectors`, with what Redis knows of their last signs of life."""
         with self.database() as connection:
@@ -87,6 +100,19 @@ class Engines:
             signs = read_signs(self.redis, copied_lanes(self.redis))
         with_signs(rows, signs, self.settings.quiet_after_seconds)
         return rows
+
+    def state(self) -> State:
+        """Return what both engines tell of the installation."""
+        return look(
+            self.database,
+            lambda: contextlib.nullcontext(self.redis),
+            lambda _: self.queue,
+            quiet_after_seconds=self.settings.quiet_after_seconds,
+        )
+
+    def troubles(self, state: State) -> list[Trouble]:
+        """Return what is wrong, the urgent first."""
+        return troubles(state, self.settings.max_backlog_bytes)
 
     @contextlib.contextmanager
     def connectors(self, actor: Actor) -> Iterator[Connectors]:
@@ -109,11 +135,7 @@ class Engines:
 
 
 def _prepare(connection: Connection) -> None:
-    connection.answer_timeout = ANSWER_TIMEOUT_SECONDS
+    # The pool makes one connection at a time: a server that does not answer must not hold up the others for long.
+    connection.answer_timeout = SHORT_TIMEOUT_SECONDS
     connection.meet_server()
-
-
-def _require_alive(connection: Connection) -> None:
-    """Raise OperationalError if the session has ended, so that the pool opens another one."""
-    if connection.is_lost():
-        raise psycopg.OperationalError("the connection is lost")
+    connection.answer_timeout = ANSWER_TIMEOUT_SECONDS

@@ -8,6 +8,7 @@ second secret, leaves the hook in Redis meanwhile: a sender may never repeat a d
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,11 +18,14 @@ from typing import Any, Final
 from operations.audit import State
 from operations.connectors import Connectors
 from operations.errors import ConflictError, NotFoundError
+from shared import json_pointer
 from shared.causes import SentenceError
 from shared.credentials.sync import count_lanes
 from shared.hooks.hook import MAX_SECRETS, new_hook_id, path_of
 from shared.hooks.schemes import SCHEMES
 from shared.hooks.sealing import Keyring
+from shared.kinds.items import STREAM
+from shared.limits import MAX_KEY_BYTES
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.connections import wait_until_others_follow
@@ -68,6 +72,21 @@ def require_usable(scheme: str, secret: str | None) -> None:
         raise SentenceError(f"A secret of {scheme} {error}.") from None
 
 
+def require_possible(made: NewHook, secret: str | None) -> None:
+    """Raise SentenceError if a hook can't be made so, or can't use the secret."""
+    if made.scheme not in SCHEMES:
+        raise SentenceError(f"The scheme must be one of {', '.join(SCHEMES)}.")
+    if not re.fullmatch(rf"{STREAM.characters}{{1,{STREAM.max_characters}}}", made.stream):
+        raise SentenceError(STREAM.message.format(max=STREAM.max_characters))
+    if not 1 <= len(made.id_field.encode()) <= MAX_KEY_BYTES:
+        raise SentenceError(f"The id field must have 1 to {MAX_KEY_BYTES} bytes.")
+    try:
+        json_pointer.parse(made.id_field)
+    except ValueError as error:
+        raise SentenceError(f"The id field {error}.") from None
+    require_usable(made.scheme, secret)
+
+
 def hook_document(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of `select_hooks` for JSON."""
     return {
@@ -101,6 +120,7 @@ class Hooks:
 
     def create(self, connector_id: int, made: NewHook, secret: str | None = None) -> tuple[str, str]:
         """Create a hook. Return its id and its secret, made if none is given, which is stored encrypted only."""
+        require_possible(made, secret)
         lanes = count_lanes(self._connection, self._connectors.redis)
         secret = secret or SCHEMES[made.scheme].new_secret()
         with self._changing_of(connector_id, "hook.create") as row:

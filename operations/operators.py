@@ -1,4 +1,4 @@
-"""Operators: people who log in to the operators' pages, each with a role.
+"""Operators: people with a login to the operators' pages, and a role.
 
 A new operator gets a one-time password, which is shown once and must be replaced at the first login.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from psycopg import errors
 
-from operations.audit import Actor, State, local_actor, recorded
+from operations.audit import Actor, State, local_actor, recorded_transaction
 from operations.errors import ConflictError, NotFoundError
 from operations.passwords import hash_password, is_password, one_time_password
 from operations.roles import Role
@@ -41,21 +42,15 @@ class Operator:
 def check_password(connection: Connection, name: str, password: str) -> Operator | None:
     """Return the operator of this name, if this is the password; None takes as long."""
     rows = connection.execute(sql("select_password"), {"name": name}).fetchall()
-    stored = rows[0]["password"] if rows else None
-    return _operator(rows[0]) if is_password(password[: LONGEST_PASSWORD + 1], stored) else None
+    row = rows[0] if rows else {}
+    if not is_password(password[: LONGEST_PASSWORD + 1], row.get("password")):
+        return None
+    return Operator(row["operator_id"], row["name"], Role(row["role"]), row["must_change"])
 
 
-def select_operators(
-    connection: Connection, *, name: str | None = None, operator_id: int | None = None
-) -> list[dict[str, Any]]:
-    """Return all operators, or the one with a name or an id, without passwords."""
-    return connection.execute(sql("select_operators"), {"name": name, "operator_id": operator_id}).fetchall()
-
-
-def select_operator(connection: Connection, operator_id: int) -> Operator | None:
-    """Return an operator, None once the operator is revoked."""
-    rows = select_operators(connection, operator_id=operator_id)
-    return _operator({**rows[0], "must_change": rows[0]["one_time_until"] is not None}) if rows else None
+def select_operators(connection: Connection, name: str | None = None) -> list[dict[str, Any]]:
+    """Return all operators, or the one with a name, without passwords."""
+    return connection.execute(sql("select_operators"), {"name": name}).fetchall()
 
 
 class Operators:
@@ -99,7 +94,7 @@ class Operators:
     @contextlib.contextmanager
     def _changing(self, name: str, action: str) -> Iterator[None]:
         with self._recorded(action, name):
-            if not select_operators(self._connection, name=name):
+            if not select_operators(self._connection, name):
                 raise NotFoundError(f"There is no operator {name}.")
             yield
 
@@ -109,20 +104,11 @@ class Operators:
         self._connection.execute(sql(query), values)
         return password
 
-    @contextlib.contextmanager
-    def _recorded(self, action: str, name: str) -> Iterator[None]:
-        with (
-            self._connection.transaction(),
-            recorded(self._connection, self._actor, action, lambda: self._state(name)),
-        ):
-            yield
+    def _recorded(self, action: str, name: str) -> AbstractContextManager[None]:
+        return recorded_transaction(self._connection, self._actor, action, lambda: self._state(name))
 
     def _state(self, name: str) -> State:
         return {
             f"operator {row['name']}": {"role": row["role"], "passwordChangedAt": row["password_changed_at"]}
-            for row in select_operators(self._connection, name=name)
+            for row in select_operators(self._connection, name)
         }
-
-
-def _operator(row: dict[str, Any]) -> Operator:
-    return Operator(row["operator_id"], row["name"], Role(row["role"]), row["must_change"])

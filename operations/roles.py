@@ -6,13 +6,18 @@ import enum
 
 
 class Role(enum.StrEnum):
-    """The right to look, to change what connectors may do, or to decide who else may."""
+    """The right to look, to change connectors, or to manage operators and tokens."""
 
-    #: Sees everything but configurations and bodies of dead letters, which may hold secrets of connectors.
+    #: Sees everything but the values that connectors sent: see `sees_values`.
     VIEWER = "viewer"
     OPERATOR = "operator"
     #: Also manages operators and tokens.
     ADMINISTRATOR = "administrator"
+
+    @property
+    def sees_values(self) -> bool:
+        """Whether it sees what may hold secrets: fields, tags, contexts of logs, configurations, bodies."""
+        return self.may(Role.OPERATOR)
 
     def may(self, needed: Role) -> bool:
         """Return whether this role includes `needed`."""

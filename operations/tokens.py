@@ -1,24 +1,24 @@
 """Tokens with which programs use the operations API: `it_<token id>_<secret>`, of which only a digest is stored.
 
-A slow hash would add nothing, since a random secret can't be guessed.
+A slow hash or a limit of attempts would add nothing, since a random secret of 40 characters can't be guessed. A limit
+would let one program lock out all others that share its proxy's address.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import re
 import secrets
 import string
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from psycopg import errors
 
-from operations.audit import Actor, State, local_actor, recorded
+from operations.audit import Actor, State, local_actor, recorded_transaction
 from operations.errors import ConflictError, NotFoundError
 from operations.roles import Role
 from shared.postgres.connections import Connection
@@ -50,6 +50,11 @@ class NewToken:
 
     def __repr__(self) -> str:
         return f"NewToken(token_id={self.token_id!r})"
+
+
+def is_token(text: str) -> bool:
+    """Return whether a text has the form of a token."""
+    return _FORM.fullmatch(text) is not None
 
 
 def check_token(connection: Connection, text: str) -> Token | None:
@@ -93,13 +98,8 @@ class Tokens:
             if not self._connection.execute(sql("delete_token"), {"name": name}).rowcount:
                 raise NotFoundError(f"There is no token {name}.")
 
-    @contextlib.contextmanager
-    def _recorded(self, action: str, name: str) -> Iterator[None]:
-        with (
-            self._connection.transaction(),
-            recorded(self._connection, self._actor, action, lambda: self._state(name)),
-        ):
-            yield
+    def _recorded(self, action: str, name: str) -> AbstractContextManager[None]:
+        return recorded_transaction(self._connection, self._actor, action, lambda: self._state(name))
 
     def _state(self, name: str) -> State:
         return {

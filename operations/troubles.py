@@ -1,4 +1,4 @@
-"""What is wrong with an installation, the worst first: each names whom it concerns and what to do. Pure."""
+"""What is wrong with an installation, the worst first: each names the connectors concerned and what to do. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,6 @@ from shared.redis.lane_status import RedisState
 _NEARLY: Final = 80
 #: Connectors that one sentence names.
 _NAMED: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The settings that troubles are measured against."""
-
-    max_backlog_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +35,11 @@ class Trouble:
         return {**told, "connectorIds": list(told.pop("connector_ids"))}
 
 
-def troubles(state: State, bounds: Bounds) -> list[Trouble]:
+def troubles(state: State, max_backlog_bytes: int) -> list[Trouble]:
     """Return what is wrong, as far as it could be read, the urgent first."""
     found = [
         *_of_engines(state),
-        *(_of_redis(state.redis, bounds) if state.redis else ()),
+        *(_of_redis(state.redis, max_backlog_bytes) if state.redis else ()),
         *(_of_connectors(state.database) if state.database else ()),
     ]
     return sorted(found, key=lambda trouble: not trouble.urgent)
@@ -61,7 +54,7 @@ def _of_engines(state: State) -> Iterator[Trouble]:
         yield Trouble("redis_away", urgent=True, sentence=state.redis_fault, remedy=remedy)
 
 
-def _of_redis(redis: RedisState, bounds: Bounds) -> Iterator[Trouble]:
+def _of_redis(redis: RedisState, max_backlog_bytes: int) -> Iterator[Trouble]:
     for node in redis.away:
         remedy = "Start or repair it, or let its replica take over: the lanes of the other nodes go on."
         yield Trouble("node_away", urgent=True, sentence=node.sentence(), remedy=remedy)
@@ -91,12 +84,12 @@ def _of_redis(redis: RedisState, bounds: Bounds) -> Iterator[Trouble]:
             f"{_lanes(redis.stalled)} stalled: submissions wait, and none was applied for a while.",
             "The workers' log says why; `ingestctl connector list` names the connectors of a lane.",
         )
-    yield from _of_bounds(redis, bounds)
+    yield from _of_bounds(redis, max_backlog_bytes)
 
 
-def _of_bounds(redis: RedisState, bounds: Bounds) -> Iterator[Trouble]:
+def _of_bounds(redis: RedisState, max_backlog_bytes: int) -> Iterator[Trouble]:
     waiting = sum(lane.bytes for lane in redis.lanes)
-    if (share := 100 * waiting // bounds.max_backlog_bytes) >= _NEARLY:
+    if (share := 100 * waiting // max_backlog_bytes) >= _NEARLY:
         yield Trouble(
             "backlog_full",
             True,

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from shared.error_codes import ErrorCode
 from shared.outage import Outage
+from shared.process.metrics import show_zeros
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 #: Lag: a lane may wait for hours while Postgres is away.
@@ -68,13 +69,9 @@ REFUSALS: Final = Counter(
     registry=SWEEPER,
 )
 
-# Prometheus sees the first event only if the counter was there before.
-for _cause_name in ("postgres", "redis", "other"):
-    LANE_PAUSES.labels(_cause_name)
-for _outcome in ("done", "postponed", "failed"):
-    RETENTION_RUNS.labels(_outcome)
-for _reason in ("rotated", "disabled", "deleted"):
-    REFUSALS.labels(ErrorCode.UNAUTHORIZED.text, _reason)
+show_zeros(LANE_PAUSES, ("postgres",), ("redis",), ("other",))
+show_zeros(RETENTION_RUNS, ("done",), ("postponed",), ("failed",))
+show_zeros(REFUSALS, *((ErrorCode.UNAUTHORIZED.text, reason) for reason in ("rotated", "disabled", "deleted")))
 
 
 class PauseOutage(Outage):

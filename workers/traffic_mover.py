@@ -57,7 +57,7 @@ class TrafficMover:
         self._keep_days = keep_days
 
     def move(self) -> None:
-        """Move all that was counted by now. Raises psycopg.Error or RedisError.
+        """Move what has been counted so far. Raises psycopg.Error or RedisError.
 
         What Postgres can never take, since it was written by hand, is discarded.
         """

@@ -69,7 +69,7 @@ def change_operator(call: Call, name: AccountName, body: OperatorChange) -> Oper
     """Give an operator another role."""
     with call.engines.database() as connection:
         Operators(connection, call.actor).change_role(name, body.role)
-        return OperatorDocument.of(select_operators(connection, name=name)[0])
+        return OperatorDocument.of(select_operators(connection, name)[0])
 
 
 @operation("POST", "/operators/{name}/password", Role.ADMINISTRATOR)
@@ -119,7 +119,7 @@ def revoke_token(call: Call, name: AccountName) -> None:
 
 @operation("GET", "/audit", Role.VIEWER)
 def list_changes(call: Call, query: AuditQuery) -> Page[Change]:
-    """List what was changed, by whom, before and after, the newest change first."""
+    """List recorded changes with their authors, before and after, the newest first."""
     with call.engines.database() as connection:
         rows = select_audit(
             connection,

@@ -54,22 +54,22 @@ class NewTokenDocument(Document):
 
 
 class Item(Document):
-    """An item as it is stored."""
+    """An item as it is stored; fields and tags are null for a viewer."""
 
     id: str
     name: str | None
-    fields: dict[str, Any]
-    tags: dict[str, Any]
+    fields: dict[str, Any] | None
+    tags: dict[str, Any] | None
     updated_at: Moment
 
 
 class LogEntry(Document):
-    """What a connector has logged."""
+    """What a connector has logged; the context is null for a viewer."""
 
     timestamp: Moment
     level: str
     message: str
-    context: dict[str, Any]
+    context: dict[str, Any] | None
     request_id: str
 
 

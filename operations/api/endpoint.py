@@ -17,7 +17,7 @@ from operations.api.refusals import TOO_LARGE, UNAUTHORIZED, Refusal, refusal_of
 from operations.audit import Actor
 from operations.documents import Document
 from operations.engines import Engines
-from operations.tokens import Token, check_token
+from operations.tokens import Token, check_token, is_token
 from shared.limits import MB
 from shared.request_id import unaccepted_request_id
 
@@ -58,8 +58,10 @@ class Endpoint:
 
     def _token_of(self, header: str) -> Token:
         scheme, _, text = header.partition(" ")
+        if scheme.lower() != "bearer" or not is_token(text.strip()):
+            raise UNAUTHORIZED
         with self._engines.database() as connection:
-            token = check_token(connection, text.strip()) if scheme.lower() == "bearer" else None
+            token = check_token(connection, text.strip())
         if token is None:
             raise UNAUTHORIZED
         return token

@@ -42,7 +42,7 @@ _IF_MATCH: Final[Json] = {
     "name": "If-Match",
     "in": "header",
     "schema": {"type": "string", "pattern": r'^("\d{1,18}"|\*)$'},
-    "description": "The ETag that must still hold; without it, whatever is current is changed.",
+    "description": "The ETag that must still hold; without it, the current state is changed.",
 }
 
 

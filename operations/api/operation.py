@@ -39,7 +39,7 @@ class Input(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that may be served: by whom, and what it works with."""
+    """A request that may be served: its author, and what it works with."""
 
     engines: Engines
     actor: Actor

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta
 
 from operations.api.answers import Refusal, RefusalGroup, StreamDocument, TrafficDocument
-from operations.api.inputs import LARGEST_ID, Id, Limit, Moment, PageQuery, moment
+from operations.api.inputs import LARGEST_ID, Id, Limit, Moment, moment, whole
 from operations.api.operation import Call, Input, Page, operation, page
 from operations.connectors import select_connectors
 from operations.refusals import group_document, group_refusals, read_refusals, refusal_document
@@ -31,26 +31,23 @@ class TrafficQuery(Input):
     per_connector: bool = True
 
 
-class RefusalFilter(Input):
-    """Which refusals."""
+class GroupQuery(Input):
+    """Which refusals, and how many of them."""
 
     connector_id: Id | None = None
     code: str | None = None
     since: Moment | None = None
+    limit: Limit = 100
+
+    def conditions(self) -> dict[str, Any]:
+        """Return what `operations.refusals` selects by."""
+        return {"connector_id": self.connector_id, "code": self.code, "since": moment(self.since)}
 
 
-class RefusalQuery(PageQuery):
+class RefusalQuery(GroupQuery):
     """Which refusals, and which part of the list."""
 
-    connector_id: Id | None = None
-    code: str | None = None
-    since: Moment | None = None
-
-
-class GroupQuery(RefusalFilter):
-    """Which refusals, and how many groups of them."""
-
-    limit: Limit = 100
+    cursor: str | None = None
 
 
 @operation("GET", "/traffic", Role.VIEWER, answer=Page[TrafficDocument])
@@ -72,14 +69,8 @@ def list_traffic(call: Call, query: TrafficQuery) -> Page[dict[str, Any]]:
 def list_refusals(call: Call, query: RefusalQuery) -> Page[dict[str, Any]]:
     """List the last refusals, the newest first; never with values."""
     with call.engines.database() as connection:
-        rows = read_refusals(
-            connection,
-            connector_id=query.connector_id,
-            code=query.code,
-            since=moment(query.since),
-            limit=query.limit + 1,
-            before=query.after() or None,
-        )
+        before = None if query.cursor is None else whole(query.cursor)
+        rows = read_refusals(connection, **query.conditions(), limit=query.limit + 1, before=before)
     shown: Page[dict[str, Any]] = page(rows, query.limit, lambda row: row["number"])
     return Page(items=[refusal_document(row) for row in shown.items], next_cursor=shown.next_cursor)
 
@@ -88,13 +79,7 @@ def list_refusals(call: Call, query: RefusalQuery) -> Page[dict[str, Any]]:
 def list_refusal_groups(call: Call, query: GroupQuery) -> Page[dict[str, Any]]:
     """List refusals by what was wrong, the most frequent first."""
     with call.engines.database() as connection:
-        rows = group_refusals(
-            connection,
-            connector_id=query.connector_id,
-            code=query.code,
-            since=moment(query.since),
-            limit=query.limit,
-        )
+        rows = group_refusals(connection, **query.conditions(), limit=query.limit)
     return Page(items=[group_document(row) for row in rows])
 
 

@@ -84,7 +84,7 @@ def _applied(
     with progress_bar("Applied", len(steps)) as advance:
         for done, (step, created) in enumerate(apply_steps(steps, connectors, configurations), start=1):
             advance(done)
-            if created and not as_json:  # at once: it can't be shown again, whatever fails later
+            if created and not as_json:  # at once: it can't be shown again if a later step fails
                 print_line(f"{visible(step.name)}: {created.credential.text}", flush=True)
             yield step, created
 

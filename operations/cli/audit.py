@@ -1,4 +1,4 @@
-"""`ingestctl audit`: what was changed, when and by whom."""
+"""`ingestctl audit`: recorded changes and their authors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def audit(
     ] = _DEFAULT_LIMIT,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was changed, by whom, before and after, the newest change first."""
+    """Show recorded changes with their authors, before and after, the newest first."""
     most = rows_to_read(limit, as_json=as_json)
     wanted = wanted_changes(subject=subject, actor=actor, action=action, since=since, limit=most)
     with session.open_database() as connection, session.stream_rows(connection, "select_audit", wanted) as rows:

@@ -1,4 +1,4 @@
-"""`ingestctl operator`: people who may log in to the operators' pages."""
+"""`ingestctl operator`: people with a login to the operators' pages."""
 
 from __future__ import annotations
 

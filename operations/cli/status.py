@@ -19,7 +19,7 @@ from operations.cli.errors import sentence
 from operations.cli.output import print_json, print_line, print_note, print_table
 from operations.readable import counted, readable_bytes, readable_seconds, visible
 from operations.state import DatabaseState, State, look, totals_document
-from operations.troubles import Bounds, Trouble, troubles
+from operations.troubles import Trouble, troubles
 from shared.process.startup import process_settings, queue_of
 from shared.redis.connections import connect_redis
 from shared.redis.lane_status import Lane, RedisState, WorkerState
@@ -49,7 +49,7 @@ def status(*, as_json: AsJson = False) -> None:
         quiet_after_seconds=settings.quiet_after_seconds,
         told=sentence,
     )
-    found = troubles(state, Bounds(settings.max_backlog_bytes))
+    found = troubles(state, settings.max_backlog_bytes)
     if as_json:
         told = {"troubles": [trouble.document() for trouble in found]}
         print_json({**told, **state.document(), "connectors": _connector_documents(state)})

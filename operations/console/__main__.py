@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
 
 from operations.console.app import create_app
 from shared.causes import SentenceError
 from shared.process.listening import bind
+from shared.process.serving import OPTIONS, serve_until_signal
 from shared.process.startup import exit_if_postgres_is_unusable, log_start, start_process
 
 
@@ -23,22 +22,8 @@ def main() -> None:
     except SentenceError as error:
         sys.exit(str(error))
     log_start(settings)
-    config = uvicorn.Config(
-        create_app(settings),
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
-    )
-    server = uvicorn.Server(config)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets)
-    if not server.started:
-        sys.exit(STARTUP_FAILURE)
+    config = uvicorn.Config(create_app(settings), timeout_graceful_shutdown=settings.shutdown_seconds, **OPTIONS)
+    serve_until_signal(config, sockets)
 
 
 if __name__ == "__main__":

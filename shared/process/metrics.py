@@ -1,4 +1,4 @@
-"""Serves the metrics of a process that serves nothing else."""
+"""Metrics that are there from the start, and their server in a process that serves nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector, start_http_server
 from prometheus_client.registry import Collector
 
 from shared.process.settings import Settings
@@ -16,6 +16,12 @@ log = structlog.get_logger()
 
 #: Ports that are tried: several processes of one machine have the same METRICS_PORT.
 _PORTS: Final = 64
+
+
+def show_zeros(counter: Counter, *values: tuple[str, ...]) -> None:
+    """Set a counter to 0 for these values of its labels: Prometheus misses the first event of one that is new."""
+    for value in values:
+        counter.labels(*value)
 
 
 def serve_metrics(settings: Settings, registry: CollectorRegistry, collectors: Iterable[Collector] = ()) -> None:

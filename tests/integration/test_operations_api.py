@@ -18,6 +18,7 @@ from operations.tokens import Tokens
 from shared.credentials.credential import parse_credential
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
+from shared.request_id import position_of_version
 from tests.integration.console_tools import Console, dump_of, running_console
 from tests.integration.ingestctl_tools import insert_item
 
@@ -146,13 +147,22 @@ def test_a_configuration_has_versions(console: Console) -> None:
     assert console.ask("PUT", path, json={"configuration": "[]"}).status_code == 400
 
 
+@pytest.mark.usefixtures("crm")
+def test_a_hook_that_no_sender_could_use_is_refused(console: Console) -> None:
+    hook = {"scheme": "standard", "stream": "events"}
+    for wrong, told in (({"idField": "/a~2"}, "JSON Pointer"), ({"secret": "short"}, "secret")):
+        answer = console.ask("POST", "/connectors/1/hooks", json=hook | wrong)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
+        assert told in answer.json()["error"]["message"]
+
+
 def test_items_are_searched_in_parts_and_keep_their_digits(
     console: Console, crm: CreatedConnector, connection: Connection
 ) -> None:
     for number, name in enumerate(("Ann", "Bob", "Annika", "100%")):
         insert_item(connection, f"agent-{number}", '{"n": 1.10}', name=name)
     path, query = f"/connectors/{crm.connector_id}/items", {"stream": "agents"}
-    part = console.ask("GET", path, Role.VIEWER, params={**query, "limit": 3})
+    part = console.ask("GET", path, Role.OPERATOR, params={**query, "limit": 3})
     assert b'"fields":{"n": 1.10}' in part.content
     assert part.json()["nextCursor"] == "agent-2"
     rest = console.json("GET", path, params={**query, "cursor": "agent-2"})
@@ -160,6 +170,26 @@ def test_items_are_searched_in_parts_and_keep_their_digits(
     for search, found in (("ann", ["agent-0", "agent-2"]), ("agent-1", ["agent-1"]), ("%", ["agent-3"])):
         told = console.json("GET", path, params={**query, "search": search})["items"]
         assert [one["id"] for one in told] == found
+
+
+def test_a_viewer_sees_no_values_of_items_and_log_entries(
+    console: Console, crm: CreatedConnector, connection: Connection
+) -> None:
+    insert_item(connection, "agent-1", '{"password": "hunter2"}', name="Ann")
+    lane, version = connection.execute(b"SELECT lane, 1 << 20 AS version FROM connectors").fetchall()[0].values()
+    connection.execute(
+        "INSERT INTO connector_logs (connector_id, version, index, logged_at, level, message, context)"
+        """ VALUES (1, %s, 0, now(), 'info', 'Ann logged in', '{"password": "hunter2"}')""",
+        (version,),
+    )
+    receipt = "INSERT INTO receipts (connector_id, lane, version, kind, received) VALUES (1, %s, %s, 'log', 1)"
+    connection.execute(receipt, (lane, version))
+    path, request_id = f"/connectors/{crm.connector_id}", position_of_version(lane, version).request_id
+    for asked in (f"{path}/items?stream=agents", f"{path}/logs", f"/requests/{request_id}"):
+        assert "hunter2" in console.ask("GET", asked, Role.OPERATOR).text
+        hidden = console.ask("GET", asked, Role.VIEWER).text
+        assert "hunter2" not in hidden
+        assert "Ann" in hidden
 
 
 def test_operators_and_tokens_are_managed(console: Console, connection: Connection) -> None:

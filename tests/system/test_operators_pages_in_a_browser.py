@@ -31,7 +31,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def hostile(stack: Stack) -> Connector:
-    """A connector that sends hostile text in whatever it can."""
+    """A connector that sends hostile text wherever text is allowed."""
     connector = stack.connector(f"{_HOSTILE} {'w' * 100}")
     one = {"id": _VALUE[:400], "name": _VALUE, "fields": {_HOSTILE: _VALUE}, "tags": {"<b>": _VALUE}}
     assert_accepted(_submit(connector, "ingest", {"stream": "agents", "items": [one]}))
@@ -153,3 +153,5 @@ def test_pages_say_what_is_unavailable(stack: Stack, browser: Browser) -> None:
             expect(dora.page.locator("#live")).to_contain_text("Postgres can't be used now")
             dora.page.goto(f"{dora.address}/connectors")
             expect(dora.page.get_by_role("alert").first).to_contain_text("Postgres can't be used now")
+            postgres.open()
+            dora.reads("Connectors")

@@ -13,64 +13,29 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("emulator", "ingest_api", "workers", "operations", "shared")
 
+#: All of `shared`: what a room of processes works with.
+SHARED = {
+    "shared",
+    "shared.kinds",
+    "shared.redis",
+    "shared.postgres",
+    "shared.credentials",
+    "shared.hooks",
+    "shared.process",
+}
 #: What each room may import beside itself. The API, the workers and the operators' commands meet in `shared` only, and
 #: nothing imports `operations.local`, which is for one machine. `shared` alone stands for its single modules: limits,
 #: wire format, request ids. A room's entry covers the packages in it, unless these have entries of their own.
 MAY_IMPORT: dict[str, set[str]] = {
     # Runs the code of both sides in one process.
-    "emulator": {
-        "ingest_api",
-        "workers",
-        "shared",
-        "shared.kinds",
-        "shared.redis",
-        "shared.postgres",
-        "shared.credentials",
-        "shared.hooks",
-        "shared.process",
-    },
-    "ingest_api": {
-        "shared",
-        "shared.kinds",
-        "shared.redis",
-        "shared.postgres",
-        "shared.credentials",
-        "shared.hooks",
-        "shared.process",
-    },
-    "workers": {"shared", "shared.kinds", "shared.redis", "shared.postgres", "shared.credentials", "shared.process"},
-    "operations": {
-        "shared",
-        "shared.kinds",
-        "shared.redis",
-        "shared.postgres",
-        "shared.credentials",
-        "shared.hooks",
-        "shared.process",
-    },
-    "operations.cli": {
-        "emulator",
-        "operations",
-        "shared",
-        "shared.kinds",
-        "shared.redis",
-        "shared.postgres",
-        "shared.credentials",
-        "shared.hooks",
-        "shared.process",
-    },
+    "emulator": {"ingest_api", "workers", *SHARED},
+    "ingest_api": SHARED,
+    "workers": SHARED - {"shared.hooks"},
+    "operations": SHARED,
+    "operations.cli": {"emulator", "operations", *SHARED},
     "operations.api": {"operations", "shared", "shared.kinds", "shared.redis", "shared.hooks"},
     "operations.canary": {"shared.process"},
-    "operations.console": {
-        "operations",
-        "operations.api",
-        "shared",
-        "shared.kinds",
-        "shared.redis",
-        "shared.postgres",
-        "shared.hooks",
-        "shared.process",
-    },
+    "operations.console": {"operations", "operations.api", *(SHARED - {"shared.credentials"})},
     "operations.local": {"shared", "shared.process"},
     "shared": {"shared.kinds"},
     "shared.kinds": {"shared"},

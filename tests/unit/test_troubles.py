@@ -1,4 +1,4 @@
-"""Each trouble of an installation is told, names whom it concerns, and the urgent ones come first."""
+"""Each trouble of an installation is told and names the connectors concerned; the urgent ones come first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import TimeoutError  # noqa: A004 - redis' own
 
 from operations.state import DatabaseState, State
-from operations.troubles import Bounds, troubles
+from operations.troubles import troubles
 from shared.redis.lane_status import Lane, Node, RedisState, WorkerState
 
 LANE = Lane(0, ready=True, entries=0, bytes=0, lease="none", lease_ms_left=None, job_id=None, oldest_age_seconds=None)
@@ -30,7 +30,7 @@ REDIS = RedisState(
 CRM: dict[str, Any] = {"connector_id": 7, "name": "crm", "silence": None}
 DATABASE = DatabaseState(1, [CRM])
 WELL = State(DATABASE, None, REDIS, None)
-BOUNDS = Bounds(max_backlog_bytes=1000)
+MAX_BACKLOG_BYTES = 1000
 LETTERS = {"letters": 3, "connector_ids": [7], "reason": "22003", "fingerprint": "5f2a90c1"}
 REFUSALS = {
     "connector_id": 7,
@@ -82,7 +82,7 @@ def refused(**changed: Any) -> State:
     ],
 )
 def test_a_trouble_is_told_alone_with_whom_it_concerns(state: State, kind: str, urgent: bool, named: str) -> None:  # noqa: FBT001 - a column
-    [told] = troubles(state, BOUNDS)
+    [told] = troubles(state, MAX_BACKLOG_BYTES)
 
     assert (told.kind, told.urgent) == (kind, urgent)
     assert named in told.sentence
@@ -91,14 +91,14 @@ def test_a_trouble_is_told_alone_with_whom_it_concerns(state: State, kind: str, 
 
 
 def test_nothing_is_wrong_with_a_well_installation() -> None:
-    assert troubles(WELL, BOUNDS) == []
+    assert troubles(WELL, MAX_BACKLOG_BYTES) == []
 
 
 def test_the_urgent_comes_first_and_many_connectors_are_one_trouble() -> None:
     silent = [CRM | {"connector_id": number, "name": f"c{number}", "silence": "quiet"} for number in range(200)]
     both = replace(WELL, database=replace(DATABASE, connectors=silent), redis=replace(REDIS, sweeper=False))
 
-    first, second = troubles(both, BOUNDS)
+    first, second = troubles(both, MAX_BACKLOG_BYTES)
 
     assert first.kind == "no_sweeper"
     assert second.sentence == "200 connectors stopped sending: c0, c1, c2, c3, c4 and 195 more."

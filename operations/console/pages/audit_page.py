@@ -1,4 +1,4 @@
-"""Who changed what: the CLI's and programs' changes too."""
+"""Recorded changes, of operators, commands and programs."""
 
 from __future__ import annotations
 

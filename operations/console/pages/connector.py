@@ -12,7 +12,6 @@ from operations.console.pages.visit import Visit
 from operations.items import select_items, wanted_items
 from operations.refusals import group_refusals
 from operations.requests import select_newest_logs
-from operations.roles import Role
 from operations.streams import read_streams
 from shared.log_levels import STORED_LEVELS
 from shared.postgres.connections import Connection
@@ -76,7 +75,7 @@ def items(visit: Visit) -> dict[str, Any]:
         "items": found[:_ITEMS],
         "next": found[_ITEMS - 1]["id"] if len(found) > _ITEMS else None,
         "q": search or "",
-        "values": visit.may(Role.OPERATOR),
+        "values": visit.session.role.sees_values,
     }
 
 
@@ -92,7 +91,7 @@ def log(visit: Visit) -> dict[str, Any]:
         "entries": entries,
         "level": level,
         "levels": [("", "all"), *((one, one) for one in _LEVELS)],
-        "values": visit.may(Role.OPERATOR),
+        "values": visit.session.role.sees_values,
         "most": _ENTRIES,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from operations.configurations import (
@@ -18,13 +17,9 @@ from operations.console.pages.survey import Surveyor
 from operations.console.pages.visit import Done, Form, Outcome, Question, Shown, Visit
 from operations.hooks import NewHook, select_hooks
 from operations.removal import count_items, deletion
-from operations.roles import Role
-from shared import json_pointer
 from shared.causes import SentenceError
+from shared.hooks.hook import DEFAULT_TOLERANCE
 from shared.hooks.schemes import SCHEMES
-from shared.kinds.items import STREAM
-
-_TOLERANCE_SECONDS: Final = 300
 
 
 class ConnectorSettings:
@@ -109,7 +104,7 @@ class ConnectorSettings:
 
     def show_configuration(self, visit: Visit) -> dict[str, Any]:
         """Show the configuration, its versions, and how one differs from the one before."""
-        may = visit.may(Role.OPERATOR)
+        may = visit.session.role.sees_values
         with visit.engines.database() as connection:
             row = subject(visit, connection)
             found = select_configuration(connection, row["connector_id"])
@@ -178,12 +173,4 @@ def _question(row: dict[str, Any], change: str, items: int) -> Question:
 
 def _new_hook(form: Form) -> NewHook:
     scheme, stream, id_field = (form.get(name, "").strip() for name in ("scheme", "stream", "id_field"))
-    if scheme not in SCHEMES:
-        raise SentenceError("Choose the scheme by which the sender signs.")
-    if not re.fullmatch(rf"{STREAM.characters}{{1,{STREAM.max_characters}}}", stream):
-        raise SentenceError(STREAM.message.format(max=STREAM.max_characters))
-    try:
-        json_pointer.parse(id_field or "id")
-    except ValueError as error:
-        raise SentenceError(f"The id field {error}.") from None
-    return NewHook(scheme, stream, id_field or "id", _TOLERANCE_SECONDS)
+    return NewHook(scheme, stream, id_field or "id", DEFAULT_TOLERANCE)

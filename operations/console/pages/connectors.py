@@ -74,7 +74,7 @@ class ConnectorList:
         words, done = _CHANGES[change]
         limits = {"rate": rate_of(form), "burst": burst_of(form)}
         if change == "set" and not any(limits.values()):
-            raise SentenceError("Say which rate or burst they shall have.")
+            raise SentenceError("Give a rate or a burst to set.")
         if form.get("confirmed") != "yes":
             return _question(form, chosen, f"{words} {_number(len(chosen))}", limits if change == "set" else {})
         ids = [row["connector_id"] for row in chosen]

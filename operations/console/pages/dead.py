@@ -14,7 +14,6 @@ from operations.dead_letters import Filter, Selection
 from operations.errors import NotFoundError
 from operations.jobs import select_jobs
 from operations.readable import counted, readable_bytes
-from operations.roles import Role
 from shared.causes import SentenceError
 from shared.request_id import Position, position_of_request
 
@@ -45,14 +44,15 @@ def show(visit: Visit) -> dict[str, Any]:
 
 
 def show_one(visit: Visit) -> dict[str, Any]:
-    """Show one letter; its body to those who may see it."""
+    """Show one letter, with its body if the role sees values."""
     position = position_of_request(visit.request.path_params["request_id"])
     with visit.engines.database() as connection:
         letter = dead_letters.read(connection, position) if position else None
         if letter is None:
             raise NotFoundError("There is no such dead letter any more: it was applied or dropped.")
         names = names_of(connection, [letter["connector_id"]])
-    body = bytes(letter["body"][:_SHOWN_BYTES]).decode(errors="backslashreplace") if visit.may(Role.OPERATOR) else None
+    is_shown = visit.session.role.sees_values
+    body = bytes(letter["body"][:_SHOWN_BYTES]).decode(errors="backslashreplace") if is_shown else None
     letter["request_id"] = visit.request.path_params["request_id"]
     return {"letter": letter, "body": body, "cut": letter["bytes"] > _SHOWN_BYTES, "names": names}
 

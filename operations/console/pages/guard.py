@@ -80,7 +80,7 @@ class Guard:
         """Return the route of what a form does."""
 
         async def act(request: Request) -> Response:
-            # Who has no session sends no megabytes.
+            # A browser without a session sends no megabytes.
             refused = await run_in_threadpool(self._answer, request, _admit)
             if refused.status_code != HTTPStatus.OK:
                 return refused

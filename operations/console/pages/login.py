@@ -25,7 +25,7 @@ from operations.roles import Role
 from shared.causes import SentenceError, cause_of
 from shared.postgres.connections import Connection
 
-#: Maximum bytes of the form of a login, which anybody may send.
+#: Maximum bytes of the form of a login, which needs no session.
 _LARGEST_FORM = 8_192
 _LONGEST_NAME = 200
 #: Passwords that are checked at the same time, since each takes memory and a core; seconds to wait for a turn.

@@ -30,7 +30,7 @@ class Overview:
         self._traffic = TrafficOfAll()
 
     def show(self, visit: Visit) -> dict[str, Any]:
-        """Show the state, what needs an operator, the traffic and who sends most."""
+        """Show the state, what needs an operator, the traffic and the connectors that send most."""
         name = visit.choice("range", list(RANGES))
         survey = self._surveyor.survey()
         visit.faults.extend(survey.faults())

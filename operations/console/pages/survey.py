@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -17,8 +16,8 @@ from typing import Any, Final
 import psycopg
 
 from operations.engines import Engines
-from operations.state import State, look
-from operations.troubles import Bounds, Trouble, troubles
+from operations.state import State
+from operations.troubles import Trouble
 from shared.causes import NotNowError, cause_of
 from shared.postgres.queries import sql
 
@@ -74,17 +73,21 @@ class Surveyor:
         self._lock = Lock()
         self._last: Survey | None = None
         self._made_at = 0.0
+        self._changes = 0
 
     def survey(self) -> Survey:
         """Return a survey that is some seconds old at most; while another thread makes one, the one before."""
         last = self._last
-        if not self._lock.acquire(blocking=last is None):
-            return last or self.survey()
+        if not self._lock.acquire(blocking=last is None) and last:
+            return last
         try:
-            if self._last is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
-                self._last = self._made()
+            shared, changes = self._last, self._changes
+            if shared is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
+                shared = self._made()
                 self._made_at = time.monotonic()
-            return self._last
+                # One that was begun before a change may not show it.
+                self._last = shared if changes == self._changes else None
+            return shared
         finally:
             self._lock.release()
 
@@ -97,25 +100,20 @@ class Surveyor:
 
     def forget(self) -> None:
         """Make another survey next time, after a change."""
+        self._changes += 1
         self._last = None
 
     def _made(self) -> Survey:
         engines, now = self._engines, datetime.now(UTC)
         since = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
-        quiet_after, bounds = engines.settings.quiet_after_seconds, Bounds(engines.settings.max_backlog_bytes)
-        state = look(
-            engines.database,
-            lambda: nullcontext(engines.redis),
-            lambda _: engines.queue,
-            quiet_after_seconds=quiet_after,
-        )
+        state = engines.state()
         rows: list[dict[str, Any]] = []
         try:
             if state.database:
                 rows = self._completed(state.database.connectors, since)
         except psycopg.Error as error:
             state = dataclasses.replace(state, database=None, database_fault=cause_of(error))
-        return Survey(now, since, state, troubles(state, bounds), rows)
+        return Survey(now, since, state, engines.troubles(state), rows)
 
     def _completed(self, rows: list[dict[str, Any]], since: datetime) -> list[dict[str, Any]]:
         """Return connectors with their traffic, dead letters and what is wrong with them, the worst first."""

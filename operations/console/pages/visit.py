@@ -50,7 +50,7 @@ class Visit:
 
     @property
     def actor(self) -> Actor:
-        """Who makes the changes."""
+        """The operator, as the author of changes."""
         return Actor("operator", self.session.name)
 
     def may(self, role: Role) -> bool:

@@ -1,4 +1,4 @@
--- What was changed by whom.
+-- The record of changes.
 
 -- name: insert_audit
 -- Records what a change has changed, one row for each thing.

@@ -24,10 +24,10 @@ UPDATE operators SET role = %(role)s WHERE name = %(name)s;
 DELETE FROM operators WHERE name = %(name)s;
 
 -- name: select_operators
--- Returns all operators, or the one with a name or an id, without their passwords.
+-- Returns all operators, or the one with a name, without their passwords.
 SELECT operator_id, name, role, one_time_until, created_at, password_changed_at
 FROM operators
-WHERE (%(name)s::text IS NULL OR name = %(name)s) AND (%(operator_id)s::bigint IS NULL OR operator_id = %(operator_id)s)
+WHERE %(name)s::text IS NULL OR name = %(name)s
 ORDER BY name;
 
 -- name: select_password

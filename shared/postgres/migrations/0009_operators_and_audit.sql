@@ -1,4 +1,4 @@
--- People and programs that may act on this installation, and what was changed by whom.
+-- Operators and tokens that may act on this installation, and the record of changes.
 
 CREATE TABLE operators (
     operator_id         bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
