@@ -13,7 +13,8 @@ def refusal_of(validate: Callable[..., object], *arguments: object) -> ApiError:
     with pytest.raises(ApiError) as caught:
         validate(*arguments)
     assert len(caught.value.message) < 250
-    assert len(caught.value.path or "") < 500
+    # Of a name 64 characters are shown, each of up to 12 in the form of JSON that is plain ASCII.
+    assert len(caught.value.path or "") < 64 * 12 + 100
     return caught.value
 
 
