@@ -17,6 +17,7 @@ from typing import Any, Final
 from operations.audit import State
 from operations.connectors import Connectors
 from operations.errors import ConflictError, NotFoundError
+from shared import json_pointer
 from shared.causes import SentenceError
 from shared.credentials.sync import count_lanes
 from shared.hooks.hook import MAX_SECRETS, new_hook_id, path_of
@@ -68,6 +69,13 @@ def require_usable(scheme: str, secret: str | None) -> None:
         raise SentenceError(f"A secret of {scheme} {error}.") from None
 
 
+def _require_readable(id_field: str) -> None:
+    try:
+        json_pointer.parse(id_field)
+    except ValueError as error:
+        raise SentenceError(f"The id field {error}.") from None
+
+
 def hook_document(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of `select_hooks` for JSON."""
     return {
@@ -101,6 +109,8 @@ class Hooks:
 
     def create(self, connector_id: int, made: NewHook, secret: str | None = None) -> tuple[str, str]:
         """Create a hook. Return its id and its secret, made if none is given, which is stored encrypted only."""
+        require_usable(made.scheme, secret)
+        _require_readable(made.id_field)
         lanes = count_lanes(self._connection, self._connectors.redis)
         secret = secret or SCHEMES[made.scheme].new_secret()
         with self._changing_of(connector_id, "hook.create") as row:
@@ -114,6 +124,7 @@ class Hooks:
     def rotate(self, hook_id: str, *, keep_seconds: int, secret: str | None = None) -> str:
         """Add a secret beside those that are valid, which end after `keep_seconds`; 0: at once. Return the secret."""
         with self._changing(hook_id, "hook.rotate") as change:
+            require_usable(change.hook["scheme"], secret)
             secret = secret or SCHEMES[change.hook["scheme"]].new_secret()
             if not keep_seconds:
                 self._revoke(change)

@@ -34,3 +34,54 @@ def test_a_key_is_found_by_its_id_now_and_after_its_rotation(
     assert "It is the key of" in browser.get(f"/find?q={key_id}").text
     assert console.ask("POST", f"/connectors/{crm.connector_id}/credential").status_code == 200
     assert "It was the key of" in browser.get(f"/find?q={key_id}").text
+
+
+def test_addresses_that_no_browser_sends_are_refused(console: Console, log_in: LogIn) -> None:
+    browser = log_in("anna", Role.VIEWER)
+
+    for text in ("http://[", "//[", "https://[", "null"):
+        assert browser.post("/sessions", {"Origin": text}).status_code == 403
+        assert browser.log_in("anna", PASSWORD, {"Origin": text}).status_code == 403
+    assert Browser(console).get("/login?next=//[").status_code == 200
+
+
+def test_a_cookie_that_another_host_has_set_takes_no_place(log_in: LogIn) -> None:
+    anna, eve = log_in("anna", Role.VIEWER), log_in("eve", Role.VIEWER)
+    anna.cookies = {"console": eve.cookies["console"], "__Host-console": anna.cookies["console"]}
+
+    shown = anna.get("/sessions").text
+    assert "anna" in shown
+    assert "eve" not in shown
+
+
+@pytest.mark.usefixtures("crm")
+def test_forms_that_no_page_sends_are_refused(log_in: LogIn) -> None:
+    browser = log_in("oscar", Role.OPERATOR)
+    hook = {"change": "create", "scheme": "standard", "stream": "s"}
+
+    for path, status, fields in (
+        ("/connectors/1/hooks", 409, hook | {"id_field": "/~"}),
+        ("/connectors/1/hooks", 409, hook | {"secret": "é"}),
+        ("/connectors/1/hooks", 404, {"change": "delete", "hook": "\0", "confirmed": "yes"}),
+        ("/connectors/1/configuration", 409, {"change": "revert", "version": "\0"}),
+        (
+            "/dead",
+            409,
+            {"change": "drop", "which": "all", "confirmed": "yes", "until": "2026-01-01", "counted": "9" * 30},
+        ),
+    ):
+        assert browser.post(path, **fields).status_code == status, fields
+
+
+@pytest.mark.usefixtures("crm")
+def test_bodies_that_are_no_utf8_or_hold_what_no_schema_allows_are_refused(console: Console) -> None:
+    for path, body in (
+        ("/connectors", b'{"name":"\xff"}'),
+        ("/operators", b'{"name":"bob\\n","role":"viewer"}'),
+        ("/tokens", b'{"name":"bob\\n","role":"viewer"}'),
+        ("/connectors/1/hooks", b'{"scheme":"github\\n","stream":"s"}'),
+        ("/connectors/1/hooks", b'{"scheme":"github","stream":"s\\n"}'),
+        ("/connectors/1/hooks", b'{"scheme":"github","stream":"s","idField":"/~"}'),
+    ):
+        answer = console.ask("POST", path, content=body)
+        assert (answer.status_code, answer.json().get("error", {}).get("code")) == (400, "invalid_request"), body
