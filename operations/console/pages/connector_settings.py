@@ -15,11 +15,10 @@ from operations.configurations import (
 from operations.console.pages.connector import subject
 from operations.console.pages.connectors import burst_of, rate_of
 from operations.console.pages.survey import Surveyor
-from operations.console.pages.visit import Done, Form, Outcome, Question, Shown, Visit
+from operations.console.pages.visit import Done, Form, Outcome, Question, Shown, Visit, whole_number
 from operations.hooks import NewHook, select_hooks
 from operations.removal import count_items, deletion
 from operations.roles import Role
-from shared import json_pointer
 from shared.causes import SentenceError
 from shared.hooks.schemes import SCHEMES
 from shared.kinds.items import STREAM
@@ -135,8 +134,11 @@ class ConnectorSettings:
         back = f"/connectors/{connector_id}/configuration"
         with visit.engines.configurations(visit.actor) as configurations:
             if form.get("change") == "revert":
-                version = configurations.revert(connector_id, next(iter(form.numbers("version")), 0))
-                return Done(back, f"Version {version} is as version {form['version']} was.")
+                wanted = whole_number(form.get("version", ""))
+                if wanted is None:
+                    raise SentenceError("Choose a version.")
+                version = configurations.revert(connector_id, wanted)
+                return Done(back, f"Version {version} is as version {wanted} was.")
             text = None if form.get("change") == "clear" else checked_configuration(form.get("text", "").encode())
             seen = next(iter(form.numbers("seen")), None)
             version = configurations.set_managed(connector_id, text, version=seen)
@@ -182,8 +184,4 @@ def _new_hook(form: Form) -> NewHook:
         raise SentenceError("Choose the scheme by which the sender signs.")
     if not re.fullmatch(rf"{STREAM.characters}{{1,{STREAM.max_characters}}}", stream):
         raise SentenceError(STREAM.message.format(max=STREAM.max_characters))
-    try:
-        json_pointer.parse(id_field or "id")
-    except ValueError as error:
-        raise SentenceError(f"The id field {error}.") from None
     return NewHook(scheme, stream, id_field or "id", _TOLERANCE_SECONDS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from threading import Semaphore
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -71,7 +70,7 @@ class Login:
 
     def _begin(self, request: Request, form: Form) -> str:
         """Check name and password, and begin a session. Raises RefusedError."""
-        name, password = form.get("name", "").strip()[:_LONGEST_NAME].replace("\0", ""), form.get("password", "")
+        name, password = form.get("name", "").strip()[:_LONGEST_NAME], form.get("password", "")
         address = request.client.host if request.client else ""
         if wait := self._attempts.begin(address, name):
             raise RefusedError(429, f"Too many failed logins. Try again in {math.ceil(wait / 60)} min.")
@@ -147,14 +146,13 @@ def end_session(visit: Visit, form: Form) -> Outcome:
 
 def local(wanted: str) -> str:
     """Return an address on this server to go on to; the overview unless `wanted` is one."""
-    parts = urlsplit(wanted)
-    is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    is_local = wanted.startswith("/") and not wanted.startswith("//")
     return wanted if is_local and wanted.isprintable() and "\\" not in wanted else "/"
 
 
 def _set_cookie(request: Request, response: Response, secret: str) -> None:
     """Give the browser its session. Where it speaks TLS, which its Origin tells also behind a proxy, only there."""
-    secure = urlsplit(request.headers["origin"]).scheme == "https"
+    secure = request.headers["origin"].startswith("https://")
     response.set_cookie(
         f"__Host-{COOKIE}" if secure else COOKIE,
         secret,
