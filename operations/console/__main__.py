@@ -6,11 +6,13 @@ import contextlib
 import sys
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.config import STARTUP_FAILURE
 
 from operations.console.app import create_app
 from shared.causes import SentenceError
 from shared.process.listening import bind
+from shared.process.settings import Settings
 from shared.process.startup import exit_if_postgres_is_unusable, log_start, start_process
 
 
@@ -23,9 +25,19 @@ def main() -> None:
     except SentenceError as error:
         sys.exit(str(error))
     log_start(settings)
-    config = uvicorn.Config(
-        create_app(settings),
+    server = uvicorn.Server(configured(create_app(settings), settings))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets)
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def configured(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """Return how the application is served."""
+    return uvicorn.Config(
+        app,
         loop="uvloop",
+        http="h11",  # the other parser bounds no headers
         ws="none",
         lifespan="on",
         log_config=None,
@@ -34,11 +46,6 @@ def main() -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    server = uvicorn.Server(config)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets)
-    if not server.started:
-        sys.exit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":
