@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 from collections.abc import Iterator
 
+import httpx
 import pytest
+import uvicorn
 
 from operations.connectors import CreatedConnector
+from operations.console.__main__ import configured
+from operations.console.app import create_app
 from operations.roles import Role
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
@@ -85,3 +92,46 @@ def test_bodies_that_are_no_utf8_or_hold_what_no_schema_allows_are_refused(conso
     ):
         answer = console.ask("POST", path, content=body)
         assert (answer.status_code, answer.json().get("error", {}).get("code")) == (400, "invalid_request"), body
+
+
+def test_logins_that_wait_take_no_connection_from_the_pages(
+    console: Console, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, checking, release = log_in("anna", Role.VIEWER), threading.Semaphore(0), threading.Event()
+
+    def check(*_: object) -> None:
+        checking.release()
+        release.wait(30)
+
+    async def look_while_others_log_in() -> httpx.Response:
+        logins = [
+            asyncio.create_task(
+                console.client.post("/login", data={"name": f"guess{number}"}, headers={"Origin": "http://console"})
+            )
+            for number in range(12)
+        ]
+        await asyncio.to_thread(lambda: [checking.acquire(timeout=30) for _ in range(2)])
+        shown = await console.client.get("/sessions", headers={"Cookie": f"console={anna.cookies['console']}"})
+        assert not any(login.done() for login in logins), "The page waited for a login."
+        release.set()
+        await asyncio.gather(*logins)
+        return shown
+
+    monkeypatch.setattr("operations.console.pages.login.check_password", check)
+    assert console.runner.run(look_while_others_log_in()).status_code == 200
+
+
+def test_headers_without_an_end_are_not_kept(settings: Settings) -> None:
+    async def send_headers() -> bytes:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            server = uvicorn.Server(configured(create_app(settings), settings))
+            serving = asyncio.create_task(server.serve([listening]))
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: console\r\nX: " + b"x" * 200_000)
+            answer = await asyncio.wait_for(reader.read(100), 30)
+            writer.close()
+            server.should_exit = True
+            await serving
+            return answer
+
+    assert asyncio.run(send_headers()).startswith(b"HTTP/1.1 400 ")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from threading import Semaphore
 from typing import Any
 
 import structlog
@@ -19,15 +19,15 @@ from operations.console.pages.sessions import select_sessions
 from operations.console.pages.view import HEADERS
 from operations.console.pages.visit import Done, Form, Outcome, Visit
 from operations.errors import NotFoundError
-from operations.operators import Operator, Operators, check_password
+from operations.operators import Operators, check_password
 from operations.roles import Role
 from shared.causes import SentenceError, cause_of
-from shared.postgres.connections import Connection
 
 #: Maximum bytes of the form of a login, which anybody may send.
 _LARGEST_FORM = 8_192
 _LONGEST_NAME = 200
-#: Passwords that are checked at the same time, since each takes memory and a core; seconds to wait for a turn.
+#: Passwords that are checked at the same time, since each takes memory, a core, a thread and a connection to Postgres;
+#: seconds to wait for a turn.
 _CHECKS, _TURN_SECONDS = 2, 10.0
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ class Login:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._attempts = Attempts()
-        self._turns = Semaphore(_CHECKS)
+        self._turns = asyncio.Semaphore(_CHECKS)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -53,7 +53,15 @@ class Login:
 
     async def _log_in(self, request: Request) -> Response:
         form = await read_form(request, _LARGEST_FORM)
-        return await run_in_threadpool(self._answer, request, form)
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            return self._page(form.get("next", ""), "Too many logins at once. Try again in a moment.", 503)
+        try:
+            return await run_in_threadpool(self._answer, request, form)
+        finally:
+            self._turns.release()
 
     def _answer(self, request: Request, form: Form) -> Response:
         wanted = form.get("next", "")
@@ -75,7 +83,7 @@ class Login:
         if wait := self._attempts.begin(address, name):
             raise RefusedError(429, f"Too many failed logins. Try again in {math.ceil(wait / 60)} min.")
         with self._guard.engines.database() as connection:
-            operator = self._checked(connection, name, password)
+            operator = check_password(connection, name, password)
             if operator is None:
                 log.warning("login_refused", address=address)
                 raise RefusedError(401, "Name or password is wrong, or the one-time password has expired.")
@@ -83,14 +91,6 @@ class Login:
             log.info("login", operator=operator.name, address=address)
             browser = request.headers.get("user-agent", "")
             return sessions.begin(connection, operator.operator_id, address=address, browser=browser)
-
-    def _checked(self, connection: Connection, name: str, password: str) -> Operator | None:
-        if not self._turns.acquire(timeout=_TURN_SECONDS):
-            raise RefusedError(503, "Too many logins at once. Try again in a moment.")
-        try:
-            return check_password(connection, name, password)
-        finally:
-            self._turns.release()
 
     def _page(self, wanted: str, problem: str | None = None, status: int = 200, name: str = "") -> Response:
         values = {"next": local(wanted), "problem": problem, "name": name, "session": None, "path": "/login"}
