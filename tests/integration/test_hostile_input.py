@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from operations.connectors import CreatedConnector
 from operations.console.__main__ import configured
 from operations.console.app import create_app
 from operations.roles import Role
+from operations.traffic import read_traffic
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
 from tests.integration.console_tools import Console, running_console
@@ -135,3 +137,15 @@ def test_headers_without_an_end_are_not_kept(settings: Settings) -> None:
             return answer
 
     assert asyncio.run(send_headers()).startswith(b"HTTP/1.1 400 ")
+
+
+def test_postgres_sends_no_more_traffic_than_an_answer_holds(connection: Connection) -> None:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    version = round(datetime.now(UTC).timestamp() // 60 * 60_000) << 20
+    connection.execute(
+        b"INSERT INTO traffic_minutes SELECT id, %s, '', 1, 1, 1, 0, 0, 0, 0, 0, 0 FROM generate_series(1, 3) AS id",
+        (version,),
+    )
+
+    assert [row["connector_id"] for row in read_traffic(connection, since=since, limit=2)] == [1, 2]
+    assert len(read_traffic(connection, since=since)) == 3
