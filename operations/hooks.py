@@ -134,6 +134,7 @@ class Hooks:
     def rotate(self, hook_id: str, *, keep_seconds: int, secret: str | None = None) -> str:
         """Add a secret beside those that are valid, which end after `keep_seconds`; 0: at once. Return the secret."""
         with self._changing(hook_id, "hook.rotate") as change:
+            require_usable(change.hook["scheme"], secret)
             secret = secret or SCHEMES[change.hook["scheme"]].new_secret()
             if not keep_seconds:
                 self._revoke(change)

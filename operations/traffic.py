@@ -26,6 +26,7 @@ def read_traffic(
     connector_id: int | None = None,
     step: Step = "total",
     per_connector: bool = True,
+    limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return what was counted from the minute or hour of `since` up to `until`, in order of connector and time.
 
@@ -41,6 +42,7 @@ def read_traffic(
         "connector_id": connector_id,
         "per_connector": per_connector,
         "stepwise": step != "total",
+        "limit": limit,
     }
     query = SQL(sql("select_traffic").decode()).format(table=Identifier(table))
     return [_row(row) for row in connection.execute(query, values)]

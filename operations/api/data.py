@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from operations.api.answers import Item, LogEntry, RequestOutcome
-from operations.api.inputs import LARGEST_ID, Id, Limit, Moment, PageQuery, moment, whole
+from operations.api.inputs import END, LARGEST_ID, Id, Limit, Moment, PageQuery, moment, whole
 from operations.api.operation import Call, Input, Page, operation, page
 from operations.connectors import select_connectors
 from operations.items import item_document, select_items, wanted_items
@@ -17,7 +17,7 @@ from shared.log_levels import STORED_LEVELS
 
 _VALUES: Final = frozenset(("fields", "tags", "context"))
 
-Level = Annotated[str, Meta(pattern=f"^({'|'.join(STORED_LEVELS)})$")]
+Level = Annotated[str, Meta(pattern=f"^({'|'.join(STORED_LEVELS)}){END}")]
 
 
 class ItemQuery(Input):

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from operations import dead_letters
 from operations.api.answers import DeadLetter, DeadLetterBody, DeadLetterGroup, Job
-from operations.api.inputs import Id, Limit, Moment, moment
+from operations.api.inputs import END, Id, Limit, Moment, moment
 from operations.api.jobs import job_document
 from operations.api.operation import Call, Input, Page, operation, page
 from operations.dead_documents import document, group_document, letter_document
@@ -22,7 +22,7 @@ from shared.causes import SentenceError
 
 _MAX_GROUPS: Final = 500
 
-RequestId = Annotated[str, Meta(pattern="^req_[0-9a-z]{14}$")]
+RequestId = Annotated[str, Meta(pattern=f"^req_[0-9a-z]{{14}}{END}")]
 
 
 class LetterFilter(Input):

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from operations.api.operation import Call, Operation
+from operations.api.operation import Call, Input, Operation
 from operations.api.refusals import TOO_LARGE, UNAUTHORIZED, Refusal, refusal_of
 from operations.audit import Actor
 from operations.documents import Document
@@ -52,7 +52,7 @@ class Endpoint:
         if operation.query is not None:
             values["query"] = _converted(dict(request.query_params), operation.query)
         if operation.body is not None:
-            values["body"] = msgspec.json.decode(await _read(request), type=operation.body)
+            values["body"] = _decoded(await _read(request), operation.body)
         call = Call(self._engines, Actor("token", token.name), token.role, _expected(request))
         return _answer(operation.status, await run_in_threadpool(operation.function, call, **values))
 
@@ -95,6 +95,13 @@ def _members(document: Document) -> dict[str, Any]:
 
 def _converted(value: Any, kind: type) -> Any:
     return msgspec.convert(value, kind, strict=False)
+
+
+def _decoded(body: bytes, kind: type[Input]) -> Input:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except UnicodeDecodeError:
+        raise Refusal(400, "invalid_request", "The body is not UTF-8.") from None
 
 
 def _expected(request: Request) -> int | None:

@@ -7,16 +7,16 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from operations.api.answers import Hook, HookSecret
-from operations.api.inputs import HookId, Id
+from operations.api.inputs import END, HookId, Id
 from operations.api.operation import Call, Input, Page, operation
-from operations.hooks import NewHook, hook_document, require_usable, select_hooks
+from operations.hooks import NewHook, hook_document, select_hooks
 from operations.roles import Role
 from shared.hooks.hook import DEFAULT_TOLERANCE
 from shared.hooks.schemes import SCHEMES
 from shared.kinds.items import STREAM
 from shared.limits import MAX_KEY_BYTES
 
-Scheme = Annotated[str, Meta(pattern=f"^({'|'.join(SCHEMES)})$")]
+Scheme = Annotated[str, Meta(pattern=f"^({'|'.join(SCHEMES)}){END}")]
 Secret = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
@@ -24,7 +24,7 @@ class NewHookInput(Input):
     """A hook to create; without a secret, one is made."""
 
     scheme: Scheme
-    stream: Annotated[str, Meta(pattern=f"^{STREAM.characters}{{1,{STREAM.max_characters}}}$")]
+    stream: Annotated[str, Meta(pattern=f"^{STREAM.characters}{{1,{STREAM.max_characters}}}{END}")]
     id_field: Annotated[str, Meta(min_length=1, max_length=MAX_KEY_BYTES)] = "id"
     tolerance_seconds: Annotated[int, Meta(ge=1, le=86_400)] = DEFAULT_TOLERANCE
     secret: Secret | None = None
@@ -83,7 +83,6 @@ def change_hook(call: Call, hook_id: HookId, body: HookChange) -> dict[str, Any]
 def rotate_secret(call: Call, hook_id: HookId, body: SecretChange) -> HookSecret:
     """Add a secret beside those before it, which stay valid for a while. It is told only now."""
     with call.engines.hooks(call.actor) as hooks:
-        require_usable(hooks.find(hook_id)["scheme"], body.secret)
         secret = hooks.rotate(hook_id, keep_seconds=body.keep_seconds, secret=body.secret)
     return HookSecret(hook_id=hook_id, secret=secret)
 

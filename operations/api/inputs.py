@@ -15,6 +15,8 @@ from shared.causes import SentenceError
 from shared.hooks.hook import FORM as HOOK_FORM
 
 _CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+#: End of a pattern: in Python, `$` alone also matches before a final newline.
+END: Final = r"(?!\n)$"
 _NUMBER: Final = re.compile(r"\d{1,19}", re.ASCII)
 
 LARGEST_ID: Final = (1 << 63) - 1
@@ -22,13 +24,13 @@ LARGEST_ID: Final = (1 << 63) - 1
 Id = Annotated[int, Meta(ge=1, le=LARGEST_ID)]
 Ids = Annotated[list[Id], Meta(min_length=1, max_length=500)]
 #: Of a connector; `rules.connector_name` is exact.
-Name = Annotated[str, Meta(max_length=LONGEST_NAME, pattern=rf"^[^\s{_CONTROL}]([^{_CONTROL}]*[^\s{_CONTROL}])?$")]
+Name = Annotated[str, Meta(max_length=LONGEST_NAME, pattern=rf"^[^\s{_CONTROL}]([^{_CONTROL}]*[^\s{_CONTROL}])?{END}")]
 #: Of an operator or a token.
-AccountName = Annotated[str, Meta(pattern=f"^{ACCOUNT_NAME}$")]
+AccountName = Annotated[str, Meta(pattern=f"^{ACCOUNT_NAME}{END}")]
 Rate = Annotated[float, Meta(ge=SLOWEST_RATE, le=FASTEST_RATE)]
 Burst = Annotated[int, Meta(ge=1, le=LARGEST_BURST)]
 Limit = Annotated[int, Meta(ge=1, le=500)]
-HookId = Annotated[str, Meta(pattern=f"^{HOOK_FORM.pattern}$")]
+HookId = Annotated[str, Meta(pattern=f"^{HOOK_FORM.pattern}{END}")]
 
 
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]

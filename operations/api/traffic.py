@@ -61,8 +61,9 @@ def list_traffic(call: Call, query: TrafficQuery) -> Page[dict[str, Any]]:
             connector_id=query.connector_id,
             step=query.step,
             per_connector=query.per_connector,
+            limit=_MAX_ROWS,
         )
-    return Page(items=[traffic_document(row) for row in rows[:_MAX_ROWS]])
+    return Page(items=[traffic_document(row) for row in rows])
 
 
 @operation("GET", "/refusals", Role.VIEWER, answer=Page[Refusal])

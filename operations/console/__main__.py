@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 
 import uvicorn
+from starlette.applications import Starlette
 
 from operations.console.app import create_app
 from shared.causes import SentenceError
 from shared.process.listening import bind
 from shared.process.serving import OPTIONS, serve_until_signal
+from shared.process.settings import Settings
 from shared.process.startup import exit_if_postgres_is_unusable, log_start, start_process
 
 
@@ -22,8 +24,17 @@ def main() -> None:
     except SentenceError as error:
         sys.exit(str(error))
     log_start(settings)
-    config = uvicorn.Config(create_app(settings), timeout_graceful_shutdown=settings.shutdown_seconds, **OPTIONS)
-    serve_until_signal(config, sockets)
+    serve_until_signal(configured(create_app(settings), settings), sockets)
+
+
+def configured(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """Return how the application is served."""
+    return uvicorn.Config(
+        app,
+        http="h11",  # the other parser bounds no headers
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        **OPTIONS,
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from operations.configurations import (
 from operations.console.pages.connector import subject
 from operations.console.pages.connectors import burst_of, rate_of
 from operations.console.pages.survey import Surveyor
-from operations.console.pages.visit import Done, Form, Outcome, Question, Shown, Visit
+from operations.console.pages.visit import Done, Form, Outcome, Question, Shown, Visit, whole_number
 from operations.hooks import NewHook, select_hooks
 from operations.removal import count_items, deletion
 from shared.causes import SentenceError
@@ -130,8 +130,11 @@ class ConnectorSettings:
         back = f"/connectors/{connector_id}/configuration"
         with visit.engines.configurations(visit.actor) as configurations:
             if form.get("change") == "revert":
-                version = configurations.revert(connector_id, next(iter(form.numbers("version")), 0))
-                return Done(back, f"Version {version} is as version {form['version']} was.")
+                wanted = whole_number(form.get("version", ""))
+                if wanted is None:
+                    raise SentenceError("Choose a version.")
+                version = configurations.revert(connector_id, wanted)
+                return Done(back, f"Version {version} is as version {wanted} was.")
             text = None if form.get("change") == "clear" else checked_configuration(form.get("text", "").encode())
             seen = next(iter(form.numbers("seen")), None)
             version = configurations.set_managed(connector_id, text, version=seen)

@@ -82,10 +82,13 @@ def show_job(visit: Visit) -> dict[str, Any]:
 
 def _confirmed(letters: Filter, form: Form) -> Selection:
     """Return the selection that was counted: letters that died since are not part of it."""
+    counted = whole_number(form.get("counted", ""))
     try:
-        until, counted = datetime.fromisoformat(form["until"]), int(form["counted"])
-    except (KeyError, ValueError):
-        raise SentenceError("The letters were not counted. Go back and choose them again.") from None
+        until = datetime.fromisoformat(form.get("until", ""))
+    except ValueError:
+        counted = None
+    if counted is None:
+        raise SentenceError("The letters were not counted. Go back and choose them again.")
     return Selection(letters, counted, 0, 0, until, lift_bound=form.get("lift") == "yes")
 
 

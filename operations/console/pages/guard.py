@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 import psycopg
 from redis.exceptions import RedisError
@@ -94,8 +94,8 @@ class Guard:
         return await run_in_threadpool(self._answer, request, _no_such_page)
 
     def secret(self, request: Request) -> str:
-        """Return what the cookie holds."""
-        return request.cookies.get(COOKIE) or request.cookies.get(f"__Host-{COOKIE}") or ""
+        """Return what the cookie holds; one that another host or an unencrypted page may have set comes last."""
+        return request.cookies.get(f"__Host-{COOKIE}") or request.cookies.get(COOKIE) or ""
 
     def _answer(self, request: Request, respond: Callable[[Visit], Response]) -> Response:
         """Answer a request of a logged-in operator, or lead to the login."""
@@ -222,8 +222,8 @@ def _no_such_page(_: Visit) -> Response:
 
 def require_own_form(request: Request) -> None:
     """Raise RefusedError unless a form was sent by a page of this server, as browsers tell."""
-    origin = request.headers.get("origin", "")
-    if not origin or urlsplit(origin).netloc != request.headers.get("host", ""):
+    host = request.headers.get("origin", "").partition("://")[2]
+    if not host or host != request.headers.get("host", ""):
         raise RefusedError(
             403, "This form was not sent by a page of this server. Behind a proxy, the proxy must pass `Host` on."
         )
@@ -246,7 +246,8 @@ async def read_form(request: Request, largest: int = _LARGEST_FORM) -> Form:
 
 def _fields(pairs: list[tuple[str, str]]) -> Form:
     form = Form()
-    for name, value in pairs:
+    for name, given in pairs:
+        value = given.replace("\0", "")  # Postgres takes none
         form[name] = f"{form[name]},{value}" if name in form else value
     return form
 

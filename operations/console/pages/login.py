@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from threading import Semaphore
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -20,15 +19,15 @@ from operations.console.pages.sessions import select_sessions
 from operations.console.pages.view import HEADERS
 from operations.console.pages.visit import Done, Form, Outcome, Visit
 from operations.errors import NotFoundError
-from operations.operators import Operator, Operators, check_password
+from operations.operators import Operators, check_password
 from operations.roles import Role
 from shared.causes import SentenceError, cause_of
-from shared.postgres.connections import Connection
 
 #: Maximum bytes of the form of a login, which needs no session.
 _LARGEST_FORM = 8_192
 _LONGEST_NAME = 200
-#: Passwords that are checked at the same time, since each takes memory and a core; seconds to wait for a turn.
+#: Passwords that are checked at the same time, since each takes memory, a core, a thread and a connection to Postgres;
+#: seconds to wait for a turn.
 _CHECKS, _TURN_SECONDS = 2, 10.0
 
 log = structlog.get_logger()
@@ -40,7 +39,7 @@ class Login:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._attempts = Attempts()
-        self._turns = Semaphore(_CHECKS)
+        self._turns = asyncio.Semaphore(_CHECKS)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -54,7 +53,15 @@ class Login:
 
     async def _log_in(self, request: Request) -> Response:
         form = await read_form(request, _LARGEST_FORM)
-        return await run_in_threadpool(self._answer, request, form)
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            return self._page(form.get("next", ""), "Too many logins at once. Try again in a moment.", 503)
+        try:
+            return await run_in_threadpool(self._answer, request, form)
+        finally:
+            self._turns.release()
 
     def _answer(self, request: Request, form: Form) -> Response:
         wanted = form.get("next", "")
@@ -71,12 +78,12 @@ class Login:
 
     def _begin(self, request: Request, form: Form) -> str:
         """Check name and password, and begin a session. Raises RefusedError."""
-        name, password = form.get("name", "").strip()[:_LONGEST_NAME].replace("\0", ""), form.get("password", "")
+        name, password = form.get("name", "").strip()[:_LONGEST_NAME], form.get("password", "")
         address = request.client.host if request.client else ""
         if wait := self._attempts.begin(address, name):
             raise RefusedError(429, f"Too many failed logins. Try again in {math.ceil(wait / 60)} min.")
         with self._guard.engines.database() as connection:
-            operator = self._checked(connection, name, password)
+            operator = check_password(connection, name, password)
             if operator is None:
                 log.warning("login_refused", address=address)
                 raise RefusedError(401, "Name or password is wrong, or the one-time password has expired.")
@@ -84,14 +91,6 @@ class Login:
             log.info("login", operator=operator.name, address=address)
             browser = request.headers.get("user-agent", "")
             return sessions.begin(connection, operator.operator_id, address=address, browser=browser)
-
-    def _checked(self, connection: Connection, name: str, password: str) -> Operator | None:
-        if not self._turns.acquire(timeout=_TURN_SECONDS):
-            raise RefusedError(503, "Too many logins at once. Try again in a moment.")
-        try:
-            return check_password(connection, name, password)
-        finally:
-            self._turns.release()
 
     def _page(self, wanted: str, problem: str | None = None, status: int = 200, name: str = "") -> Response:
         values = {"next": local(wanted), "problem": problem, "name": name, "session": None, "path": "/login"}
@@ -147,14 +146,13 @@ def end_session(visit: Visit, form: Form) -> Outcome:
 
 def local(wanted: str) -> str:
     """Return an address on this server to go on to; the overview unless `wanted` is one."""
-    parts = urlsplit(wanted)
-    is_local = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    is_local = wanted.startswith("/") and not wanted.startswith("//")
     return wanted if is_local and wanted.isprintable() and "\\" not in wanted else "/"
 
 
 def _set_cookie(request: Request, response: Response, secret: str) -> None:
     """Give the browser its session. Where it speaks TLS, which its Origin tells also behind a proxy, only there."""
-    secure = urlsplit(request.headers["origin"]).scheme == "https"
+    secure = request.headers["origin"].startswith("https://")
     response.set_cookie(
         f"__Host-{COOKIE}" if secure else COOKIE,
         secret,

@@ -59,7 +59,8 @@ LIMIT 50;
 
 -- name: find_key
 -- The connector that a key or hook is, or was.
-SELECT connector_id, connectors.name, 'credential' AS kind, key_id, enabled, null AS reason, null AS ended_at
+SELECT connector_id, connectors.name, 'credential' AS kind, key_id, enabled,
+       null AS reason, null::timestamptz AS ended_at
 FROM credentials
 JOIN connectors USING (connector_id)
 WHERE key_id = %(key_id)s

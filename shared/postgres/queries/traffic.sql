@@ -41,4 +41,5 @@ FROM (
     GROUP BY 1, 2, 3
 ) AS counted
 GROUP BY 1, 2
-ORDER BY 1, 2;
+ORDER BY 1, 2
+LIMIT %(limit)s;
