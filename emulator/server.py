@@ -85,7 +85,7 @@ def serve(options: Options, tell: Tell) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    sockets = bind("127.0.0.1", options.port)
+    sockets = bind("127.0.0.1", options.port, "--port")
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     emulator = Emulator(options, url)
     config = uvicorn.Config(

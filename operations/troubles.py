@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from operations.readable import counted
 from operations.reasons import meaning_of
 from operations.state import DatabaseState, State
 from shared.redis.lane_status import RedisState
@@ -160,7 +161,7 @@ def _of_refusals(database: DatabaseState) -> Iterator[Trouble]:
         at = f" at {group['path_pattern']}" if group["path_pattern"] else ""
         kind, words, remedy = _REFUSALS.get(code, ("refused", f"is refused, {code}{at}", group["message"]))
         sentence = f"Connector {connector_id} ({names[connector_id]}) {words.format(reason=reason or 'replaced')}"
-        yield Trouble(kind, False, f"{sentence}: {count:,} requests in 15 minutes.", remedy, (connector_id,))
+        yield Trouble(kind, False, f"{sentence}: {counted(count, 'request')} in 15 minutes.", remedy, (connector_id,))
 
 
 def _connectors(ids: tuple[int, ...] | list[int]) -> str:

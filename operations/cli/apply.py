@@ -54,7 +54,8 @@ def apply(
 ) -> None:
     """Create and change connectors as a file describes them, after saying what will be changed.
 
-    Connectors that the file does not name are left alone. Applied a second time, it changes nothing.
+    The credential of a connector that it creates is shown, and can't be shown again. Connectors that the file does
+    not name are left alone. Applied a second time, it changes nothing.
     """
     wanted = read_file(read_input(file))
     with session.changing_connectors(_AFTER_AN_ERROR) as connectors:

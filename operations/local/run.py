@@ -212,7 +212,7 @@ class Run:
         return int(made["connectorId"] if found is None else found), str(made["credential"])
 
     async def _console_login(self, environ: Mapping[str, str]) -> str:
-        """Return how to log in to the console: with a one-time password until that was used."""
+        """Return how to log in to the console: the first time with a one-time password."""
         file = self._folder / "console-login"
         if not file.exists():
             words = ("operator", "create", _ADMINISTRATOR, "--role", "administrator", "--json")

@@ -21,7 +21,7 @@ REASONS: Final = {
     "secret_wrong": "The key is right and its secret is not: copy the whole credential again.",
     "unknown": "No connector has or had this key: a typing error, another installation, or a guess.",
     "missing": "There is no `Authorization` header.",
-    "malformed": "The `Authorization` header is not `Bearer ik_…`.",
+    "malformed": "The `Authorization` header is not `Bearer` and one whole credential, `ik_…`: copy it again.",
     "signature_wrong": "The signature does not fit the body: the sender has another secret.",
     "signature_missing": "The sender does not sign: check the scheme.",
     "stale": "The time stamp is too old: check the sender's clock.",

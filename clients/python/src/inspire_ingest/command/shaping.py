@@ -33,7 +33,7 @@ class Shape:
         """Raise ConfigurationError if the first row lacks a column: the columns are probably named wrongly."""
         missing = self._missing(row)
         if missing:
-            message = f"There is no column {missing}: name one of {', '.join(row)}."
+            message = f"There is no column {missing}: name one of {', '.join(row)} with --id, --name or --tag."
             raise ConfigurationError(message)
 
     def item(self, row: Row) -> Item:
