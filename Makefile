@@ -50,7 +50,7 @@ clean: ## Remove .venv, caches and builds; .data stays
 	rm -rf .venv build dist *.egg-info clients/python/build clients/python/src/*.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name .data -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
-compile = $(python) -m uv pip compile pyproject.toml --group build --quiet --upgrade --universal \
+compile = $(python) -m uv pip compile pyproject.toml --group build --quiet --upgrade --universal --no-strip-extras \
 	--python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
 # The stamp of an installation is outdated as soon as the pins or the project's metadata change.
