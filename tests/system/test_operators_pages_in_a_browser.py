@@ -123,8 +123,8 @@ def test_an_administrator_creates_watches_and_disables_a_connector(stack: Stack,
 def test_pages_follow_a_restarted_console_and_a_revoked_session(stack: Stack, browser: Browser) -> None:
     with operator(browser, stack, "bert", "viewer") as bert, operator(browser, stack, "carl", "administrator") as carl:
         shown = bert.page.locator("#asof")
-        before = shown.get_attribute("datetime")
         stack.restart("operations.console")
+        before = shown.get_attribute("datetime")
         expect(shown).not_to_have_attribute("datetime", before or "")
 
         carl.goes_to("/sessions")
