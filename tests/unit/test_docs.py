@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +132,18 @@ def commands(group: Any, name: str) -> Iterator[tuple[str, str]]:
             yield f"`{name} {word}`", first_paragraph.partition(". ")[0].rstrip(".") + "."
 
 
+@cache
+def all_commands() -> list[tuple[str, str]]:
+    return list(commands(typer.main.get_command(app), "ingestctl"))
+
+
 def test_the_commands_are_those_of_ingestctl() -> None:
-    assert [tuple(row) for row in rows("docs/operations.md", "Commands")] == list(
-        commands(typer.main.get_command(app), "ingestctl")
-    )
+    assert [tuple(row) for row in rows("docs/operations.md", "Commands")] == all_commands()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_an_example_of_ingestctl_names_a_command(page: Path) -> None:
-    known = {name.strip("`") for name, _ in commands(typer.main.get_command(app), "ingestctl")}
+    known = {name.strip("`") for name, _ in all_commands()}
     groups = {name.rsplit(" ", 1)[0] for name in known}
     examples = re.findall(r"ingestctl(?: [a-z]+){1,2}", page.read_text("utf-8"))
 
