@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.scheduling import STACK, WORKERLESS, InstallationScheduling, group_of
+from tests.scheduling import OWN_ENGINES, STACK, WORKERLESS, InstallationScheduling, group_of
 
 # Without stored bytecode, each of the processes that tests start would compile the product, and each process of
 # pytest-xdist the tests.
@@ -48,15 +48,19 @@ settings.load_profile("suite")
 _LONGEST = (
     WORKERLESS,
     STACK,
+    OWN_ENGINES,
     "tests/system/test_make_run.py",
     "tests/system/test_nothing_accepted_is_lost.py",
     "tests/integration/test_local_run.py",
     "tests/integration/test_local_engines.py",
+    "tests/integration/test_cli_interrupts.py",
     "tests/integration/test_cli.py",
+    "tests/clients/test_typescript_client.py",
     "tests/integration/test_session_settings.py",
     "tests/integration/test_openapi_generators.py",
+    "tests/clients/test_conform.py",
 )
-_LAYERS = ("system", "integration", "unit")
+_LAYERS = ("system", "integration", "clients", "unit")
 
 # A script starts its background jobs with SIGINT ignored. Processes that tests start would inherit that, and a test
 # that interrupts one would see it continue. Python's own handler becomes the default action in a new process.

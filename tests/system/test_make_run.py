@@ -77,8 +77,8 @@ def _hooks_have_a_key(*runs: MakeRun) -> None:
     assert not [made for made in runs if key.read_text().strip() in made.printed]
 
 
-def test_a_second_run_has_the_item_and_restarts_and_reports_every_process_that_dies(first: MakeRun) -> None:
-    with MakeRun(first.folder) as made:
+def test_a_second_run_has_the_item_restarts_what_dies_and_leaves_no_process_if_it_is_killed(first: MakeRun) -> None:
+    with MakeRun(first.folder, WEB_CONCURRENCY=2) as made:
         made.is_up()
         assert _sees_the_item(made)
         credential = r"^Credential  (ik_\S+)"
@@ -94,17 +94,11 @@ def test_a_second_run_has_the_item_and_restarts_and_reports_every_process_that_d
         wait_until("the API is ready again", lambda: _is_ready(made))
         wait_until("the curl line works again", lambda: _curl_is_accepted(made))
         wait_until("`ingestctl items` shows the item again", lambda: _shows_the_item_again(made))
-        _interrupt(made)
-    assert_all_gone(before)
-
-
-def test_kill_of_the_supervisor_leaves_no_process(first: MakeRun) -> None:
-    with MakeRun(first.folder, WEB_CONCURRENCY=2) as made:
-        family = made.is_up().family()
+        family = made.family()
         # The supervisor, two engines, three of the API, two workers, the sweeper.
         assert len(family) >= 9
         made.kill()
-    assert_all_gone(family)
+    assert_all_gone([*before, *family])
 
 
 def _children(made: MakeRun) -> list[int]:
