@@ -19,9 +19,10 @@ from tests.scheduling import OWN_ENGINES, STACK, WORKERLESS, InstallationSchedul
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-#: Linux keeps this folder in memory. A run leaves up to 3 GB there until it ends.
+#: Linux keeps this folder in memory.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - pytest and mkdtemp make private folders in it
-_ROOM_BYTES = 6_000_000_000
+#: Room in bytes that it must have: several times what the files of a run were seen to take.
+_ROOM_BYTES = 4_000_000_000
 
 
 def _has_room(folder: Path) -> bool:
