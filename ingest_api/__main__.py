@@ -72,10 +72,7 @@ def main() -> None:
     with contextlib.suppress(RedisError, OSError, UnicodeError):  # then submissions get 503; it is checked again later
         exit_unless_durable(check_durability(connect_redis(settings.redis_url)), settings)
     exit_if_postgres_is_unusable(settings)
-    with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:
-        if settings.web_concurrency > 1:
-            os.environ[SHARED_FOLDER] = folder
-        serve(settings)
+    serve(settings)
 
 
 def raise_connection_limit() -> None:
@@ -100,10 +97,12 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
         **OPTIONS,
     )
-    if settings.web_concurrency > 1:
-        Multiprocess(config, sockets).run()
-    else:
+    if settings.web_concurrency == 1:
         serve_until_signal(config, sockets)
+        return
+    with tempfile.TemporaryDirectory(prefix="ingest-metrics-") as folder:
+        os.environ[SHARED_FOLDER] = folder
+        Multiprocess(config, sockets).run()
 
 
 if __name__ == "__main__":
