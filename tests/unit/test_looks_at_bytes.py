@@ -43,7 +43,7 @@ def test_a_long_number_is_found_wherever_it_stands(literals: list[str], between:
 
 
 @pytest.mark.parametrize("text", ["1.2.3e9999", ".5e9999", "e9999", "." * 3000, "1." * 3000, "9" * 3000, "007e99999"])
-@pytest.mark.parametrize("before", ["", "\\\"", "\\\\"])
+@pytest.mark.parametrize("before", ["", '\\"', "\\\\"])
 def test_what_only_looks_like_a_number_is_none(text: str, before: str) -> None:
     body = f'{{"a":"{before}{text}","b":[1,"{text}{before}"]'
     assert not holds_long_number(f"{body}}}".encode())
