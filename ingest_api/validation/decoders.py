@@ -103,8 +103,9 @@ def _type(one: Property, form: Form) -> Any:
             kind = _sized(one.min_bytes, one.max_bytes, form.width)
             return kind | None if one.null else kind
         case Primitives():
-            names = _sized(1, MAX_KEY_BYTES, form.width)
-            return Annotated[dict[names, Any], Meta(max_length=one.max_members)] if form.built else _Passed
+            members: Any = dict
+            built = members[_sized(1, MAX_KEY_BYTES, form.width), Any]
+            return Annotated[built, Meta(max_length=one.max_members)] if form.built else _Passed
         case Elements():
             return array_of(one.shape, form)
     return _scalar_type(one)
