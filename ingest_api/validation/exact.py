@@ -122,7 +122,7 @@ def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> i
         start = element.start
         check_object(element, place, one.shape)
         if not fast.accepts(element.body[start : element.end]):
-            sentence = f"In {one.shape.called}, properties are repeated, and not all of them are right; send each once."
+            sentence = f"In {one.shape.called}, properties are repeated too often, or wrongly; send each once."
             raise ApiError(ErrorCode.TOO_MANY_FIELDS, sentence, path=place)
 
     between = BETWEEN_STRINGS if isinstance(one.shape, Text) else BETWEEN_OBJECTS

@@ -84,7 +84,7 @@ CONTRIVED: list[tuple[str, Callable[[bytes], int], bytes, ErrorCode | None]] = [
     ("leap seconds", validate_log_entries, filled('{"entries":[', entry("2026-07-01T01:59:60+02:00"), "]}"), None),
     ("streams", validate_items, filled('{"items":[],', '"stream":"a"', "}"), None),
     ("arrays of items", validate_items, filled('{"stream":"a",', '"items":[]', "}"), None),
-    ("ids of one item", validate_items, of_one_item("", '"id":"x"', ""), None),
+    ("ids of one item", validate_items, of_one_item("", '"id":"x"', ""), ErrorCode.TOO_MANY_FIELDS),
     ("fields of one item", validate_items, of_one_item('"id":"x",', '"fields":{}', ""), None),
     ("one field", validate_items, of_one_item('"id":"x","fields":{', '"a":1', "}"), ErrorCode.TOO_MANY_FIELDS),
     ("escapes", validate_items, b'{"\\u0041' + b"\\n" * (_SIZE // 2) + b'":1}', ErrorCode.INVALID_NAME),
