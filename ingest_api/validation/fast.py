@@ -91,13 +91,13 @@ class FastValidator:
 
         `around`: objects around the array of elements; none if the source is that array, and known to be JSON.
         """
-        escapes, built, is_bare = b"\\" in source, len(source) <= _BUILT_BYTES, False
+        escapes, built = b"\\" in source, len(source) <= _BUILT_BYTES
         if escapes and find_nul(source, 0, len(source)) >= 0:
             return None
         if built:
             may_be_right, decoders = not _holds_long_integer(source), self._built[around]
-        elif not around and 0 < source.count(b":") == self._bare_members * source.count(b"{"):
-            may_be_right, decoders, is_bare = True, self._bare, True
+        elif not around and self._holds_bare(source):
+            return source.count(b"{")
         else:
             may_be_right, decoders = self._members == _NO_OBJECTS or _is_in_bounds(source, around), self._passed[around]
         if may_be_right:
@@ -107,9 +107,20 @@ class FastValidator:
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     continue
                 elements = self._elements_of(decoded) if around else decoded
-                objects = len(elements) if is_bare else self._objects_in(elements, UNSET)
+                objects = self._objects_in(elements, UNSET)
                 return len(elements) if self._is_right(source, decoded, elements, around, objects) else None
         return None
+
+    def _holds_bare(self, source: bytes) -> bool:
+        """Whether an array is sure to hold right elements with only what is required, and no other braces."""
+        braces = source.count(b"{")
+        if not braces or source.count(b":") != self._bare_members * braces:
+            return False
+        width = 1 if source.isascii() and b"\\" not in source else WIDEST
+        try:
+            return len(self._bare[width].decode(source)) == braces
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
 
     def accepts(self, element: bytes) -> bool:
         """Return whether one element, of any length, is sure to be right but for its sizes in all."""
