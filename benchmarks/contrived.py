@@ -11,10 +11,19 @@ import msgspec
 _MB: Final = 1 << 20
 _LIMIT: Final = 30 * _MB
 _COLUMN: Final = "[" * 90 + "]" * 90
+_TOO_DEEP: Final = "[" * 101 + "]" * 101
 _ITEMS: Final = '{"stream":"s","items":['
 _FIELDS: Final = '{"stream":"s","items":[{"id":"x","fields":{'
 _CONTEXT: Final = '{"entries":[{"level":"info","message":"","context":{'
 _MIXED: Final = '{"id":"é","fields":{"a":1,"a":"}"}}'
+_RETAIN: Final = '{"stream":"s","ids":['
+_ENTRIES: Final = '{"entries":['
+_ITEM: Final = '{"id":"a"}'
+_LONG_ID: Final = '{"id":"%s"}' % ("é" * 129)
+_LONG_DECIMAL: Final = '{"id":"a","fields":{"a":0.%s}}' % ("1" * 999)
+_REPEATED: Final = '{"id":"a",%s"name":1,"name":""}' % ('"name":"",' * 16)
+#: What is validated at once, roughly: elements of one form may be put in front of many of another.
+_RUN_BYTES: Final = 262_144
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Contrived:
 
 def contrived() -> list[Contrived]:
     """Return the bodies."""
-    found = [_packed(name, path, _filled(*parts)) for name, path, parts in _REPEATED]
+    found = [_packed(name, path, _filled(*parts)) for name, path, parts in _BODIES]
     text = b'{"a":"' + b"\\n" * (_LIMIT // 2 - 8) + b'"}'
     found.append(_packed("heartbeat: one string of escapes", "/api/ingest/heartbeat", text))
     too_large = _filled('{"a":[', "1", "]}") + b" " * _MB
@@ -67,19 +76,57 @@ def plain(one: Contrived) -> bytes:
     return gzip.decompress(one.body) if one.is_gzip else one.body
 
 
-_REPEATED: Final = (
+def _fields(value: str) -> str:
+    """Return an item with as many fields as it may have."""
+    fields = ",".join(f'"{number:x}":{value}' for number in range(200))
+    return f'{{"id":"a","fields":{{{fields}}}}}'
+
+
+def _entry(timestamp: str) -> str:
+    return f'{{"level":"info","message":"","timestamp":"{timestamp}"}}'
+
+
+def _behind(first: str, unit: str) -> str:
+    """Return elements of one form behind those of another, as many as are validated at once."""
+    return ",".join([first, *[unit] * ((_RUN_BYTES - len(first)) // (len(unit) + 1) + 1)])
+
+
+_BODIES: Final = (
     *(
         (f"heartbeat: {unit[:12]}, …", "/api/ingest/heartbeat", ('{"a":[', unit, "]}"))
-        for unit in ("1", "[]", '"["', "1e900", _COLUMN)
+        for unit in ("1", "[]", '"["', '["["]', "1e900", _COLUMN)
     ),
     ('heartbeat: "a":1, …', "/api/ingest/heartbeat", ("{", '"a":1', "}")),
+    ("heartbeat: columns, the last too deep", "/api/ingest/heartbeat", ('{"a":[', _COLUMN, f",{_TOO_DEEP}]}}")),
     ("webhook: [], …", "/api/webhook/s", ('{"id":"a","a":[', "[]", "]}")),
     ('webhook: "a":1, …', "/api/webhook/s", ('{"id":"a",', '"a":1', "}")),
-    ("items: 1, …", "/api/ingest", (_ITEMS, "1", "]}")),
-    ("items: {}, …", "/api/ingest", (_ITEMS, "{}", "]}")),
+    (
+        "webhook: a pointer of eight names, [], …",
+        "/api/webhook/s?idField=/a/a/a/a/a/a/a/a",
+        ('{"a":' * 8 + '1,"b":[', "[]", "]" + "}" * 8),
+    ),
+    *(
+        (f"items: {unit[:28]}, …", "/api/ingest", (_ITEMS, unit, "]}"))
+        for unit in ("1", "{}", _ITEM, '{"id":"é"}', '{"id":"}"}', '{"id":"a","tags":{}}', '{"id":"a","deleted":true}')
+    ),
+    *(
+        (f"items: 200 fields of {value}", "/api/ingest", (_ITEMS, _fields(value), "]}"))
+        for value in ("1", "1.5", "1e0000", "12e990")
+    ),
+    ("items: 200 fields of 1, an id of 258 bytes", "/api/ingest", (_ITEMS, _behind(_LONG_ID, _fields("1")), "]}")),
     ("items: mixed, members shadowed", "/api/ingest", (_ITEMS, _MIXED, "]}")),
+    ("items: 17 members, a shadowed one wrong", "/api/ingest", (_ITEMS, _behind(_REPEATED, _ITEM), "]}")),
+    (
+        "items: an id alone, nine of long decimals",
+        "/api/ingest",
+        (_ITEMS, _behind(f"{_LONG_DECIMAL}," * 9 + _ITEM, _ITEM), "]}"),
+    ),
     ('fields: "a":1, …', "/api/ingest", (_FIELDS, '"a":1', "}}]}")),
     ('one item: "fields":{}, …', "/api/ingest", ('{"stream":"s","items":[{"id":"x",', '"fields":{}', "}]}")),
+    *((f"retain: {unit}, …", "/api/ingest/retain", (_RETAIN, unit, "]}")) for unit in ('"a"', '"é"')),
+    ("log: no timestamp", "/api/ingest/log", (_ENTRIES, '{"level":"info","message":""}', "]}")),
+    ("log: timestamps", "/api/ingest/log", (_ENTRIES, _entry("2026-01-01T00:00:00Z"), "]}")),
+    ("log: leap seconds", "/api/ingest/log", (_ENTRIES, _entry("2026-07-01T01:59:60+02:00"), "]}")),
     ('context: "a":1, …', "/api/ingest/log", (_CONTEXT, '"a":1', "}}]}")),
 )
 

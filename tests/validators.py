@@ -43,6 +43,9 @@ class _Unsure:
 
     def count(self, _source: bytes, around: int) -> None: ...
 
+    def accepts(self, _element: bytes) -> bool:
+        return True
+
 
 def exact(kind: str, body: bytes) -> int:
     """Count the elements of a batch by the exact way alone."""

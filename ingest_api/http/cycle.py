@@ -13,6 +13,7 @@ from ingest_api.context import CLIENT_LEFT, RECEIVED_BODY
 from ingest_api.errors import ApiError
 from ingest_api.http.framing import RequestHead
 from ingest_api.http.responses import CLOSE, CONTINUE, response
+from ingest_api.http.writer import ConnectionWriter
 
 
 class ConnectionState(Protocol):
@@ -20,18 +21,14 @@ class ConnectionState(Protocol):
 
     #: Whether the client can't get a response any more.
     is_lost: bool
+    #: Tells whether the client reads what it is sent.
+    writer: ConnectionWriter
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""
 
     def body_wanted(self) -> None:
         """Go on reading: the body at hand was taken."""
-
-    def is_paused(self) -> bool:
-        """Whether the client does not read what it is sent."""
-
-    async def writable(self) -> None:
-        """Wait until the client reads what was sent before."""
 
     def response_sent(self, cycle: Cycle) -> None:
         """Go on with the next request."""
@@ -117,8 +114,8 @@ class Cycle:
         if message["type"] == "http.response.start":
             self._start = message
             return
-        if self._connection.is_paused():
-            await self._connection.writable()
+        if self._connection.writer.is_paused():
+            await self._connection.writer.writable()
         if self._connection.is_lost or self._start is None:
             return
         if self._owes_continue:

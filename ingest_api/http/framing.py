@@ -17,10 +17,13 @@ from ingest_api.errors import ApiError, ErrorCode
 
 #: Maximum bytes of a head, from its first byte through its empty line; the limit passes.
 MAX_HEAD_BYTES: Final = 65_536
+#: Maximum number of chunks that are read at once, which takes some milliseconds.
+_MAX_CHUNKS_AT_ONCE: Final = 2_000
 #: Maximum bytes of a chunk's size line, without its line end.
 _MAX_CHUNK_LINE_BYTES: Final = 1_024
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _END_OF_LINE: Final = b"\r\n"
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)++")
 _VERSIONS: Final = {b" HTTP/1.1": "1.1", b" HTTP/1.0": "1.0"}
 #: Digits of the largest length that the parser counts; more can only be zeros in front.
 _MAX_LENGTH_DIGITS: Final = 20
@@ -75,6 +78,8 @@ class RequestStream:
         self._body: FixedBody | ChunkedBody | None = None
         #: Whether the body of the last head has not ended yet.
         self.in_body = False
+        #: Whether more of the body had arrived than was taken: very many chunks.
+        self.has_more = False
 
     @property
     def pending_bytes(self) -> int:
@@ -109,6 +114,7 @@ class RequestStream:
         if self._body is None:
             return b""
         data, self._start = self._body.take(self._data, self._start)
+        self.has_more = self._body.has_more
         if self._body.is_complete:
             self._body, self.in_body = None, False
         if self._start == len(self._data):
@@ -121,8 +127,8 @@ class RequestStream:
 
     def _begin(self) -> bool:
         """Start at the first byte of a head; empty lines before it are skipped."""
-        while self._data.startswith(_END_OF_LINE, self._start):
-            self._start += len(_END_OF_LINE)
+        if lines := _EMPTY_LINES.match(self._data, self._start):
+            self._start = lines.end()
         if self._start == len(self._data):
             self._drop_taken()
             return False
@@ -192,6 +198,8 @@ def _read_framing(head: RequestHead) -> None:
 class FixedBody:
     """A body of a declared length."""
 
+    has_more = False
+
     def __init__(self, length: int) -> None:
         self._left = length
 
@@ -212,6 +220,8 @@ class ChunkedBody:
 
     def __init__(self) -> None:
         self.is_complete = False
+        #: Whether the last call ended at the maximum number of chunks.
+        self.has_more = False
         #: Bytes of the current chunk that have not been taken.
         self._left = 0
         self._at_chunk_end = False
@@ -222,7 +232,12 @@ class ChunkedBody:
         """Return the content from `start` on, and where the body ends as far as it has arrived. Raises ApiError."""
         pieces: list[bytes] = []
         position = start
+        chunks, self.has_more = 0, False
         while not self._in_trailers:
+            if chunks == _MAX_CHUNKS_AT_ONCE:
+                self.has_more = True
+                break
+            chunks += 1
             if self._left:
                 piece = data[position : position + self._left]
                 pieces.append(piece)

@@ -62,7 +62,7 @@ class HttpProtocol(asyncio.Protocol):
         self._root_path = config.root_path
         self._base: Scope
         self._transport: asyncio.Transport
-        self._writer: ConnectionWriter
+        self.writer: ConnectionWriter
         self._stream = RequestStream()
         self._running: Cycle | None = None
         self._waiting: deque[Cycle] = deque()
@@ -72,6 +72,7 @@ class HttpProtocol(asyncio.Protocol):
         #: Set once a request is refused by its framing: it is answered after those before it.
         self._refusal: ApiError | None = None
         self._reading = True
+        self._pauses = False  # while other connections have their turn, in front of the rest of very many chunks
         self._timer = PhaseTimer(self._loop)
         self.is_lost = False
         self._is_half_closed = False
@@ -79,15 +80,15 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close the connection if nothing is asked on it within the keep-alive time."""
         self._transport = cast("asyncio.Transport", transport)  # a TCP or unix server makes no other
-        self._writer = ConnectionWriter(self._transport, self._loop)
+        self.writer = ConnectionWriter(self._transport, self._loop)
         self._server_state.connections.add(self)  # type: ignore[arg-type] # uvicorn names its own protocols
         self._base = base_scope(transport, self._root_path)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
-        if self._writer.is_lingering:
-            self._writer.discard(len(data))
+        if self.writer.is_lingering:
+            self.writer.discard(len(data))
             return
         self._stream.feed(data)
         self._advance()
@@ -95,7 +96,7 @@ class HttpProtocol(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep the connection open for the responses that are due."""
         self._is_half_closed = True
-        if self._writer.is_lingering:
+        if self.writer.is_lingering:
             return False
         if self._receiving is not None:
             self._receiving.body_is_cut = True
@@ -109,7 +110,7 @@ class HttpProtocol(asyncio.Protocol):
         self.is_lost = True
         self._server_state.connections.discard(self)
         self._timer.cancel()
-        self._writer.connection_lost()
+        self.writer.connection_lost()
         self._waiting.clear()
         for cycle in (self._running, self._receiving):
             if cycle is not None:
@@ -117,11 +118,11 @@ class HttpProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Send nothing more: the client does not read."""
-        self._writer.pause()
+        self.writer.pause()
 
     def resume_writing(self) -> None:
         """Go on sending."""
-        self._writer.resume()
+        self.writer.resume()
 
     def shutdown(self) -> None:
         """Close the connection, after the response that is due."""
@@ -133,14 +134,6 @@ class HttpProtocol(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes."""
         self._transport.write(data)
-
-    def is_paused(self) -> bool:
-        """Whether the client does not read what it is sent."""
-        return self._writer.is_paused()
-
-    async def writable(self) -> None:
-        """Wait until the client has read enough of what was sent."""
-        await self._writer.writable()
 
     def client_left(self) -> bool:
         """Whether the client has closed its sending side, or left; while reading is paused, nothing else tells."""
@@ -176,9 +169,14 @@ class HttpProtocol(asyncio.Protocol):
             self._refuse(error)
         self._watch()
 
+    def _go_on(self) -> None:
+        self._pauses = False
+        if not self.is_lost:
+            self._advance()
+
     def _read_on(self) -> bool:
         """Take one step through what has arrived. Return False if there is nothing to take now."""
-        if self._writer.is_closing or self._refusal is not None:
+        if self.writer.is_closing or self._refusal is not None or self._pauses:
             return False
         if self._stream.in_body:
             return self._read_body()
@@ -209,10 +207,8 @@ class HttpProtocol(asyncio.Protocol):
                 self._close()  # its request is answered
                 return False
             # The request itself is faulty, so the application refuses it: what came before is answered first.
-            cycle.keep_alive = False
-            cycle.body_error = error
+            cycle.keep_alive, cycle.body_error, self._refusal = False, error, error
             cycle.wake()
-            self._refusal = error
             return False
         if cycle is None or cycle.response_complete:
             self._skip(len(data))
@@ -221,6 +217,9 @@ class HttpProtocol(asyncio.Protocol):
             cycle.body_is_complete = not self._stream.in_body
             cycle.wake()
         if self._stream.in_body:
+            if self._stream.has_more:
+                self._pauses = True
+                self._loop.call_soon(self._go_on)
             return False
         self._receiving = None
         return True
@@ -247,9 +246,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def _watch(self) -> None:
         """Pause or resume reading, and keep the timer that fits what is awaited."""
-        if self._writer.is_closing:
+        if self.writer.is_closing:
             return
-        wanted = self._refusal is None and not (self._waiting and self._is_full()) and not self._body_is_unread()
+        wanted = not (self._refusal or self._pauses or (self._waiting and self._is_full()) or self._body_is_unread())
         if wanted != self._reading:
             self._reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
@@ -283,7 +282,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _send_refusal(self, error: ApiError) -> None:
         request_id, status, code = unaccepted_request_id(), error.code.value.status, error.code.text
-        self._transport.write(refusal(error, request_id))
+        self.write(refusal(error, request_id))
         REQUESTS.labels("none", str(status), code).inc()
         log.info("connection_refused", request_id=request_id, status=status, code=code, message=error.message)
         self._close()
@@ -291,10 +290,10 @@ class HttpProtocol(asyncio.Protocol):
     def _close(self) -> None:
         """Close after the last response."""
         self._timer.stop()
-        if not self._reading and not self._writer.is_closing:
+        if not (self._reading or self.writer.is_closing):
             self._transport.resume_reading()
-        self._writer.finish(reads=not self._is_half_closed)
+        self.writer.finish(reads=not self._is_half_closed)
 
     def _close_now(self) -> None:
         self._timer.stop()
-        self._writer.close()
+        self.writer.close()

@@ -1,8 +1,9 @@
 """Exact validation of a batch's elements: the first faults of all, each of another element.
 
 Elements are accepted by the fast validator a run at a time. A run that it doesn't accept is halved until each element
-that it can't accept is alone; those are checked by the exact validation. The search ends with the array, behind the
-last fault that an answer tells, or once it has taken so much work that the refusal would cost several times what it
+that it can't accept is alone; those are checked by the exact validation. It finds a fault in each that is not too long
+for the fast one, so right elements never cost what only a few faulty ones may. The search ends with the array, behind
+the last fault that an answer tells, or once it has taken so much work that the refusal would cost several times what it
 costs to accept such a body.
 """
 
@@ -20,8 +21,6 @@ from ingest_api.validation.json_source import Source
 from shared.json_chunks import BETWEEN_OBJECTS, chunks, end_of_value
 from shared.limits import MAX_FAULTS
 
-#: Right elements of one run that the fast validator can't accept, before the rest of the run is walked.
-_UNSURE: Final = 8
 #: What the exact validation may look at one by one: names, values of arrays, levels. Of a large body, so many bytes of
 #: it allow for one more.
 _MARKS: Final = b":,[{"
@@ -49,14 +48,14 @@ def check_elements(
 
     def check_run(run: bytes) -> int:
         try:
-            return _check_run(run, source.depth + 1, fast, check_at)
+            return _check_run(run, source.depth + 1, fast, look_at)
         except msgspec.DecodeError as error:
             if not end_of_value(error):
                 faults.bytes_wasted += len(run)
             raise
 
-    def check_at(position: int, element: Source) -> bool:
-        return faults.is_right(element, f"{path}[{count + position}]", check)
+    def look_at(position: int, element: Source) -> None:
+        faults.look_at(element, f"{path}[{count + position}]", check)
 
     for end, passed in chunks(memoryview(source.body)[start:], check_run, between=between):
         faults.bytes_wasted -= start + end - source.end
@@ -66,19 +65,15 @@ def check_elements(
     return count
 
 
-def _check_run(run: bytes, depth: int, fast: FastValidator, is_right: Callable[[int, Source], bool]) -> int:
+def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[int, Source], None]) -> int:
     """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within a string."""
     count = fast.count(run, around=0) if len(run) <= LONGEST_SOURCE else None
     if count is not None:
         return count
     elements = _elements.decode(run)
     alone = len(elements) == 1  # perhaps a long element, which is not copied
-    positions, right = _unsure(elements, fast), 0
-    while (position := next(positions, None)) is not None:
-        element = Source(run, depth, 1) if alone else Source(bytes(elements[position]), depth)
-        right += is_right(position, element)
-        if right == _UNSURE:
-            right, positions = 0, iter(range(position + 1, len(elements)))
+    for position in _unsure(elements, fast):
+        look_at(position, Source(run, depth, 1) if alone else Source(bytes(elements[position]), depth))
     return len(elements)
 
 
@@ -108,7 +103,7 @@ class _Faults:
         self._found: dict[str, ApiError] = {}
         self._marks_left = _FREE_MARKS + body_bytes // _BYTES_FOR_A_MARK
 
-    def is_right(self, element: Source, path: str, check: Check) -> bool:
+    def look_at(self, element: Source, path: str, check: Check) -> None:
         """Check an element; keep its fault. Raises ApiError if there are faults, and no more are looked for."""
         if len(self._found) == MAX_FAULTS or self._marks_left < 0 or self.bytes_wasted > _MAX_BYTES_WASTED:
             self.raise_any(more=True)
@@ -117,8 +112,6 @@ class _Faults:
         except ApiError as fault:
             self._found[path] = fault
             self._marks_left -= min(sum(map(element.body.count, _MARKS)), _MOST_MARKS)
-            return False
-        return True
 
     def raise_any(self, *, more: bool = False) -> None:
         """Raise the first fault, with all. `more`: whether there are elements that were not looked at."""

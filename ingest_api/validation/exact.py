@@ -7,7 +7,7 @@ like it.
 The work is bounded, whatever a body holds. Of a batch only elements are looked at here that the fast validator can't
 accept (`elements`). The walk of an object of primitives ends behind the last member that it may have. Of an object with
 known properties the first members are walked; if more come, some property is given again and again, and the parser in C
-finds the last of each, which is then checked: of those in between only the names are.
+finds the last of each, which is then checked. Whether those in between are right, the fast validator tells.
 """
 
 from __future__ import annotations
@@ -113,15 +113,20 @@ def _check_property(source: Source, path: str, shape: Shape, one: Property) -> i
 
 def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> int:
     expect(source, path, "array")
+    fast = fast_validator(batch)
 
     def check(element: Source, place: str) -> None:
         if isinstance(one.shape, Text):
             _check_text(element, place, one.shape)
-        else:
-            check_object(element, place, one.shape)
+            return
+        start = element.start
+        check_object(element, place, one.shape)
+        if not fast.accepts(element.body[start : element.end]):
+            sentence = f"In {one.shape.called}, properties are repeated too often, or wrongly; send each once."
+            raise ApiError(ErrorCode.TOO_MANY_FIELDS, sentence, path=place)
 
     between = BETWEEN_STRINGS if isinstance(one.shape, Text) else BETWEEN_OBJECTS
-    return check_elements(source, path, fast_validator(batch), check, between)
+    return check_elements(source, path, fast, check, between)
 
 
 def _check_text(source: Source, path: str, one: Text) -> None:

@@ -117,6 +117,8 @@ class Source:
             self.end = short.end() if short else self._value_end()
 
     def _value_end(self) -> int:
+        if not self.depth:  # it is the whole text
+            return len(self.body.rstrip(_WHITE_SPACE))
         text = memoryview(self.body)[self.start :]
         return self.start + len(bytes(text[: value_end(text)]).rstrip(_WHITE_SPACE))
 

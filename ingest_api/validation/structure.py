@@ -12,6 +12,8 @@ from itertools import accumulate, chain
 from operator import add
 from typing import Final
 
+import msgspec
+
 #: Bytes that are looked at in one pass.
 _WINDOW_BYTES: Final = 1_048_576
 #: Ends where no escape and no character is cut in two: behind six bytes of which none can begin an escape, or in front
@@ -26,6 +28,12 @@ _BITS: Final = bytes.maketrans(b"[{]}", b"1100")
 _LEVELS: Final = [[0, *accumulate(1 if octet >> bit & 1 else -1 for bit in range(7, -1, -1))] for octet in range(256)]
 _GAINED: Final = bytes(levels[-1] & 255 for levels in _LEVELS)
 _REACHED: Final = bytes(max(levels) for levels in _LEVELS)
+
+#: From so many bytes on, the parser is asked how deep a text is.
+_PARSED_BYTES: Final = 65_536
+#: More levels than the parser takes.
+_TOO_MANY_LEVELS: Final = 1 << 14
+_parse: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def windows(text: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -64,9 +72,44 @@ def marks(text: bytes, start: int, end: int, dropped: bytes = _NO_MARKS) -> Iter
 
 
 def is_deeper(text: bytes, start: int, end: int, levels: int) -> bool:
-    """Return whether objects and arrays in a part of the text are nested deeper than so many levels."""
+    """Return whether objects and arrays in a part of the text, a value, are nested deeper than so many levels."""
     if end - start <= _WINDOW_BYTES and text.count(b"[", start, end) + text.count(b"{", start, end) <= levels:
         return False
+    deeper = None
+    if end - start >= _PARSED_BYTES:
+        deeper = _parses_deeper(memoryview(text)[start:end], levels)
+    return _counts_deeper(text, start, end, levels) if deeper is None else deeper
+
+
+def _parses_deeper(value: memoryview, levels: int) -> bool | None:
+    """Parse a value within as many arrays as leave the parser so many levels: a third of the cost of counting brackets.
+
+    None if the parser does not count levels, arrays and objects alike; a Python may look at the bytes of its stack. How
+    many it takes depends on the calls around it, so it is asked from here each time.
+    """
+    most, too_many = 0, _TOO_MANY_LEVELS
+    while too_many - most > 1:
+        middle = (most + too_many) // 2
+        if _is_parsed(b"[" * middle, b"", b"]" * middle):
+            most = middle
+        else:
+            too_many = middle
+    if most <= levels or not _is_parsed(b'{"":' * most, b"1", b"}" * most):
+        return None
+    if _is_parsed(b'{"":' * most, b"{}", b"}" * most):
+        return None
+    return not _is_parsed(b"[" * (most - levels), value, b"]" * (most - levels))
+
+
+def _is_parsed(before: bytes, value: bytes | memoryview, behind: bytes) -> bool:
+    try:
+        _parse(b"".join((before, value, behind)))
+    except RecursionError:
+        return False
+    return True
+
+
+def _counts_deeper(text: bytes, start: int, end: int, levels: int) -> bool:
     depth, rest = 0, b""
     for window in chain(marks(text, start, end), [b"]" * 7]):
         bits = rest + window.translate(_BITS, b":")

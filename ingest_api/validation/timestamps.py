@@ -15,48 +15,48 @@ from typing import Final
 
 #: Digits of a fraction of a second: more than any clock has, few enough for Postgres' buffer of 128 characters.
 FORM: Final = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,32}))?"
-    r"(?:[Zz]|([+-])(0[0-9]|1[0-5]):([0-5][0-9]))"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.([0-9]{1,32}))?"
+    r"(?:[Zz]|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
 )
 #: Most of what passes: of years, days and seconds that need no second look.
-_USUAL: Final = re.compile(
-    r"(?!000[01]|9999)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)"
-    r"|(?:0[13578]|1[02])-31)[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,32})?"
-    r"(?:[Zz]|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
+_is_usual: Final = re.compile(
+    r"(?!0000|0001-01-01|9999-12-31)(?:[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-"
+    r"(?:29|30)|(?:0[13578]|1[02])-31)|[0-9]{2}(?:0[48]|[2468][048]|[13579][26])-02-29)"
+    r"[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,32})?(?:[Zz]|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
 ).fullmatch
 #: The longest text that can pass.
 MAX_TIMESTAMP_CHARACTERS: Final = 19 + 33 + 6
+_TIME: Final = slice(len("2026-12-31T"), len("2026-12-31T23:59"))
+_BEFORE_SECONDS: Final = len("2026-12-31T23:59:")
+_BEHIND_SECONDS: Final = _BEFORE_SECONDS + 2
 _SECOND: Final = timedelta(seconds=1)
-_LEAP_SECOND: Final = 60
+_DAY_MINUTES: Final = 24 * 60
+#: Hour, minute and offset of the last minute of a day of UTC.
+_LAST_MINUTES: Final = frozenset(
+    f"{minute // 60:02}:{minute % 60:02}{sign}{offset // 60:02}:{offset % 60:02}"
+    for offset in range(16 * 60)
+    for sign, minute in (("+", (offset - 1) % _DAY_MINUTES), ("-", _DAY_MINUTES - 1 - offset))
+) | {"23:59Z"}
 
 
 def is_timestamp(text: str) -> bool:
     """Return whether a text is a timestamp that we take."""
-    if _USUAL(text):
+    if _is_usual(text):
         return True
+    if leaps := text.startswith("60", _BEFORE_SECONDS):
+        behind = text[_BEHIND_SECONDS:].upper()
+        if f"{text[_TIME]}{behind.lstrip('.0')}" not in _LAST_MINUTES:
+            return False
+        text = f"{text[:_BEFORE_SECONDS]}59{behind}"
+        if _is_usual(text):
+            return True
     match = FORM.fullmatch(text)
     if match is None:
         return False
-    year, month, day, hour, minute, second = map(int, match.groups()[:6])
-    leaps = second == _LEAP_SECOND
     try:
-        instant = datetime(year, month, day, hour, minute, 59 if leaps else second, tzinfo=UTC) - _offset(match)
-        if leaps and ((instant.hour, instant.minute) != (23, 59) or (match[7] or "0").strip("0")):
-            return False
-        # Overflows in the last second of year 9999, which is the point.
-        _ = instant + _SECOND * (leaps + _may_round_up(match[7]))
+        instant = datetime.fromisoformat(text.upper()).astimezone(UTC)
+        # Overflows in the last second of year 9999, which is the point: Postgres keeps microseconds and rounds.
+        _ = instant + _SECOND * (leaps or (match[1] or "").startswith("999999"))
     except (ValueError, OverflowError):
         return False
     return True
-
-
-def _offset(match: re.Match[str]) -> timedelta:
-    if match[8] is None:
-        return timedelta()
-    offset = timedelta(hours=int(match[9]), minutes=int(match[10]))
-    return -offset if match[8] == "-" else offset
-
-
-def _may_round_up(fraction: str | None) -> bool:
-    # Postgres keeps microseconds and rounds.
-    return fraction is not None and fraction.startswith("999999")

@@ -36,6 +36,23 @@ def of_one_item(start: str, unit: str, end: str) -> bytes:
 COLUMN = "[" * 90 + "]" * 90
 DECIMALS = '{"id":"a","fields":{' + ",".join(f'"{number}":1.5' for number in range(200)) + "}}"
 LONG_DECIMAL = '{"id":"a","fields":{"a":' + "9" * 400 + ".5}}"
+REPEATED = '{"id":"a",' + '"name":"",' * 16 + '"name":1,"name":""}'
+ALONE = '{"id":"a"}'
+
+
+def entry(timestamp: str) -> str:
+    return f'{{"level":"info","message":"","timestamp":"{timestamp}"}}'
+
+
+def fields_of(value: str) -> str:
+    return '{"id":"a","fields":{' + ",".join(f'"{number:x}":{value}' for number in range(200)) + "}}"
+
+
+def beside(odd: str) -> str:
+    """Return what is validated at once: nine odd elements and many small ones."""
+    return ",".join([odd] * 9 + [ALONE] * 22_000)
+
+
 CONTRIVED: list[tuple[str, Callable[[bytes], int], bytes, ErrorCode | None]] = [
     *[
         (f"a heartbeat of {unit[:8]}", validate_heartbeat, filled('{"a":[', unit, "]}"), None)
@@ -56,9 +73,17 @@ CONTRIVED: list[tuple[str, Callable[[bytes], int], bytes, ErrorCode | None]] = [
     ],
     ("items of 200 decimals", validate_items, of_items(DECIMALS), None),
     ("items of a long decimal", validate_items, of_items(LONG_DECIMAL), None),
+    (
+        "items with a long decimal beside",
+        validate_items,
+        of_items(beside(LONG_DECIMAL.replace("9" * 400, "9" * 999))),
+        None,
+    ),
+    ("items with a wrong repeat beside", validate_items, of_items(beside(REPEATED)), ErrorCode.TOO_MANY_FIELDS),
+    ("items of 200 exponents", validate_items, of_items(fields_of("1e0000")), None),
     ("streams", validate_items, filled('{"items":[],', '"stream":"a"', "}"), None),
     ("arrays of items", validate_items, filled('{"stream":"a",', '"items":[]', "}"), None),
-    ("ids of one item", validate_items, of_one_item("", '"id":"x"', ""), None),
+    ("ids of one item", validate_items, of_one_item("", '"id":"x"', ""), ErrorCode.TOO_MANY_FIELDS),
     ("fields of one item", validate_items, of_one_item('"id":"x",', '"fields":{}', ""), None),
     ("one field", validate_items, of_one_item('"id":"x","fields":{', '"a":1', "}"), ErrorCode.TOO_MANY_FIELDS),
     ("escapes", validate_items, b'{"\\u0041' + b"\\n" * (_SIZE // 2) + b'":1}', ErrorCode.INVALID_NAME),

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from ingest_api.context import CLIENT_LEFT
+from ingest_api.context import CLIENT_LEFT, query_parameter
 from ingest_api.http.protocol import HttpProtocol
 from tests.unit.test_http_framing import Transport, request, sized
 
@@ -236,3 +236,37 @@ def test_a_client_that_leaves_while_nothing_is_read_from_it_is_noticed(run: Run,
                 ended.set_result(None)
 
     run(test())
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_very_many_chunks_leave_turns_to_others(run: Run, *, is_read: bool) -> None:
+    async def test() -> None:
+        received, turns = bytearray(), list[bool]()
+
+        async def reads(_scope: Scope, receive: Receive, send: Send) -> None:
+            more = is_read
+            while more:
+                message = await receive()
+                received.extend(message["body"])
+                more = message["more_body"]
+            await respond(send)
+
+        async def watch(connection: Connection) -> None:
+            while connection.answers < 2 or connection.is_paused():
+                turns.append(connection.is_paused())
+                await asyncio.sleep(0)
+
+        async with connected(reads) as connection:
+            chunks = b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n"
+            connection.protocol.data_received(request(b"Transfer-Encoding: chunked", body=chunks) + request(b"A: b"))
+            await asyncio.wait_for(watch(connection), 60)
+            assert sum(turns) >= 9  # nothing more is read meanwhile
+            assert len(received) == (20_000 if is_read else 0)
+
+    run(test())
+
+
+def test_a_long_query_is_not_read_through() -> None:
+    for before in (b"", b"a&" * 32_000, b"idField=a&"):
+        assert query_parameter({"query_string": before + b"id%46ield=%2Fb"}, "idField", "id") == "/b"
+    assert query_parameter({"query_string": b"a&" * 32_000}, "idField", "id") == "id"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ingest_api.errors import ErrorCode
+from shared.limits import MB
 from tests.refused import assert_refused, refusal_of
 from tests.validators import fast, validate_items
 
@@ -46,3 +47,39 @@ def test_properties_that_exclude_each_other_are_found_by_the_fast_way() -> None:
         assert fast("items", f'{{"stream":"s","items":{members}}}'.encode()) is None
     assert fast("retain", b'{"stream":"s","ids":[]}') is None
     assert fast("retain", b'{"stream":"s","ids":[],"atMost":0}') == 0
+
+
+@pytest.mark.parametrize("text", ["x", "},{", "é", '\\"', "9", "\\u0041"])
+def test_elements_that_are_too_long_for_the_fast_way_are_right(text: str) -> None:
+    long = f'{{"id":"a","fields":{{"a":"{text * (MB // len(text) + 1)}","b":1}},"tags":{{}}}}'
+    body = f'{{"stream":"s","items":[{{"id":"b"}},{long},{long},{{"id":"c"}}]}}'.encode()
+    assert validate_items(body) == 4
+
+
+@pytest.mark.parametrize("size", [1, MB])
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        ('"name":"",' * 16 + '"name":1,"name":""', ErrorCode.TOO_MANY_FIELDS),
+        ('"fields":{},' * 16 + '"fields":{"a":{}},"fields":{}', ErrorCode.TOO_MANY_FIELDS),
+        ('"fields":{},' * 16 + '"fields":{"":1},"fields":{}', ErrorCode.TOO_MANY_FIELDS),
+        ('"name":1,"name":""', ErrorCode.WRONG_TYPE),
+    ],
+)
+def test_a_repeated_property_that_is_wrong_once_is_refused(size: int, members: str, code: ErrorCode) -> None:
+    body = f'{{"stream":"s","items":[{{"id":"a",{members},"tags":{{"a":"{"x" * size}"}}}}]}}'.encode()
+    assert refusal_of(validate_items, body).code is code
+    assert validate_items(
+        body.replace(b'"name":1', b'"name":"b"').replace(b'{"a":{}}', b"{}").replace(b'"":1', b'"a":1')
+    )
+
+
+def test_right_elements_that_repeat_a_property_are_accepted() -> None:
+    one = '{"id":"a",' + '"fields":{},' * 300 + '"name":""}'
+    assert validate_items(f'{{"stream":"s","items":[{one},{one}]}}'.encode()) == 2
+
+
+def test_empty_fields_are_not_taken_for_elements_without_any() -> None:
+    body = b'{"stream":"s","items":[' + b",".join([b'{"id":"a","fields":{}}'] * 60_000) + b"]}"
+    assert validate_items(body) == 60_000
+    assert fast("items", body) == 60_000
