@@ -243,6 +243,15 @@ class Settings:
         "Folder for `python -m workers.health`. Unset: one of the user's own in the system's temporary folder.",
     )
     workers: int = _setting(_whole(0, 64), 2, "Number of worker processes that `make run` starts.")
+    otel_traces_exporter: str = _setting(
+        _one_of("none", "otlp"), "none", "`otlp` sends traces to a collector; needs the extra `otel`."
+    )
+    otel_exporter_otlp_endpoint: SecretUrl = _setting(
+        _url("http", "https"),
+        SecretUrl(""),
+        "Collector that takes OTLP over HTTP. Unset: `http://localhost:4318`.",
+    )
+    otel_service_name: str = _setting(str, "", "`service.name` of the traces. Unset: `ingest-api`, `ingest-worker`.")
     log_format: LogFormat = _setting(
         _one_of(*get_args(LogFormat)), "auto", "`console`, `json`, or `auto`: `console` on a terminal, else `json`."
     )

@@ -21,7 +21,9 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 
 #: `name==version`, an optional marker, then hashes; no address and no option.
-PIN = re.compile(r"(?P<name>[a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==(?P<version>[^ ;]+)(?: ; [^-]+?)?(?: +--hash=sha256:[0-9a-f]{64})+")
+PIN = re.compile(
+    r"(?P<name>[a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==(?P<version>[^ ;]+)(?: ; [^-]+?)?(?: +--hash=sha256:[0-9a-f]{64})+"
+)
 #: Built from parts, so that this file does not match it.
 REGISTRY = re.compile(
     "(" + "|".join(("py" + "pi", "python" + "hosted", "npm" + "js", "deb" + "ian")) + r")\.(org|net|com)"
@@ -91,9 +93,8 @@ def pins(name: str) -> dict[str, str]:
 
 
 def test_dependencies_are_pinned_by_hash_and_without_an_address() -> None:
-    assert (
-        wanted(PROJECT["dependencies"], PROJECT["optional-dependencies"]["embedded"]) <= pins("requirements.txt").keys()
-    )
+    extras = PROJECT["optional-dependencies"]
+    assert wanted(PROJECT["dependencies"], extras["embedded"], extras["otel"]) <= pins("requirements.txt").keys()
 
 
 def test_the_pins_for_development_include_those_for_running_and_the_tools() -> None:
