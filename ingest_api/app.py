@@ -70,19 +70,8 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     appender = _appender(settings, append_redis, Waker(wake_queue(queue_redis)))
     authenticator = TracedAuthenticator(readiness, appender, spans) if spans else Authenticator(readiness, appender)
     bodies, tally = _bodies(settings), Tally()
-
-    routes: list[Route] = []
-    if "data" in settings.surfaces:
-        submissions = Submissions(authenticator, bodies, tally)
-        routes += (Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values())
-        hooks = HookEndpoint(submissions, readiness, status_redis, Keyring(settings.secrets_key))
-        routes.append(Route("/api/hooks/{hook_id}", hooks, methods=["POST"]))
-        statuses = RequestStatus(authenticator, status_redis, postgres)
-        routes.append(Route("/api/requests/{request_id}", statuses, methods=["GET"]))
-    if "management" in settings.surfaces:
-        configurations = Configurations(authenticator, postgres, bodies, datapool_address=settings.datapool_address)
-        routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
-    routes += _watching(settings, engines, readiness)
+    submissions = Submissions(authenticator, bodies, tally)
+    routes = _for_connectors(settings, engines, readiness, submissions) + _watching(settings, engines, readiness)
     routes += _documentation(routes)
 
     @asynccontextmanager
@@ -102,6 +91,25 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
 
     app = ErrorMiddleware(Routing(routes, lifespan), tally)
     return Traced(app, spans) if spans else app
+
+
+def _for_connectors(
+    settings: Settings, engines: Engines, readiness: Readiness, submissions: Submissions
+) -> list[Route]:
+    """Return the routes of the surfaces that this process serves."""
+    routes: list[Route] = []
+    if "data" in settings.surfaces:
+        routes += (Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values())
+        hooks = HookEndpoint(submissions, readiness, engines.status_redis, Keyring(settings.secrets_key))
+        routes.append(Route("/api/hooks/{hook_id}", hooks, methods=["POST"]))
+        statuses = RequestStatus(submissions.authenticator, engines.status_redis, engines.postgres)
+        routes.append(Route("/api/requests/{request_id}", statuses, methods=["GET"]))
+    if "management" in settings.surfaces:
+        configurations = Configurations(
+            submissions.authenticator, engines.postgres, submissions.bodies, datapool_address=settings.datapool_address
+        )
+        routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
+    return routes
 
 
 def _watching(settings: Settings, engines: Engines, readiness: Readiness) -> list[Route]:

@@ -7,7 +7,7 @@ reads the OTEL_* variables itself.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 from opentelemetry.context import Context
@@ -16,8 +16,6 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-from shared.process.tracing import Attributes
 
 #: Maximum number of spans that wait to be sent; some 2 KB each.
 _MAX_WAITING: Final = 2_048
@@ -34,7 +32,7 @@ class Spans:
     """Makes the spans of one process."""
 
     def __init__(self, service: str, exporter: SpanExporter, count_lost: Callable[[int], object]) -> None:
-        """Take what sends spans; `count_lost` is called with the number of those that it could not send."""
+        """Take what sends spans. `count_lost` is called with the number of those that it could not send."""
         self._provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service}), shutdown_on_exit=False)
         self._provider.add_span_processor(_BoundedProcessor(exporter, count_lost))
         self._tracer = self._provider.get_tracer("ingest")
@@ -45,7 +43,7 @@ class Spans:
         name: str,
         kind: Kind,
         parent: Span | str | None,
-        attributes: Attributes,
+        attributes: Mapping[str, str | int],
         *,
         start_ns: int | None = None,
         links: Sequence[Span] = (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -43,6 +44,8 @@ def start_tracing(settings: Settings, process: str, count_lost: Callable[[int], 
 
     from shared.process.spans import Spans  # noqa: PLC0415 - see above
 
+    # It quotes OTEL_EXPORTER_OTLP_HEADERS, which hold credentials, if these are malformed.
+    logging.getLogger("opentelemetry.util.re").disabled = True
     try:
         return Spans(settings.otel_service_name or f"ingest-{process}", OTLPSpanExporter(), count_lost)
     except Exception as error:  # noqa: BLE001 - the library has no error of its own for this
