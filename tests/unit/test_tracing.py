@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.types import Receive, Scope, Send
 
+from ingest_api.context import RequestContext
+from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.tracing import Traced
 from shared.entry import Entry, Meta, encode_meta
 from shared.process import tracing
 from shared.process.settings import Settings
@@ -127,6 +133,59 @@ def test_a_slice_without_traces_makes_no_span(made: Made) -> None:
     SliceTracer(made.spans)(3, [entry(1), entry(2)], time.monotonic(), "")
 
     assert made.ended() == []
+
+
+def serve(made: Made, path: str, *headers: str, status: int = 202, method: str = "POST") -> None:
+    """Serve a request with an application that answers as it is told."""
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        context = scope["context"] = RequestContext(scope, send, request_id="req_1", status=status)
+        if status == 503:
+            context.refusal = ApiError(ErrorCode.NOT_READY).refusal("req_1", None, "none")
+
+    async def unused(*_: object) -> Any:
+        raise AssertionError
+
+    given = [(b"traceparent", header.encode()) for header in headers]
+    scope = {"type": "http", "method": method, "scheme": "http", "path": path, "headers": given}
+    asyncio.run(Traced(app, made.spans)(scope, unused, unused))
+
+
+def test_a_request_continues_the_trace_of_its_sender(made: Made) -> None:
+    serve(made, "/datapool/api/ingest", PARENT)
+
+    (span,) = made.ended()
+    assert span.context.trace_id == int(TRACE, 16)
+    assert span.attributes
+    assert span.attributes["ingest.request_id"] == "req_1"
+    assert span.status.is_unset
+
+
+def test_a_repeated_traceparent_is_ignored(made: Made) -> None:
+    serve(made, "/api/ingest", PARENT, PARENT)
+
+    (span,) = made.ended()
+    assert span.parent is None
+
+
+def test_only_our_own_failures_are_failures_in_a_trace(made: Made) -> None:
+    serve(made, "/api/ingest", status=503)
+
+    (span,) = made.ended()
+    assert not span.status.is_ok
+    assert not span.status.is_unset
+    assert span.attributes
+    assert span.attributes["error.type"] == "not_ready"
+
+
+def test_what_a_client_makes_up_is_bounded_and_checks_of_health_have_no_spans(made: Made) -> None:
+    serve(made, f"/api/{'x' * 60_000}", method="BREW")
+    serve(made, "/healthz")
+
+    (span,) = made.ended()
+    assert span.name == "_OTHER"
+    assert span.attributes
+    assert len(str(span.attributes["url.path"])) == 256
 
 
 class Hanging(SpanExporter):
