@@ -71,10 +71,18 @@ class Answer:
         return f"{self.status} {told}".strip() if self.status else f"no answer: {self.cause}"
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes a redirect as an answer: following it would give the key to another host."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
+
+
 class FrontDoor:
     """The API, for one connector."""
 
     def __init__(self, url: str, key: str) -> None:
+        self._open = urllib.request.build_opener(_NoRedirect).open
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
@@ -90,7 +98,7 @@ class FrontDoor:
     def _ask(self, path: str, body: bytes | None, headers: dict[str, str], seconds: int = 0) -> Answer:
         try:
             request = urllib.request.Request(self._url + path, body, {**self._headers, **headers})  # noqa: S310 - of the settings
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS + seconds) as answer:  # noqa: S310 - of the settings
+            with self._open(request, timeout=_TIMEOUT_SECONDS + seconds) as answer:
                 return _read(answer.status, answer)
         except urllib.error.HTTPError as error:
             with error:
@@ -191,8 +199,6 @@ def main() -> None:
         sys.exit("Set CANARY_KEY to the key of a connector of its own.")
     if not settings.datapool_address.startswith(("http://", "https://")):
         sys.exit("Set DATAPOOL_ADDRESS to the address of the API: it must start with http:// or https://.")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
     serve_metrics(settings, CANARY)
     canary = Canary(FrontDoor(settings.datapool_address, settings.canary_key), asked.late)
     log.info("canary_started", address=settings.datapool_address, every=asked.every)
@@ -214,13 +220,20 @@ class _StoppedError(Exception):
 
 def _stop(*_: object) -> NoReturn:
     """End what is under way, even if it waits for an answer."""
+    _handle_signals(signal.SIG_IGN)
     raise _StoppedError
+
+
+def _handle_signals(handler: Callable[..., object] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _keep_making_rounds(canary: Canary, rounds: int, seconds: float) -> bool:
     """Make rounds; return True if something was wrong in one of them."""
     made = wrong = 0
     with contextlib.suppress(_StoppedError):
+        _handle_signals(_stop)
         while True:
             found = canary.round()
             made += 1

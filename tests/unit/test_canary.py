@@ -93,6 +93,10 @@ def test_a_late_submission_that_is_gone_is_missing_once() -> None:
         (b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n[]", "no answer: 202, and no JSON"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<p>Wait.", "no answer: 200, and no JSON"),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", "no answer: 503, and no JSON"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+            "no answer: 302, and no JSON",
+        ),
         (b"nonsense\r\n\r\n", "no answer: nonsense"),
         (b"", "no answer: Remote end closed connection without response"),
     ],
