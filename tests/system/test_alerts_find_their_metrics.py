@@ -50,7 +50,7 @@ def test_every_rule_and_every_panel_finds_its_metrics(
     workerless: Stack, new_connector: Callable[..., Connector], tmp_path: Path
 ) -> None:
     connector = new_connector(workerless)
-    assert_refused(connector.post(b"[]"), 409, "invalid_batch")
+    assert_refused(connector.post(b"[]"), 409, "wrong_type", "$")
     ports = [free_port() for _ in range(3)]
     with ExitStack() as processes:
         engines = {"DATABASE_URL": workerless.database_url, "REDIS_URL": workerless.redis_url}
