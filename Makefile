@@ -43,7 +43,7 @@ picture: $(ready_to_develop) ## Take the README's picture of the operators' page
 	@$(python) -m tests.picture docs/overview.png
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
-	$(compile) --extra embedded --output-file requirements.txt
+	$(compile) --extra embedded --extra otel --output-file requirements.txt
 	$(compile) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## Remove .venv, caches and builds; .data stays

@@ -25,7 +25,7 @@ from ingest_api.http.body_processes import BodyProcesses
 from ingest_api.http.memory import MemoryBudget
 from ingest_api.http.turns import BodyThreads
 from ingest_api.loop_lag import watch_loop
-from ingest_api.metrics import Metrics
+from ingest_api.metrics import SPANS_LOST, Metrics
 from ingest_api.middleware import ErrorMiddleware
 from ingest_api.openapi.endpoint import OpenApi
 from ingest_api.openapi.page import Page
@@ -33,12 +33,14 @@ from ingest_api.readiness import Readiness
 from ingest_api.request_status import RequestStatus
 from ingest_api.routing import Routing
 from ingest_api.submissions import SubmissionEndpoint, Submissions
+from ingest_api.tracing import Traced, TracedAuthenticator
 from ingest_api.waker import Waker
 from shared.hooks.sealing import Keyring
 from shared.kinds import KINDS
 from shared.postgres.pool import Pool, postgres_pool
 from shared.process.log import finish_log
 from shared.process.settings import Settings
+from shared.process.tracing import start_tracing
 from shared.redis.cluster import AsyncCluster
 from shared.redis.connections import connect_redis, connect_redis_async
 from shared.redis.lane_status import RedisState, look_at_redis
@@ -64,21 +66,12 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     engines = engines or _engines(settings)
     append_redis, status_redis, blocking_redis, queue_redis, postgres = engines
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
-    authenticator = Authenticator(readiness, _appender(settings, append_redis, Waker(wake_queue(queue_redis))))
+    spans = start_tracing(settings, "api", SPANS_LOST.inc)
+    appender = _appender(settings, append_redis, Waker(wake_queue(queue_redis)))
+    authenticator = TracedAuthenticator(readiness, appender, spans) if spans else Authenticator(readiness, appender)
     bodies, tally = _bodies(settings), Tally()
-
-    routes: list[Route] = []
-    if "data" in settings.surfaces:
-        submissions = Submissions(authenticator, bodies, tally)
-        routes += (Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values())
-        hooks = HookEndpoint(submissions, readiness, status_redis, Keyring(settings.secrets_key))
-        routes.append(Route("/api/hooks/{hook_id}", hooks, methods=["POST"]))
-        statuses = RequestStatus(authenticator, status_redis, postgres)
-        routes.append(Route("/api/requests/{request_id}", statuses, methods=["GET"]))
-    if "management" in settings.surfaces:
-        configurations = Configurations(authenticator, postgres, bodies, datapool_address=settings.datapool_address)
-        routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
-    routes += _watching(settings, engines, readiness)
+    submissions = Submissions(authenticator, bodies, tally)
+    routes = _for_connectors(settings, engines, readiness, submissions) + _watching(settings, engines, readiness)
     routes += _documentation(routes)
 
     @asynccontextmanager
@@ -92,9 +85,31 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
         for client in (postgres.close, append_redis.aclose, status_redis.aclose):
             await client()
         bodies.close()
+        if spans:
+            spans.close()
         finish_log()
 
-    return ErrorMiddleware(Routing(routes, lifespan), tally)
+    app = ErrorMiddleware(Routing(routes, lifespan), tally)
+    return Traced(app, spans) if spans else app
+
+
+def _for_connectors(
+    settings: Settings, engines: Engines, readiness: Readiness, submissions: Submissions
+) -> list[Route]:
+    """Return the routes of the surfaces that this process serves."""
+    routes: list[Route] = []
+    if "data" in settings.surfaces:
+        routes += (Route(kind.path, SubmissionEndpoint(submissions, kind), methods=["POST"]) for kind in KINDS.values())
+        hooks = HookEndpoint(submissions, readiness, engines.status_redis, Keyring(settings.secrets_key))
+        routes.append(Route("/api/hooks/{hook_id}", hooks, methods=["POST"]))
+        statuses = RequestStatus(submissions.authenticator, engines.status_redis, engines.postgres)
+        routes.append(Route("/api/requests/{request_id}", statuses, methods=["GET"]))
+    if "management" in settings.surfaces:
+        configurations = Configurations(
+            submissions.authenticator, engines.postgres, submissions.bodies, datapool_address=settings.datapool_address
+        )
+        routes.append(Route("/api/connector/config", configurations, methods=["GET", "PUT"]))
+    return routes
 
 
 def _watching(settings: Settings, engines: Engines, readiness: Readiness) -> list[Route]:

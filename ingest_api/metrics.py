@@ -50,6 +50,7 @@ WAKE_UP_FAILURES: Final = Counter(
 LOG_LINES_LOST: Final = Counter(
     "ingest_log_lines_lost", "Lines of the log that could not be written to stdout or stderr.", registry=_own
 )
+SPANS_LOST: Final = Counter("ingest_spans_lost", "Spans of traces that the collector did not get.", registry=_own)
 LOOP_LAG: Final = Histogram(
     "ingest_loop_lag_seconds", "How late the event loop calls what is due.", registry=_own, buckets=_BUCKETS
 )

@@ -29,6 +29,8 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     #: Of a webhook: the stream in its path, and where the item's id is (`shared/json_pointer.py`).
     stream: str = ""
     id_field: str = ""
+    #: The span of the append, for those of the worker: set if traces are on. Workers of former versions ignore it.
+    traceparent: str = ""
 
 
 class QueuedEntry(msgspec.Struct, frozen=True):
@@ -90,7 +92,7 @@ class Entry:
         connector_id, count = int(values[b"c"]), int(values[b"n"])
         meta = decode_meta(values[b"m"])
         fits = 0 < connector_id < 1 << 63 and 0 <= count < 1 << 31
-        if not fits or meta.kind not in KINDS or "\0" in meta.stream + meta.id_field:
+        if not fits or meta.kind not in KINDS or "\0" in meta.stream + meta.id_field + meta.traceparent:
             raise ValueError("no process of ours has written this")
         return cls(entry_id, connector_id, meta, count, values[b"b"], b"o" in values)
 

@@ -7,13 +7,14 @@ stop. While Redis is full, the lanes are drained without RQ (`oom_drain.py`).
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import signal
 import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from redis import Redis
@@ -29,6 +30,7 @@ from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, Connection, conn
 from shared.process.metrics import serve_metrics
 from shared.process.settings import Settings
 from shared.process.startup import durable_redis, queue_of, start_process
+from shared.process.tracing import start_tracing
 from shared.redis.activity import report_worker
 from shared.redis.connections import connect_redis
 from shared.redis.scripts import Scripts
@@ -37,10 +39,14 @@ from shared.redis.wakeups import wake_queue
 from workers import tasks
 from workers.context import DrainContext, LastingConnection
 from workers.liveness import LoopMonitor
-from workers.metrics import WORKER
+from workers.metrics import SPANS_LOST, WORKER
 from workers.oom_drain import drain_full_redis
 from workers.retention import keep_days
+from workers.tracing import SliceTracer
 from workers.write import prepare
+
+if TYPE_CHECKING:
+    from shared.process.spans import Spans
 
 log = structlog.get_logger()
 
@@ -103,9 +109,11 @@ def _connect(url: str) -> Connection:
     return prepare(connect_postgres(url, application="ingest worker", answer_timeout=ANSWER_TIMEOUT_SECONDS))
 
 
-def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag, turn: Callable[[float], None]) -> DrainContext:
+def build_context(
+    settings: Settings, redis: Redis, stop: ShutdownFlag, turn: Callable[[float], None], spans: Spans | None
+) -> DrainContext:
     """Return the collaborators of this process's drains."""
-    return DrainContext(
+    context = DrainContext(
         redis=redis,
         scripts=Scripts(redis),
         queue=queue_of(settings, redis),
@@ -113,6 +121,7 @@ def build_context(settings: Settings, redis: Redis, stop: ShutdownFlag, turn: Ca
         stopping=stop,
         turn=turn,
     )
+    return dataclasses.replace(context, trace=SliceTracer(spans)) if spans else context
 
 
 def build_worker(redis: Redis, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> Worker:
@@ -152,7 +161,8 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
     """Run one RQ worker after the other."""
     redis = durable_redis(settings)
     stop = ShutdownFlag()
-    context = build_context(settings, redis, stop, turn)
+    spans = start_tracing(settings, "worker", SPANS_LOST.inc)
+    context = build_context(settings, redis, stop, turn, spans)
     tasks.use(context, keep_days(settings))
     serve_metrics(settings, WORKER)
     outage = Outage("redis_lost")
@@ -165,6 +175,8 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
                     act()
                 except Exception as error:  # noqa: BLE001 - the outage tells what it is
                     outage.report(error)
+    if spans:
+        spans.close()
 
 
 def work(settings: Settings, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> None:

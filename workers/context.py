@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from redis import Redis
 from rq import Queue
 
+from shared.entry import Entry
 from shared.outage import Outage
 from shared.postgres.connections import Connection
 from shared.redis.scripts import Scripts
@@ -30,6 +31,8 @@ class DrainContext:
     stopping: Callable[[], bool]
     #: Notes that the main loop turns, and how many seconds its next step may take.
     turn: Callable[[float], None] = lambda _: None
+    #: Makes the spans of a lane's entries that were applied, or died of a reason, since a moment.
+    trace: Callable[[int, Sequence[Entry], float, str], None] = lambda *_: None
     #: What this process has applied.
     tally: Tally = field(default_factory=Tally)
     #: Failures of each lane in this process.

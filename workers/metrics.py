@@ -39,6 +39,7 @@ LANE_PAUSES: Final = Counter(
     ["cause"],
     registry=WORKER,
 )
+SPANS_LOST: Final = Counter("ingest_spans_lost", "Spans of traces that the collector did not get.", registry=WORKER)
 RETENTION_RUNS: Final = Counter(
     "ingest_retention_runs",
     "Runs of the retention job, by `outcome`: done, postponed in part, or failed.",

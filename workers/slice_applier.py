@@ -96,6 +96,7 @@ class SliceApplier:
             self._watermarks = written.watermarks
             self._mostly_unchanged = written.rows * 2 < written.items
             count_applied(self._context.tally, self._lane, result, written, work, began)
+            self._context.trace(self._lane, work.entries, began, "")
             self._settle(work.entries)
 
     def _split(self, work: Work, reason: str, detail: str, at_fault: int | None = None) -> None:
@@ -117,12 +118,14 @@ class SliceApplier:
 
     def _dead_letter(self, work: Work, reason: str, detail: str) -> None:
         (entry,) = work.entries
+        began = time.monotonic()
         with closed_if_stalled(self._context.connection(), self._lane) as connection:
             known = self._watermarks or read_watermarks(connection, self._lane)
             self._watermarks = write_dead_letter(
                 connection, self._lane, entry, known, reason=reason, detail=detail, is_letter=work.are_letters
             )
         count_dead(self._context.tally, work)
+        self._context.trace(self._lane, work.entries, began, reason)
         log.error("dead_letter", lane=self._lane, connector_id=entry.connector_id, reason=reason)
         self._settle(work.entries)
 

@@ -216,9 +216,7 @@ class Settings:
     redis_connections: int = _setting(_whole(4, 1000), 16, "Maximum connections of one API process to Redis.")
     datapool_address: str = _setting(str, "http://127.0.0.1:8000", "`dataPoolAddress` in a connector's configuration.")
     canary_key: SecretUrl = _setting(
-        _parser(SecretUrl, lambda _: True, ""),
-        SecretUrl(""),
-        "Key of the connector as which `operations.canary` submits.",
+        SecretUrl, SecretUrl(""), "Key of the connector as which `operations.canary` submits."
     )
     quiet_after_seconds: int = _setting(
         _whole(1, 31_536_000), 300, "Time without a submission after which `ingestctl status` calls a connector quiet."
@@ -243,6 +241,13 @@ class Settings:
         "Folder for `python -m workers.health`. Unset: one of the user's own in the system's temporary folder.",
     )
     workers: int = _setting(_whole(0, 64), 2, "Number of worker processes that `make run` starts.")
+    otel_traces_exporter: str = _setting(
+        _one_of("none", "otlp"), "none", "`otlp` sends traces to a collector; needs the extra `otel`."
+    )
+    otel_exporter_otlp_endpoint: SecretUrl = _setting(
+        _url("http", "https"), SecretUrl(""), "Collector that takes OTLP over HTTP. Unset: `http://localhost:4318`."
+    )
+    otel_service_name: str = _setting(str, "", "`service.name` of the traces. Unset: `ingest-api`, `ingest-worker`.")
     log_format: LogFormat = _setting(
         _one_of(*get_args(LogFormat)), "auto", "`console`, `json`, or `auto`: `console` on a terminal, else `json`."
     )

@@ -28,6 +28,7 @@ from shared.process.endpoints import with_engines
 from shared.process.log import configure_logging
 from shared.process.output import take_over_output
 from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
+from shared.process.tracing import require_tracing
 from shared.redis.connections import connect_redis, require_readable
 from shared.redis.durability import Durability, blocking_problem, check_durability
 from shared.redis.names import spread_lanes
@@ -39,10 +40,13 @@ log = structlog.get_logger()
 _RETRY_SECONDS: Final = 1.0
 
 
-def process_settings() -> Settings:
+def process_settings(*, needs_engines: bool = True) -> Settings:
     """Return the settings of this process, with the engines' addresses. Exit with a sentence if they can't be used."""
     try:
-        settings = with_engines(read_settings(os.environ))
+        settings = read_settings(os.environ)
+        if not needs_engines:
+            return settings
+        settings = with_engines(settings)
         name = "REDIS_URL"
         require_readable(settings.redis_url)
         name = "QUEUE_REDIS_URL"
@@ -56,10 +60,11 @@ def process_settings() -> Settings:
     return settings
 
 
-def start_process(name: str) -> Settings:
+def start_process(name: str, *, needs_engines: bool = True) -> Settings:
     """Return the settings of this process, and set up its log under `name`."""
     take_over_output()
-    settings = process_settings()
+    settings = process_settings(needs_engines=needs_engines)
+    require_tracing(settings)
     configure_logging(settings.log_format, settings.log_level, process=name, pid=os.getpid())
     if "ssl_cert_reqs=none" in settings.redis_url + settings.queue_url:
         log.warning("redis_tls_unverified")

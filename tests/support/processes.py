@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.02
 #: Variables of a developer's environment that would change what the tests start; proxies would intercept localhost.
 _NOT_INHERITED = re.compile(
     r"DATABASE_URL|(?:QUEUE_)?REDIS_\w+|SURFACES|HOST|PORT|DATA_DIR|RUN_DIR|WORKERS|WEB_CONCURRENCY|ACCEPT_DATA_LOSS|DATAPOOL_ADDRESS"
-    r"|LOG_\w+|SECRETS_KEY|WAIT_REPLICAS|MAX_\w+|\w+_SECONDS|PG[A-Z]+|(?i:\w+_proxy)"
+    r"|LOG_\w+|OTEL_\w+|SECRETS_KEY|WAIT_REPLICAS|MAX_\w+|\w+_SECONDS|PG[A-Z]+|(?i:\w+_proxy)"
 )
 
 Found = TypeVar("Found")

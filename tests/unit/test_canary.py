@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -47,13 +49,69 @@ def told(**found: Any) -> Answer:
 def test_each_fault_is_told(door: Door, outcome: Answer, faults: list[str]) -> None:
     door.told = outcome
 
-    assert Canary(door, late_seconds=5).round() == faults
+    assert Canary(door, late_seconds=5).round().faults == faults
 
 
 def test_what_comes_out_of_order_is_told() -> None:
     door = Door(ids=("req_2", "req_2", "req_1", "req_1", "req_3", "req_3"), statuses=(202,) * 6)
     canary = Canary(door, late_seconds=5)
-    assert canary.round() == []
-    assert canary.round() == ["out_of_order"]
+    assert canary.round().faults == []
+    assert canary.round().faults == ["out_of_order"]
     door.told = told(appliedAt=AT.format(1))
-    assert canary.round() == ["out_of_order"]
+    assert canary.round().faults == ["out_of_order"]
+
+
+def test_what_was_late_is_asked_for_until_it_is_applied_or_missing() -> None:
+    door = Door(ids=tuple(f"req_{number // 2}" for number in range(8)), statuses=(202,) * 8)
+    canary = Canary(door, late_seconds=5)
+    door.told = told(state="queued")
+    assert canary.round().faults == ["late"]
+
+    door.told = told(appliedAt=AT.format(3))
+    assert canary.round().faults == []
+    assert canary.round().faults == []
+
+    door.told = Answer(404, {})
+    assert canary.round().faults == ["missing"]
+
+
+def test_a_late_submission_that_is_gone_is_missing_once() -> None:
+    door = Door(ids=("req_1", "req_1", *[""] * 4), statuses=(202, 202, 503, 503, 503, 503))
+    canary = Canary(door, late_seconds=5)
+    door.told = told(state="queued")
+    assert canary.round().faults == ["late"]
+
+    door.told = Answer(404, {})
+
+    assert canary.round().faults == ["missing", "refused"]
+    assert canary.round().faults == ["refused"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "answer"),
+    [
+        (b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n[]", "no answer: 202, and no JSON"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<p>Wait.", "no answer: 200, and no JSON"),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", "no answer: 503, and no JSON"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+            "no answer: 302, and no JSON",
+        ),
+        (b"nonsense\r\n\r\n", "no answer: nonsense"),
+        (b"", "no answer: Remote end closed connection without response"),
+    ],
+)
+def test_what_is_no_answer_of_the_service_ends_nothing(raw: bytes, answer: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_answer_once, args=(listener, raw), daemon=True).start()
+
+        got = FrontDoor(f"http://127.0.0.1:{listener.getsockname()[1]}", "ik_a_b").submit(1, "key")
+
+    assert str(got).startswith(answer)
+
+
+def _answer_once(listener: socket.socket, raw: bytes) -> None:
+    client, _ = listener.accept()
+    with client:
+        client.recv(65_536)
+        client.sendall(raw)

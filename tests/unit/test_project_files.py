@@ -93,9 +93,8 @@ def pins(name: str) -> dict[str, str]:
 
 
 def test_dependencies_are_pinned_by_hash_and_without_an_address() -> None:
-    assert (
-        wanted(PROJECT["dependencies"], PROJECT["optional-dependencies"]["embedded"]) <= pins("requirements.txt").keys()
-    )
+    extras = PROJECT["optional-dependencies"]
+    assert wanted(PROJECT["dependencies"], extras["embedded"], extras["otel"]) <= pins("requirements.txt").keys()
 
 
 def test_the_pins_for_development_include_those_for_running_and_the_tools() -> None:

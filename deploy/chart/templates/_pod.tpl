@@ -25,15 +25,19 @@ volumes:
     emptyDir: {sizeLimit: 64Mi}
 {{- end }}
 
-{{- define "ingest.container" -}}
-image: {{ include "ingest.image" .root | quote }}
-imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+{{- define "ingest.plain" -}}
+image: {{ include "ingest.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
+{{- end }}
+
+{{- define "ingest.container" -}}
+{{ include "ingest.plain" .root }}
 env:
   {{- range .secrets }}
   - name: {{ . }}
