@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from psycopg import errors
+
 from shared.entry import Entry, encode_meta
 from shared.kinds import KINDS
 from shared.postgres.connections import Connection
@@ -57,8 +59,10 @@ def prepare(connection: Connection) -> Connection:
 
 
 def read_watermarks(connection: Connection, lane: int) -> Watermarks:
-    """Return a lane's watermarks."""
+    """Return a lane's watermarks. Raises LockNotAvailable if the lane has to wait for its former one."""
     (row,) = connection.execute(sql("select_watermarks"), {"lane": lane}).fetchall()
+    if row.pop("waits"):
+        raise errors.LockNotAvailable
     return Watermarks(**row)
 
 
@@ -134,6 +138,8 @@ def write_slice(
             for query, columns in part.statements:
                 connection.execute(sql(query), columns)
         removes = receipts.complete()
+        if are_letters:
+            connection.execute(sql("set_lanes_of_letters"), {"lane": result.lane, **_receipt_keys(result)})
         for columns in late_items:
             connection.execute(sql("count_superseded"), {**columns, "applied": watermarks.applied})
         counted = connection.execute(sql("select_counts"), _receipt_keys(result)) if late or removes else None
