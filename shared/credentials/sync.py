@@ -18,7 +18,9 @@ revision, a random value for each lane that each change of a connector replaces.
 
 from __future__ import annotations
 
+import random
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -44,6 +46,8 @@ _TOKEN_LIFE_MS: Final = 30_000
 #: Maximum number of credentials in one call of a script, which holds up Redis meanwhile.
 _CREDENTIALS_PER_CALL: Final = 500
 _ATTEMPTS: Final = 5
+#: Longest pause between two of them, in seconds; without one, two loaders could take the token from each other forever.
+_LONGEST_PAUSE_SECONDS: Final = 0.1
 
 
 class NotMigratedError(NotNowError):
@@ -141,12 +145,18 @@ def _load_part(connection: Connection, node: Redis, lanes: list[int]) -> int:
     with node.client() as one:  # type: ignore[no-untyped-call] # untyped in redis-py
         server, scripts = server_of(one), Scripts(one)
         for lane in lanes:
-            corrections = (_load_lane(connection, one, scripts, lane, server) for _ in range(_ATTEMPTS))
-            loaded = next((found for found in corrections if found is not None), None)
-            if loaded is None:
-                raise LoadingError(f"Lane {lane} is being loaded by another process.")
-            corrected += loaded
+            corrected += _load_in_turn(connection, one, scripts, lane, server)
     return corrected
+
+
+def _load_in_turn(connection: Connection, redis: Redis, scripts: Scripts, lane: int, server: str) -> int:
+    """Load one lane, perhaps beside another loader. Raises LoadingError."""
+    for _ in range(_ATTEMPTS):
+        corrected = _load_lane(connection, redis, scripts, lane, server)
+        if corrected is not None:
+            return corrected
+        time.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311 - no secret
+    raise LoadingError(f"Lane {lane} is being loaded by another process.")
 
 
 def forget_ready(redis: Redis, lane: int) -> None:

@@ -45,25 +45,25 @@ class Doubling:
         lanes.double_lanes(self.connection, self.redis)
         return next(iter(lanes.complete(self.connection, self.redis)))
 
-    def send(self, connector: CreatedConnector, n: int, key: str = "") -> httpx.Response:
-        """Submit an item, again while the answer is 503."""
-        return self.post(connector, "/api/ingest", batch({"id": "agent", "fields": {"n": n}}), key)
-
-    def post(self, connector: CreatedConnector, path: str, body: bytes, key: str = "") -> httpx.Response:
-        """Submit, again while the answer is 503: the process learns how many lanes there are."""
+    def send(self, connector: CreatedConnector, n: int, key: str = "", *, attempts: int = 200) -> httpx.Response:
+        """Submit an item, again while the answer is 503: the process learns how many lanes there are."""
+        body = batch({"id": "agent", "fields": {"n": n}})
         headers = {"Authorization": f"Bearer {connector.credential.text}", "Content-Type": "application/json"}
         headers |= {"Idempotency-Key": key} if key else {}
-        for _ in range(200):
-            answer = self.api.ask(path, body, headers)
-            if answer.status_code != 503:
-                return answer
+        for attempt in range(attempts):
+            answer = self.api.ask("/api/ingest", body, headers)
+            if answer.status_code != 503 or attempt == attempts - 1:
+                break
             assert answer.json()["error"]["code"] == "not_ready"
-        raise AssertionError("The process never became ready.")
+        return answer
 
     def state(self, connector: CreatedConnector, request_id: str) -> str:
         """Return what the API says of a submission."""
         headers = {"Authorization": f"Bearer {connector.credential.text}"}
-        answer = self.api.runner.run(self.api.client.get(f"/api/requests/{request_id}", headers=headers))
+        for _ in range(200):
+            answer = self.api.runner.run(self.api.client.get(f"/api/requests/{request_id}", headers=headers))
+            if answer.status_code != 503:
+                break
         return str(answer.json().get("state", answer.status_code))
 
     def drain(self, lane: int) -> None:

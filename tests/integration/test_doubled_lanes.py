@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
 
 from operations import lanes
 from operations.lanes import double_lanes
-from shared.credentials.sync import load_lanes, unready_lanes
+from shared.credentials.splitting import complete_doubling
+from shared.credentials.sync import LoadingError, load_lanes, unready_lanes
 from shared.lanes import Lanes
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
@@ -17,6 +20,7 @@ from shared.redis.names import lane_keys, lane_of
 from tests.integration.doubling_tools import BEFORE, Doubling
 from tests.integration.hook_tools import hook_api
 from tests.integration.ingestctl_tools import Ingestctl
+from workers.credential_watch import CredentialWatch
 from workers.write import prepare
 
 
@@ -140,3 +144,60 @@ def test_the_command_doubles_once_a_day(ingestctl: Ingestctl) -> None:
     assert "The 8 lanes were doubled lately" in ingestctl.says("lanes", "double")
     (record,) = ingestctl.json("audit", "--action", "lanes.double")["changes"]
     assert (record["before"], record["after"]) == ({"number": 4}, {"number": 8})
+
+
+class KilledError(BaseException):
+    """Ends the process."""
+
+
+class Fuse:
+    """A connection on which the process is killed before it runs so many statements."""
+
+    def __init__(self, connection: Connection, statements: int) -> None:
+        self._connection = connection
+        self._left = statements
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, *arguments: Any, **options: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise KilledError
+        return self._connection.execute(*arguments, **options)
+
+
+#: Of some 40: within the transaction, before and after its commit, between two lanes that are closed, or loaded.
+_KILLED_BEFORE = (3, 8, 9, 10, 12, 13, 15, 16, 20, 30)
+
+
+@pytest.mark.parametrize("statements", _KILLED_BEFORE)
+def test_a_doubling_that_is_killed_at_any_statement_is_completed_and_keeps_the_order(
+    settings: Settings, connection: Connection, redis: Redis, statements: int
+) -> None:
+    with hook_api(settings, connection, redis) as api:
+        doubling = Doubling(api, prepare(connection), redis)
+        movers = [doubling.connector(moves=True), doubling.connector(moves=False)]
+        sent = [[doubling.send(one, 1, "1").json()["requestId"]] for one in movers]
+        fuse: Any = Fuse(connection, statements)
+        with contextlib.suppress(KilledError):
+            double_lanes(fuse, redis)
+            next(iter(lanes.complete(fuse, redis)))
+
+        for one in movers:  # accepted in one of the lanes, or in none
+            assert doubling.send(one, 2, "2", attempts=1).status_code in (202, 503)
+        with contextlib.suppress(LoadingError):
+            CredentialWatch(redis, lambda: connection, lambda: True).look()
+        doubling.double()
+        for one, ids in zip(movers, sent, strict=True):
+            ids += [doubling.send(one, n, str(n)).json()["requestId"] for n in (2, 3)]
+            assert [doubling.send(one, n, str(n)).json()["requestId"] for n in (1, 2, 3)] == ids
+        doubling.drain_all()
+
+        assert len(doubling.rows("SELECT FROM lanes")) == 2 * BEFORE
+        assert [doubling.number(one) for one in movers] == [3, 3]
+        assert len(doubling.rows("SELECT FROM receipts")) == 6
+        assert [[doubling.state(one, each) for each in ids] for one, ids in zip(movers, sent, strict=True)] == [
+            ["applied"] * 3
+        ] * 2
+        assert complete_doubling(connection, redis) == []

@@ -65,7 +65,7 @@ class Sender:
 
     async def _submit(self, client: httpx.AsyncClient, number: int) -> str:
         """Submit a number until it is accepted; return the request id."""
-        path, body = ("/api/log", _log(number)) if number % 2 else ("/api/ingest", batch(item("last", n=number)))
+        path, body = ("/api/ingest/log", _log(number)) if number % 2 else ("/api/ingest", batch(item("last", n=number)))
         since = None
         while True:
             answer = await client.post(path, content=body, headers={**JSON, "Idempotency-Key": str(number)})
@@ -73,7 +73,7 @@ class Sender:
                 self.longest = max(self.longest, time.monotonic() - since if since else 0.0)
                 return str(answer.json()["requestId"])
             if answer.status_code != 503:
-                self.faults.append(f"{number} was answered {answer.text}")
+                raise RuntimeError(f"{number} was answered {answer.text}")
             self.refused += 1
             since = since or time.monotonic()
             await asyncio.sleep(_AGAIN)
