@@ -21,7 +21,7 @@ from shared.credentials.sync import LoadingError, load_lanes, read_lanes, unread
 from shared.lanes import FORMER_SECONDS, Lanes
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.redis.names import lane_of
+from shared.redis.names import lane_keys, lane_of
 from shared.redis.primaries import ask_each
 from shared.request_id import MAX_LANES
 
@@ -43,6 +43,8 @@ def double_lanes(connection: Connection, redis: Redis) -> Lanes:
         lanes = read_lanes(connection, redis)
         if may_be_doubled(lanes):
             with recorded(connection, local_actor(), "lanes.double", lambda: _state(connection)):
+                for lane in range(lanes.number, 2 * lanes.number):  # of a doubling that a restored Postgres forgot
+                    redis.delete(lane_keys(lane).ready)
                 connection.execute(sql("double_lanes"))
                 _move(connection, lanes.number * 2)
     return read_lanes(connection, redis)

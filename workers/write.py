@@ -125,7 +125,7 @@ def write_slice(
     """
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
-    late_items, upserts, receipts = [], [], _Receipts(connection, result)
+    late_items, upserts, receipts = [], [], _Receipts(connection, result, are_letters)
     with _in_one_flight(connection, result, meanwhile):
         _claim(connection, result, watermarks, late=late, are_letters=are_letters)
         for part in map(columns_of, result.parts()) if parts is None else parts:
@@ -138,8 +138,6 @@ def write_slice(
             for query, columns in part.statements:
                 connection.execute(sql(query), columns)
         removes = receipts.complete()
-        if are_letters:
-            connection.execute(sql("set_lanes_of_letters"), {"lane": result.lane, **_receipt_keys(result)})
         for columns in late_items:
             connection.execute(sql("count_superseded"), {**columns, "applied": watermarks.applied})
         counted = connection.execute(sql("select_counts"), _receipt_keys(result)) if late or removes else None
@@ -161,9 +159,10 @@ def _claim(connection: Connection, result: Slice, watermarks: Watermarks, *, lat
 class _Receipts:
     """Writes a slice's receipts: at the end, unless something is removed before, which is counted there."""
 
-    def __init__(self, connection: Connection, result: Slice) -> None:
+    def __init__(self, connection: Connection, result: Slice, are_letters: bool) -> None:  # noqa: FBT001 - one caller
         self._connection = connection
         self._result = result
+        self._are_letters = are_letters
         self._inserted = False
 
     def insert(self) -> None:
@@ -178,6 +177,9 @@ class _Receipts:
         if removes and any(receipt.superseded for receipt in self._result.receipts.values()):
             self._connection.execute(sql("set_superseded"), _receipt_columns(self._result))
         self.insert()
+        if self._are_letters:
+            values = {"lane": self._result.lane, **_receipt_keys(self._result)}
+            self._connection.execute(sql("set_lanes_of_letters"), values)
         return removes
 
 
