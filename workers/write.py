@@ -125,7 +125,7 @@ def write_slice(
     """
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
-    late_items, upserts, receipts = [], [], _Receipts(connection, result, are_letters)
+    late_items, upserts, receipts = [], [], _Receipts(connection, result, are_letters=are_letters)
     with _in_one_flight(connection, result, meanwhile):
         _claim(connection, result, watermarks, late=late, are_letters=are_letters)
         for part in map(columns_of, result.parts()) if parts is None else parts:
@@ -159,7 +159,7 @@ def _claim(connection: Connection, result: Slice, watermarks: Watermarks, *, lat
 class _Receipts:
     """Writes a slice's receipts: at the end, unless something is removed before, which is counted there."""
 
-    def __init__(self, connection: Connection, result: Slice, are_letters: bool) -> None:  # noqa: FBT001 - one caller
+    def __init__(self, connection: Connection, result: Slice, *, are_letters: bool) -> None:
         self._connection = connection
         self._result = result
         self._are_letters = are_letters
