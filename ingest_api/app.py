@@ -18,6 +18,7 @@ from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
 from ingest_api.cluster_append import ClusterAppender
 from ingest_api.configuration import Configurations
+from ingest_api.former_lane import FormerLanes
 from ingest_api.health import Healthz, pipeline, readyz
 from ingest_api.hooks import HookEndpoint
 from ingest_api.http.body import BodyReader
@@ -67,10 +68,10 @@ def create_app(settings: Settings, engines: Engines | None = None) -> ASGIApp:
     append_redis, status_redis, blocking_redis, queue_redis, postgres = engines
     readiness = Readiness(blocking_redis, settings.database_url, accept_data_loss=settings.accept_data_loss)
     spans = start_tracing(settings, "api", SPANS_LOST.inc)
-    appender = _appender(settings, append_redis, Waker(wake_queue(queue_redis)))
+    appender = _appender(settings, append_redis, Waker(wake_queue(queue_redis)), readiness)
     authenticator = TracedAuthenticator(readiness, appender, spans) if spans else Authenticator(readiness, appender)
     bodies, tally = _bodies(settings), Tally()
-    submissions = Submissions(authenticator, bodies, tally)
+    submissions = Submissions(authenticator, bodies, tally, FormerLanes(readiness, authenticator, status_redis))
     routes = _for_connectors(settings, engines, readiness, submissions) + _watching(settings, engines, readiness)
     routes += _documentation(routes)
 
@@ -158,7 +159,8 @@ def _engines(settings: Settings) -> Engines:
     )
 
 
-def _appender(settings: Settings, redis: AsyncRedis, waker: Waker) -> Appender | ClusterAppender:
+def _appender(settings: Settings, redis: AsyncRedis, waker: Waker, readiness: Readiness) -> Appender | ClusterAppender:
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
-    make = partial(Appender, limits=limits, wake=waker.wake, wait_replicas=settings.wait_replicas)
+    replicas, lanes = settings.wait_replicas, readiness.all_lanes
+    make = partial(Appender, limits=limits, wake=waker.wake, wait_replicas=replicas, lanes=lanes)
     return ClusterAppender(redis, make) if isinstance(redis, AsyncCluster) else make(redis)

@@ -23,6 +23,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, pack_run, pack_wait, read_result
 from ingest_api.metrics import APPEND_FAILURES
+from shared.lanes import Lanes
 from shared.outage import Outage
 from shared.redis import scripts
 from shared.redis.wakeups import new_job_id
@@ -75,12 +76,15 @@ class Appender:
         wake: Callable[[int, str], None],
         wait_replicas: int = 0,
         pass_on: PassOn = lambda _lane, calls, _error: calls,
+        lanes: Callable[[], Lanes] = lambda: Lanes(0),
     ) -> None:
         """Take what the sender works with.
 
         `wait_replicas`: number of replicas that must have an entry on disk; 0 waits for none. `pass_on` is given the
-        calls of a lane whose run failed, and returns those that nothing else will answer.
+        calls of a lane whose run failed, and returns those that nothing else will answer. `lanes` returns how many
+        there are: calls whose lane was found by another number are not ready.
         """
+        self._lanes = lanes
         self._redis = redis
         self._pass_on = pass_on
         self._replicas = wait_replicas
@@ -123,13 +127,18 @@ class Appender:
 
     async def _send(self, group: list[PendingCall]) -> None:
         by_lane: dict[int, _LaneRun] = {}
+        lanes = self._lanes()
         for pending in group:
+            if pending.call.lanes != lanes.number:
+                pending.result.set_result(AppendResult("not_ready"))
+                continue
             lane = pending.call.lane
             run = by_lane.get(lane) or by_lane.setdefault(lane, _LaneRun(lane))
             run.calls.append(pending)
-        runs = list(by_lane.values())
+        if not (runs := list(by_lane.values())):
+            return
         try:
-            await self._run(runs)
+            await self._run(runs, lanes)
         except Exception as error:  # noqa: BLE001 - after any error, a request without a result would wait forever
             for run in runs:
                 run.reply = run.reply or error
@@ -138,15 +147,15 @@ class Appender:
                 run.calls = self._pass_on(run.lane, run.calls, run.reply)
             run.finish(self._wake, self._outage)
 
-    async def _run(self, runs: Sequence[_LaneRun]) -> None:
+    async def _run(self, runs: Sequence[_LaneRun], lanes: Lanes) -> None:
         """Run the script for each lane; load it and run it again for those that the server answered with NOSCRIPT."""
-        await self._execute(runs)
+        await self._execute(runs, lanes)
         unknown = [run for run in runs if isinstance(run.reply, NoScriptError)]
         if unknown:
             await self._redis.script_load(scripts.source("append"))
-            await self._execute(unknown)
+            await self._execute(unknown, lanes)
 
-    async def _execute(self, runs: Sequence[_LaneRun]) -> None:
+    async def _execute(self, runs: Sequence[_LaneRun], lanes: Lanes) -> None:
         """Send all runs at once and store each one's reply.
 
         Private parts of redis-py are used (see tests/unit/test_private_parts.py): its pipeline would pack each argument
@@ -155,7 +164,8 @@ class Appender:
         pool = self._redis.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call] # untyped in redis-py
         try:
-            command = [piece for run in runs for piece in run.pack(self._limits, connection.server)]
+            marker = lanes.marker(connection.server)
+            command = [piece for run in runs for piece in run.pack(self._limits, marker)]
             waits = self._replicas > 0 and any(run.appends for run in runs)
             await connection.send_packed_command(command, check_health=False)
             for run in runs:
@@ -195,8 +205,8 @@ class _LaneRun:
         #: Whether enough replicas have what this run appended.
         self.is_replicated = False
 
-    def pack(self, limits: BacklogLimits, server: str) -> list[bytes | bytearray]:
-        return pack_run(self.lane, self.job_id, [pending.call for pending in self.calls], limits, server)
+    def pack(self, limits: BacklogLimits, marker: str) -> list[bytes | bytearray]:
+        return pack_run(self.lane, self.job_id, [pending.call for pending in self.calls], limits, marker)
 
     @property
     def appends(self) -> bool:

@@ -71,6 +71,8 @@ class AppendCall(msgspec.Struct, frozen=True):
     submission: Submission | None = None
     #: Whether to charge the token bucket of reads (status, configuration) instead of the one of submissions.
     read_bucket: bool = False
+    #: Number of lanes by which `lane` was found.
+    lanes: int = 0
 
 
 class AppendResult(msgspec.Struct, frozen=True):
@@ -89,7 +91,7 @@ class AppendResult(msgspec.Struct, frozen=True):
 
 
 def pack_run(
-    lane: int, job_id: str, calls: Sequence[AppendCall], limits: BacklogLimits, server: str
+    lane: int, job_id: str, calls: Sequence[AppendCall], limits: BacklogLimits, marker: str
 ) -> list[bytes | bytearray]:
     """Return one run of the script for calls of one lane, in pieces, with KEYS and ARGV in the order of its header."""
     numbers: dict[tuple[Presented, bool], int] = {}
@@ -119,7 +121,7 @@ def pack_run(
     pieces = [
         b"*%d\r\n" % (3 + number_of_keys + len(numbers) + arguments),
         *(_evalsha(), _pack(number_of_keys), *keys, *idempotency_keys),
-        *(_pack(_SERVER_CLOCK), _pack(job_id), _constants(limits, server), _pack(len(numbers)), *digests, *packed),
+        *(_pack(_SERVER_CLOCK), _pack(job_id), _constants(limits, marker), _pack(len(numbers)), *digests, *packed),
     ]
     # Copying large bodies into one piece would hold each of them in memory twice.
     return pieces if body_bytes > _COPIED_BYTES else [b"".join(pieces)]
@@ -154,10 +156,10 @@ def _evalsha() -> bytes:
 
 
 @lru_cache
-def _constants(limits: BacklogLimits, server: str) -> bytes:
+def _constants(limits: BacklogLimits, marker: str) -> bytes:
     """Pack the arguments that are the same in every run on a server."""
     backlog = limits.total_bytes, limits.connector_bytes
-    values: tuple[str | int, ...] = LEASE_MS, *backlog, MAX_SEQUENCE, _IDEMPOTENCY_MS, backlog_cost(b""), server
+    values: tuple[str | int, ...] = LEASE_MS, *backlog, MAX_SEQUENCE, _IDEMPOTENCY_MS, backlog_cost(b""), marker
     return b"".join(map(_pack, values))
 
 

@@ -10,13 +10,14 @@ from collections import OrderedDict
 from typing import Final
 
 from ingest_api.append import Appender, StoreUnavailableError
-from ingest_api.append_script import AppendCall, AppendResult, Status, Submission
+from ingest_api.append_script import AppendCall, AppendResult, Mode, Status, Submission
 from ingest_api.cluster_append import ClusterAppender
 from ingest_api.context import RateLimit, RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.readiness import Readiness
 from shared.credentials.credential import Presented, parse_credential
-from shared.redis.names import lane_of
+from shared.redis.names import lane_of, may_have_been
+from shared.request_id import Position
 
 #: Maximum number of credentials that one process remembers; bounds its memory.
 _CACHED_CREDENTIALS: Final = 20_000
@@ -75,7 +76,12 @@ class Authenticator:
 
     def lane_of(self, credential: Presented) -> int:
         """Return the lane of a credential. Raises ApiError(not_ready) while the number of lanes is unknown."""
-        return lane_of(credential.key_id, self._readiness.lanes())
+        return _lane_of(credential, self._readiness.lanes())
+
+    def may_have_sent(self, credential: Presented, position: Position) -> bool:
+        """Return False of a submission in a lane that the credential's connector never was in."""
+        lanes = self._readiness.lanes()
+        return may_have_been(position.lane, _lane_of(credential, lanes), lanes)
 
     async def identify(self, context: RequestContext, credential: Presented) -> int:
         """Return the connector of a credential before its body is read; takes no token.
@@ -84,23 +90,35 @@ class Authenticator:
         """
         connector_id = self._cache.connector_of(credential)
         if connector_id is None:
-            result = await self._call(context, AppendCall(self.lane_of(credential), credential, "check"))
-            connector_id = result.connector_id
+            connector_id = (await self._call(context, credential, "check")).connector_id
         context.connector_id = connector_id
         return connector_id
 
     async def charge(self, context: RequestContext, credential: Presented, *, read_bucket: bool = False) -> int:
         """Take a token for a request that appends nothing, and return its connector."""
-        call = AppendCall(self.lane_of(credential), credential, "charge", read_bucket=read_bucket)
-        return (await self._call(context, call)).connector_id
+        return (await self._call(context, credential, "charge", read_bucket=read_bucket)).connector_id
 
     async def append(
         self, context: RequestContext, credential: Presented, lane: int, submission: Submission
     ) -> AppendResult:
-        """Take a token and append; the result is 'ok' or 'replayed'."""
-        return await self._call(context, AppendCall(lane, credential, "append", submission))
+        """Take a token and append, if the credential is still in `lane`; the result is 'ok' or 'replayed'."""
+        return await self._call(context, credential, "append", submission, lane=lane)
 
-    async def _call(self, context: RequestContext, call: AppendCall) -> AppendResult:
+    async def _call(
+        self,
+        context: RequestContext,
+        credential: Presented,
+        mode: Mode,
+        submission: Submission | None = None,
+        *,
+        read_bucket: bool = False,
+        lane: int | None = None,
+    ) -> AppendResult:
+        lanes = self._readiness.lanes()
+        found = _lane_of(credential, lanes)
+        if lane not in (None, found):  # the lanes were doubled while the body arrived
+            raise ApiError(ErrorCode.NOT_READY)
+        call = AppendCall(found, credential, mode, submission, read_bucket, lanes)
         try:
             result = await self._appender.call(call)
         except StoreUnavailableError:
@@ -120,3 +138,8 @@ class Authenticator:
         if error := _ERRORS.get(result.status):
             raise ApiError(error, retry_after=result.retry_after)
         return result
+
+
+def _lane_of(credential: Presented, lanes: int) -> int:
+    """Return the lane of a credential; a hook's is that of its connector's credential."""
+    return lane_of(credential.bucket or credential.key_id, lanes)

@@ -30,4 +30,9 @@ def idempotency_of(key: bytes | None, fingerprint: str, *, connector_id: int, la
     """Return what the append script compares of a submission that was sent with `key`."""
     if key is None:
         return None
-    return Idempotency(lane_keys(lane).idempotency(connector_id, hashlib.sha256(key).hexdigest()), fingerprint)
+    return Idempotency(name_of(key, connector_id=connector_id, lane=lane), fingerprint)
+
+
+def name_of(key: bytes, *, connector_id: int, lane: int) -> str:
+    """Return the Redis key of what a lane knows of an idempotency key."""
+    return lane_keys(lane).idempotency(connector_id, hashlib.sha256(key).hexdigest())

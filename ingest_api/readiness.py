@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -18,13 +19,14 @@ from redis.exceptions import RedisError
 from ingest_api.conditions import Condition, Conditions, failed_if, run_check, without_redis
 from ingest_api.errors import ApiError, ErrorCode
 from shared.causes import NotNowError, cause_of
-from shared.credentials.sync import count_lanes, load_lanes, unready_lanes, unready_on
+from shared.credentials.sync import load_lanes, read_lanes, unready_lanes, unready_on
+from shared.lanes import NOT_YET, Lanes
 from shared.outage import Outage
 from shared.postgres.connections import SHORT_TIMEOUT_SECONDS, connect_postgres
 from shared.redis.connections import reopen
 from shared.redis.durability import Durability, blocking_problem, check_durability, check_server
 from shared.redis.names import lane_keys
-from shared.redis.numbers import copied_lanes
+from shared.redis.numbers import copied
 from shared.redis.primaries import ask_each, told_by_any
 
 log = structlog.get_logger()
@@ -52,17 +54,21 @@ class Readiness:
         self._redis = redis
         self._database_url = database_url
         self._accept_data_loss = accept_data_loss
-        self._lanes: int | None = None
+        self._lanes: Lanes | None = None
         self._load_requested = asyncio.Event()
         self._load_requested.set()
         self._outage = Outage("not_ready")
 
     def known_lanes(self) -> int | None:
         """Return the number of lanes, None while it is unknown."""
-        return self._lanes
+        return self._lanes.number if self._lanes else None
 
     def lanes(self) -> int:
         """Return the number of lanes. Raises ApiError(not_ready) while it is unknown."""
+        return self.all_lanes().number
+
+    def all_lanes(self) -> Lanes:
+        """Return the lanes. Raises ApiError(not_ready) while they are unknown."""
         if self._lanes is None:
             raise ApiError(ErrorCode.NOT_READY)
         return self._lanes
@@ -88,21 +94,26 @@ class Readiness:
     def _load(self) -> None:
         reopen(self._redis)  # the connection that found the credentials missing may lead to another server
         self._require_durable()
-        known = self._lanes or copied_lanes(self._redis)
+        known = self._known_lanes()
         if known and not self._unready(known):
             return
         with connect_postgres(
             self._database_url, application="ingest_api loading", answer_timeout=SHORT_TIMEOUT_SECONDS
         ) as connection:
-            lanes = count_lanes(connection, self._redis)
+            lanes = read_lanes(connection, self._redis)
             load_lanes(connection, self._redis, self._unready(lanes))
         self._lanes = lanes
-        log.info("lanes_loaded", lanes=lanes)
+        log.info("lanes_loaded", lanes=lanes.number)
 
-    def _unready(self, lanes: int) -> list[int]:
+    def _known_lanes(self) -> Lanes | None:
+        """Return how many lanes there are, by Redis' copy at the start and after they were doubled."""
+        copy, known = copied(self._redis), self._lanes
+        return copy if copy and (known is None or (copy.doubled_at and copy.number >= known.number)) else known
+
+    def _unready(self, lanes: Lanes) -> list[int]:
         """Return the lanes that are not loaded; if some are, submissions to them need not wait for the others."""
         unready = unready_lanes(self._redis, lanes)
-        if len(unready) < lanes:
+        if len(unready) < lanes.number:
             self._lanes = lanes
         return unready
 
@@ -120,7 +131,8 @@ class Readiness:
 
     def _check(self) -> tuple[Conditions, bool]:
         """Return the conditions, and False if credentials are missing somewhere."""
-        answers = ask_each(self._redis, range(self._lanes or 1), self._look)
+        lanes = self._lanes or Lanes(1)
+        answers = ask_each(self._redis, range(lanes.number), partial(self._look, lanes))
         try:
             found = told_by_any(answers)
         except RedisError as error:
@@ -134,10 +146,11 @@ class Readiness:
             "redis_writable": Condition("ok", " ".join(away)),
             "credentials_loaded": failed_if(None if loaded else "The credentials are not loaded into Redis."),
         }
-        return conditions, bool(self._lanes) and all(one.is_loaded for one in found)
+        is_known = self._lanes is not None and self._lanes.doubled_at != NOT_YET
+        return conditions, is_known and all(one.is_loaded for one in found)
 
     @staticmethod
-    def _look(node: Redis, lanes: list[int]) -> _Server:
+    def _look(lanes: Lanes, node: Redis, part: list[int]) -> _Server:
         durability = check_server(node)
-        node.set(lane_keys(lanes[0]).write_probe, 1)
-        return _Server(durability, not unready_on(node, lanes))
+        node.set(lane_keys(part[0]).write_probe, 1)
+        return _Server(durability, not unready_on(lanes, node, part))

@@ -70,7 +70,7 @@ class RequestStatus:
         connector_id = await self._authenticator.charge(context, credential, read_bucket=True)
         seconds = _seconds_to_wait(scope)
         position = position_of_request(scope["path_params"]["request_id"])
-        if position is None or position.lane != self._authenticator.lane_of(credential):
+        if position is None or not self._authenticator.may_have_sent(credential, position):
             raise ApiError(ErrorCode.UNKNOWN_REQUEST)
         outcome = await self._read_outcome(connector_id, position)
         may_wait = outcome is not None and outcome.state == "queued" and seconds > 0
@@ -119,7 +119,7 @@ class RequestStatus:
 
     async def _read_recorded(self, connector_id: int, position: Position) -> Outcome | None:
         try:
-            values = {"connector_id": connector_id, "version": position.version}
+            values = {"connector_id": connector_id, "lane": position.lane, "version": position.version}
             rows = await self._database.fetch(sql("select_outcome"), values)
         except psycopg.Error:
             raise ApiError(ErrorCode.DATABASE_UNAVAILABLE) from None

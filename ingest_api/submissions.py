@@ -19,6 +19,7 @@ from ingest_api.checks import SubmissionCheck
 from ingest_api.context import RequestContext, query_parameter
 from ingest_api.delivery import Delivery
 from ingest_api.errors import ApiError
+from ingest_api.former_lane import FormerLanes
 from ingest_api.http.body import BodyReader
 from ingest_api.idempotency import idempotency_of, read_idempotency_key
 from shared.entry import Meta, encode_meta
@@ -39,6 +40,7 @@ class Submissions:
     authenticator: Authenticator
     bodies: BodyReader
     tally: Tally
+    former: FormerLanes
 
     async def submit(
         self, kind: Kind, meta: Meta, context: RequestContext, receive: Receive, delivery: Delivery | None = None
@@ -63,7 +65,8 @@ class Submissions:
             key = delivery.idempotency_key(found) if delivery else key
             idempotency = idempotency_of(key, found.fingerprint, connector_id=connector_id, lane=lane)
             submission = Submission(encode_meta(meta), found.count, body if check.keeps_body else b"", idempotency)
-            result = await self.authenticator.append(context, credential, lane, submission)
+            replay = await self.former.replay(context, credential, lane, key, submission) if key else None
+            lane, result = replay or (lane, await self.authenticator.append(context, credential, lane, submission))
         if result.status == "ok":
             self.tally.accepted(connector_id, found.count, context.received_bytes)
         context.request_id = request_id_of_entry(lane, result.entry_id)

@@ -31,12 +31,19 @@ from operations.audit import Actor, State, local_actor, recorded, recorded_trans
 from operations.errors import ChangedMeanwhileError, ConflictError, NotFoundError
 from operations.rules import connector_name, request_burst, request_rate
 from shared.credentials.credential import NewCredential, new_credential
-from shared.credentials.sync import count_lanes, load_lanes, put_credential, revoke_credentials, select_credentials
+from shared.credentials.sync import (
+    count_lanes,
+    load_lanes,
+    put_credential,
+    read_lanes,
+    revoke_credentials,
+    select_credentials,
+)
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.connections import reopen, wait_until_others_follow
-from shared.redis.names import lane_keys
+from shared.redis.names import lane_keys, lane_of
 from shared.redis.primaries import lanes_by_node
 from shared.redis.scripts import Scripts
 
@@ -79,15 +86,11 @@ class Connectors:
     def create(self, name: str, *, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST) -> CreatedConnector:
         """Create a connector that may send `rate` requests a second and `burst` at once."""
         limits = possible({"name": name, "rate": rate, "burst": burst})
-        lanes = count_lanes(self.connection, self.redis)
-        lane = self._least_used_lane()
-        credential = new_credential(lane=lane, lanes=lanes)
-        values = {**limits, "lane": lane}
-        with _refusing_known_names(values):
-            while (row := self._insert(values, credential, lanes)) is None:
+        with _refusing_known_names(limits):
+            while (made := self._insert(limits)) is None:
                 pass
-        self.put([row["connector_id"]], lane)
-        return CreatedConnector(row["connector_id"], values["name"], credential)
+        self._put_all(select_connectors(self.connection, made.connector_id))
+        return made
 
     def rotate(self, connector_id: int, generation: int | None = None) -> NewCredential:
         """Replace the credential. After this has returned, no process accepts the old one."""
@@ -95,8 +98,8 @@ class Connectors:
 
     def rotate_many(self, connector_ids: Sequence[int], generation: int | None = None) -> dict[int, NewCredential]:
         """Replace the credentials of connectors; return the new ones."""
-        lanes = count_lanes(self.connection, self.redis)
         with self.changing(connector_ids, "connector.rotate", generation) as rows:
+            lanes = count_lanes(self.connection, self.redis)  # within: the rows' lanes are those of this number
             made = {row["connector_id"]: new_credential(lane=row["lane"], lanes=lanes) for row in rows}
             for row in rows:
                 self.revoke(row, row["generation"] + 1, [row["key_id"]])
@@ -160,9 +163,19 @@ class Connectors:
 
     def revoke(self, row: dict[str, Any], generation: int, key_ids: Sequence[str]) -> bool:
         """Refuse a credential or hooks from now on, within a change. Return False if Redis knows a newer generation."""
-        return revoke_credentials(
-            self._scripts, row["lane"], connector_id=row["connector_id"], generation=generation, key_ids=key_ids
-        )
+        ids = {"connector_id": row["connector_id"], "generation": generation, "key_ids": key_ids}
+        lanes = self._lanes_of(row["lane"], key_ids)
+        known = [revoke_credentials(self._scripts, lane, **ids) for lane in lanes]
+        return all(known)
+
+    def _lanes_of(self, lane: int, key_ids: Sequence[str]) -> set[int]:
+        """Return the lanes in which a connector of `lane` may have these keys and hooks.
+
+        While the lanes are being doubled, its former lane may still have them.
+        """
+        lanes = read_lanes(self.connection, self.redis)
+        former = lanes.split_from(lane)
+        return {lane, *([] if former is None else [former]), *(lane_of(key_id, lanes.number) for key_id in key_ids)}
 
     def revoke_again(self, revoked: Sequence[tuple[dict[str, Any], Sequence[str]]]) -> None:
         """Revoke on a new connection what was revoked within a change that has committed: rows, and their key ids."""
@@ -175,24 +188,31 @@ class Connectors:
         """Write to Redis what Postgres holds of connectors of a lane that are enabled: credentials and hooks."""
         one = connector_ids[0] if len(connector_ids) == 1 else None
         rows = [row for row in select_credentials(self.connection, lane, one) if row["connector_id"] in connector_ids]
-        if not all(put_credential(self._scripts, lane, row) for row in rows):
-            load_lanes(self.connection, self.redis, [lane])
+        lanes = count_lanes(self.connection, self.redis)
+        puts = {(place, row["key_id"]): row for row in rows for place in (lane, lane_of(row["key_id"], lanes))}
+        behind = {place for (place, _), row in puts.items() if not put_credential(self._scripts, place, row)}
+        if behind:
+            load_lanes(self.connection, self.redis, sorted(behind))
 
-    def _insert(self, values: dict[str, Any], credential: NewCredential, lanes: int) -> dict[str, Any] | None:
+    def _insert(self, limits: dict[str, Any]) -> CreatedConnector | None:
         """Insert a connector; None if Redis knows its id, of a connector that a restored Postgres has forgotten.
 
         Entries that wait in a lane, and idempotency keys, would be the other connector's. The id is used up then.
         """
-        state = partial(self._state, name=values["name"])
+        name = limits["name"]
+        state = partial(self._state, name=name)
         with (
             contextlib.suppress(psycopg.Rollback),
             recorded_transaction(self.connection, self.actor, "connector.create", state),
         ):
-            row = self.connection.execute(sql("insert_connector"), values).fetchall()[0]
+            self.connection.execute(sql("keep_lanes"))
+            lane, lanes = self._least_used_lane(), count_lanes(self.connection, self.redis)
+            credential = new_credential(lane=lane, lanes=lanes)
+            row = self.connection.execute(sql("insert_connector"), {**limits, "lane": lane}).fetchall()[0]
             self._store(row["connector_id"], credential)
             if any(_knows(node, part, row["connector_id"]) for node, part in lanes_by_node(self.redis, range(lanes))):
                 raise psycopg.Rollback
-            return row
+            return CreatedConnector(row["connector_id"], name, credential)
         return None
 
     def _put_all(self, rows: Sequence[dict[str, Any]]) -> None:

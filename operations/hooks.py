@@ -121,9 +121,9 @@ class Hooks:
     def create(self, connector_id: int, made: NewHook, secret: str | None = None) -> tuple[str, str]:
         """Create a hook. Return its id and its secret, made if none is given, which is stored encrypted only."""
         require_possible(made, secret)
-        lanes = count_lanes(self._connection, self._connectors.redis)
         secret = secret or SCHEMES[made.scheme].new_secret()
         with self._changing_of(connector_id, "hook.create") as row:
+            lanes = count_lanes(self._connection, self._connectors.redis)
             hook_id = new_hook_id(lane=row["lane"], lanes=lanes)
             values = {**asdict(made), "connector_id": connector_id, "digest": _new_digest()}
             self._execute("insert_hook", hook_id, **values)

@@ -58,7 +58,8 @@ def count_items(connection: Connection, connector_id: int) -> int:
 
 def _wait_until_applied(connectors: Connectors, connector_id: int, lane: int) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while connectors.redis.hexists(lane_keys(lane).backlog, f"c:{connector_id}"):
+    former = connectors.connection.execute(sql("select_former_lanes"), {"lane": lane}).fetchall()
+    while any(connectors.redis.hexists(lane_keys(one["lane"]).backlog, f"c:{connector_id}") for one in former):
         if time.monotonic() > deadline:
             raise ConflictError(
                 f"Submissions of connector {connector_id} still wait to be applied. It is disabled: delete it again "

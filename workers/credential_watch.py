@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from redis import Redis
 
+from shared.credentials.splitting import complete_doubling
 from shared.credentials.sync import count_lanes, load_lanes, outdated_lanes
 from shared.postgres.connections import Connection
 from shared.redis.numbers import copied_lanes
@@ -34,6 +35,7 @@ class CredentialWatch:
         if not self._acts():
             return
         connection = self._connection()
+        complete_doubling(connection, self._redis)
         outdated = outdated_lanes(connection, self._redis)
         all_of_them = time.monotonic() >= self._compare_at or not copied_lanes(self._redis)
         if not (outdated or all_of_them):

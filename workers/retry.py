@@ -36,8 +36,11 @@ def letters_to_retry(connection: Connection, lane: int, bounds: tuple[int, int, 
     entries, rows, size = bounds
     values = {"lane": lane, "entries": entries, "rows": rows, "bytes": size}
     # Binary: a body as text would be twice its size.
-    found = connection.execute(sql("select_letters_to_retry"), values, binary=True)
-    return [_entry(lane, row) for row in found]
+    for former in connection.execute(sql("select_former_lanes"), {"lane": lane}).fetchall():
+        asked = {**values, "accepted_in": former["lane"]}
+        if found := connection.execute(sql("select_letters_to_retry"), asked, binary=True).fetchall():
+            return [_entry(lane, row) for row in found]
+    return []
 
 
 def _entry(lane: int, row: dict[str, Any]) -> Entry:

@@ -32,6 +32,7 @@ from shared.process.startup import durable_redis, queue_of, start_process
 from shared.redis.activity import report_sweep
 from shared.redis.connections import UNAVAILABLE
 from shared.redis.names import SWEEPER, lane_keys
+from shared.redis.numbers import copied_lanes
 from shared.redis.primaries import Answer, ask_each, told_by_any
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import (
@@ -120,6 +121,7 @@ class Sweeper:
         if not self.acts:
             metrics.LANES_STALLED.set(0)
             return
+        self._lanes = copied_lanes(self._redis) or self._lanes
         if not self._lanes:
             with self._connect() as connection:
                 self._lanes = count_lanes(connection, self._redis)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from psycopg import errors
+
 from shared.entry import Entry, encode_meta
 from shared.kinds import KINDS
 from shared.postgres.connections import Connection
@@ -57,8 +59,10 @@ def prepare(connection: Connection) -> Connection:
 
 
 def read_watermarks(connection: Connection, lane: int) -> Watermarks:
-    """Return a lane's watermarks."""
+    """Return a lane's watermarks. Raises LockNotAvailable if the lane has to wait for its former one."""
     (row,) = connection.execute(sql("select_watermarks"), {"lane": lane}).fetchall()
+    if row.pop("waits"):
+        raise errors.LockNotAvailable
     return Watermarks(**row)
 
 
@@ -121,7 +125,7 @@ def write_slice(
     """
     late = any(version <= watermarks.applied for version in result.receipts)
     after = Watermarks(max(watermarks.applied, result.highest_version), watermarks.dead)
-    late_items, upserts, receipts = [], [], _Receipts(connection, result)
+    late_items, upserts, receipts = [], [], _Receipts(connection, result, are_letters=are_letters)
     with _in_one_flight(connection, result, meanwhile):
         _claim(connection, result, watermarks, late=late, are_letters=are_letters)
         for part in map(columns_of, result.parts()) if parts is None else parts:
@@ -155,9 +159,10 @@ def _claim(connection: Connection, result: Slice, watermarks: Watermarks, *, lat
 class _Receipts:
     """Writes a slice's receipts: at the end, unless something is removed before, which is counted there."""
 
-    def __init__(self, connection: Connection, result: Slice) -> None:
+    def __init__(self, connection: Connection, result: Slice, *, are_letters: bool) -> None:
         self._connection = connection
         self._result = result
+        self._are_letters = are_letters
         self._inserted = False
 
     def insert(self) -> None:
@@ -172,6 +177,9 @@ class _Receipts:
         if removes and any(receipt.superseded for receipt in self._result.receipts.values()):
             self._connection.execute(sql("set_superseded"), _receipt_columns(self._result))
         self.insert()
+        if self._are_letters:
+            values = {"lane": self._result.lane, **_receipt_keys(self._result)}
+            self._connection.execute(sql("set_lanes_of_letters"), values)
         return removes
 
 

@@ -65,7 +65,7 @@ def list_items(call: Call, connector_id: Id, query: ItemQuery) -> Page[dict[str,
 def list_log_entries(call: Call, connector_id: Id, query: LogQuery) -> Page[dict[str, Any]]:
     """List what a connector has logged, the newest entry first."""
     with call.engines.database() as connection:
-        lane = select_connectors(connection, connector_id)[0]["lane"]
+        select_connectors(connection, connector_id)
         rows = select_newest_logs(
             connection,
             connector_id,
@@ -75,7 +75,7 @@ def list_log_entries(call: Call, connector_id: Id, query: LogQuery) -> Page[dict
             limit=query.limit + 1,
         )
     shown: Page[dict[str, Any]] = page(rows, query.limit, lambda row: f"{row['version']}-{row['index']}")
-    told = [_shown(call, log_document(lane, row)) for row in shown.items]
+    told = [_shown(call, log_document(row["lane"], row)) for row in shown.items]
     return Page(items=told, next_cursor=shown.next_cursor)
 
 

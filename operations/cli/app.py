@@ -25,6 +25,7 @@ from operations.cli import (
     hook,
     interrupts,
     items,
+    lanes,
     logs,
     migrate,
     operator,
@@ -93,6 +94,7 @@ app.command("trace", epilog=trace.EXAMPLES)(trace.trace)
 app.command("traffic", epilog=traffic.EXAMPLES)(traffic.traffic)
 app.command("refusals", epilog=refusals.EXAMPLES)(refusals.refusals)
 app.add_typer(dead.app, name="dead")
+app.add_typer(lanes.app, name="lanes")
 app.command("resync", epilog=resync.EXAMPLES)(resync.resync)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("emulate", epilog=emulate.EXAMPLES)(emulate.emulate)

@@ -7,7 +7,6 @@ shown; the position of an entry is the version of its submission and its index i
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -65,34 +64,33 @@ def logs(
     """Show what a connector has logged, in the order of receipt."""
     wanted: dict[str, Any] = {"connector_id": connector_id, "level": level, "since": since, "limit": limit or None}
     with session.reading_database() as connection:
-        lane = select_connectors(connection, connector_id)[0]["lane"]
+        select_connectors(connection, connector_id)
         if follow:
-            _follow(connection, lane, wanted, as_json=as_json)
+            _follow(connection, wanted, as_json=as_json)
             return
         with session.stream_rows(connection, "select_logs", {**wanted, **_START}) as rows:
             if as_json:
-                print_json_list("entries", (log_document(lane, row) for row in rows))
+                print_json_list("entries", (log_document(row["lane"], row) for row in rows))
             else:
-                line = partial(_line, lane)
-                print_rows(_TITLES, rows, line, limit=0, whole=("request",), none="There are no such log entries.")
+                print_rows(_TITLES, rows, _line, limit=0, whole=("request",), none="There are no such log entries.")
 
 
-def _follow(connection: Connection, lane: int, wanted: dict[str, Any], *, as_json: bool) -> None:
+def _follow(connection: Connection, wanted: dict[str, Any], *, as_json: bool) -> None:
     after = _START
     while True:
         with session.stream_rows(connection, "select_logs", {**wanted, **after}) as rows:
             for row in rows:
                 after = {"after_version": row["version"], "after_index": row["index"]}
                 if as_json:
-                    print_json_line(log_document(lane, row))
+                    print_json_line(log_document(row["lane"], row))
                 else:
-                    print_line("  ".join(_line(lane, row)), flush=True)
+                    print_line("  ".join(_line(row)), flush=True)
         # All entries of a slice become visible together, and slices of a lane in their order: none is skipped.
         wanted = {**wanted, "limit": None}
         time.sleep(_FOLLOW_SECONDS)
 
 
-def _line(lane: int, row: dict[str, Any]) -> tuple[str, ...]:
-    request_id = position_of_version(lane, row["version"]).request_id
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
+    request_id = position_of_version(row["lane"], row["version"]).request_id
     moment = visible(rfc3339(row["logged_at"]))
     return moment, row["level"], visible(row["message"]), visible(row["context"]), request_id

@@ -38,7 +38,7 @@ def migrate(
         typer.Option(
             min=1,
             max=MAX_LANES,
-            help="Number of lanes in which submissions wait; chosen by the first migration, and fixed from then on.",
+            help="Number of lanes in which submissions wait; chosen by the first migration (see `lanes double`).",
             show_default=str(_DEFAULT_LANES),
         ),
     ] = None,

@@ -18,18 +18,22 @@ revision, a random value for each lane that each change of a connector replaces.
 
 from __future__ import annotations
 
+import random
 import secrets
+import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from redis import Redis
 
 from shared.causes import NOT_MIGRATED, NotNowError
+from shared.lanes import NOT_YET, Lanes
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.redis.connections import UNAVAILABLE, server_of
-from shared.redis.names import GROUP, LaneKeys, lane_keys
+from shared.redis.names import GROUP, LaneKeys, lane_keys, lane_of
 from shared.redis.numbers import add_corrections, copy_lanes
 from shared.redis.primaries import ask_each, lanes_by_node, told_by_any
 from shared.redis.scripts import Scripts
@@ -42,6 +46,8 @@ _TOKEN_LIFE_MS: Final = 30_000
 #: Maximum number of credentials in one call of a script, which holds up Redis meanwhile.
 _CREDENTIALS_PER_CALL: Final = 500
 _ATTEMPTS: Final = 5
+#: Longest pause between two of them, in seconds; without one, two loaders could take the token from each other forever.
+_LONGEST_PAUSE_SECONDS: Final = 0.1
 
 
 class NotMigratedError(NotNowError):
@@ -55,38 +61,47 @@ class LoadingError(NotNowError):
     """Other loaders took over every attempt; one of them, or the next attempt, will load the lane."""
 
 
-def count_lanes(connection: Connection, redis: Redis) -> int:
-    """Return the number of lanes from Postgres, and copy it to Redis.
+def read_lanes(connection: Connection, redis: Redis) -> Lanes:
+    """Return how many lanes there are from Postgres, and copy it to Redis.
 
     Raises NotMigratedError if there are none.
     """
-    rows = connection.execute(sql("count_lanes")).fetchall()
-    lanes = int(rows[0]["lanes"])
-    if lanes == 0:
+    lanes = _select_lanes(connection)
+    if not lanes.number:
         raise NotMigratedError
     copy_lanes(redis, lanes)
     return lanes
 
 
-def unready_lanes(redis: Redis, lanes: int) -> list[int]:
+def _select_lanes(connection: Connection) -> Lanes:
+    row = connection.execute(sql("select_layout")).fetchall()[0]
+    return Lanes(row["lanes"], NOT_YET if row["is_splitting"] else row["doubled_at"] or 0)
+
+
+def count_lanes(connection: Connection, redis: Redis) -> int:
+    """Return the number alone."""
+    return read_lanes(connection, redis).number
+
+
+def unready_lanes(redis: Redis, lanes: Lanes) -> list[int]:
     """Return the lanes whose credentials were not compared with Postgres on the server that has them now.
 
     Those of a node that is away are among them. Raises RedisError if no server answers.
     """
-    answers = ask_each(redis, range(lanes), unready_on)
+    answers = ask_each(redis, range(lanes.number), partial(unready_on, lanes))
     unready = [lane for lanes in told_by_any(answers) for lane in lanes]
     return sorted(unready + [lane for answer in answers if answer.error for lane in answer.lanes])
 
 
-def unready_on(node: Redis, lanes: Sequence[int]) -> list[int]:
+def unready_on(lanes: Lanes, node: Redis, part: Sequence[int]) -> list[int]:
     """Return the lanes of one server whose credentials were not compared with Postgres on it."""
-    server = server_of(node)
+    marker = lanes.marker(server_of(node)).encode()
     pipeline = node.pipeline(transaction=False)
-    for lane in lanes:
+    for lane in part:
         pipeline.get(lane_keys(lane).ready)
         pipeline.exists(lane_keys(lane).stream)
     found = iter(pipeline.execute(raise_on_error=False))  # a key of another type, which no process of ours has written
-    return [lane for lane in lanes if [next(found), next(found)] != [server.encode(), 1]]
+    return [lane for lane in part if [next(found), next(found)] != [marker, 1]]
 
 
 def outdated_lanes(connection: Connection, redis: Redis) -> list[int]:
@@ -101,7 +116,7 @@ def outdated_lanes(connection: Connection, redis: Redis) -> list[int]:
         return [lane for lane, revision in zip(lanes, found, strict=True) if revision != held[lane].encode()]
 
     changed = (lane for lanes in told_by_any(ask_each(redis, list(held), changed_on)) for lane in lanes)
-    return sorted({*changed, *unready_lanes(redis, len(held))})
+    return sorted({*changed, *unready_lanes(redis, read_lanes(connection, redis))})
 
 
 def load_lanes(connection: Connection, redis: Redis, lanes: Iterable[int]) -> int:
@@ -130,12 +145,18 @@ def _load_part(connection: Connection, node: Redis, lanes: list[int]) -> int:
     with node.client() as one:  # type: ignore[no-untyped-call] # untyped in redis-py
         server, scripts = server_of(one), Scripts(one)
         for lane in lanes:
-            corrections = (_load_lane(connection, one, scripts, lane, server) for _ in range(_ATTEMPTS))
-            loaded = next((found for found in corrections if found is not None), None)
-            if loaded is None:
-                raise LoadingError(f"Lane {lane} is being loaded by another process.")
-            corrected += loaded
+            corrected += _load_in_turn(connection, one, scripts, lane, server)
     return corrected
+
+
+def _load_in_turn(connection: Connection, redis: Redis, scripts: Scripts, lane: int, server: str) -> int:
+    """Load one lane, perhaps beside another loader. Raises LoadingError."""
+    for _ in range(_ATTEMPTS):
+        corrected = _load_lane(connection, redis, scripts, lane, server)
+        if corrected is not None:
+            return corrected
+        time.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311 - no secret
+    raise LoadingError(f"Lane {lane} is being loaded by another process.")
 
 
 def forget_ready(redis: Redis, lane: int) -> None:
@@ -153,6 +174,14 @@ def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int
         # First of all: a change that is read although its revision is not is read again.
         state = connection.execute(sql("select_lane_state"), {"lane": lane}).fetchall()[0]
         rows = select_credentials(connection, lane)
+        # Last: rows of after a doubling must not be taken for those of before it.
+        lanes = _select_lanes(connection)
+    if state["is_splitting"]:  # `splitting.py` has to close the former lane first
+        return 0
+    marker = lanes.marker(server)
+    if lanes.doubled_at and _content(redis, keys.ready) != marker.encode():
+        # Processes that know fewer lanes must not take connectors that moved to another lane for unknown.
+        redis.delete(keys.ready)
     ahead = _store(scripts, keys, token, rows)
     if ahead is None:
         return None
@@ -161,8 +190,10 @@ def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int
     _revoke_stale(redis, keys, stale)
     floor = position_of_version(lane, state["applied_version"])
     names = [keys.loading, keys.ready, keys.revision, keys.stream]
-    if not scripts("mark_ready", names, [token, server, state["revision"], GROUP, floor.milliseconds, floor.sequence]):
+    if not scripts("mark_ready", names, [token, marker, state["revision"], GROUP, floor.milliseconds, floor.sequence]):
         return None
+    if lanes.doubled_at:  # else none has moved
+        stale = {key_id for key_id in stale if lane_of(key_id.decode(errors="replace"), lanes.number) == lane}
     if stale:
         log.error("stale_credentials_revoked", lane=lane, credentials=len(stale))
     if lowered:
@@ -192,6 +223,13 @@ def _lower(connection: Connection, scripts: Scripts, lane: int, connector_id: in
         for row in select_credentials(connection, lane, connector_id):
             put_credential(scripts, lane, row, lower=True)
     return True
+
+
+def _content(redis: Redis, key: str) -> Any:
+    """Return a key's content, or the error if it is no string."""
+    pipeline = redis.pipeline()
+    pipeline.get(key)
+    return pipeline.execute(raise_on_error=False)[0]
 
 
 def _key_ids(redis: Redis, keys: LaneKeys) -> set[bytes]:

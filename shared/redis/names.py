@@ -2,7 +2,8 @@
 
 All keys of a lane carry its hash tag, `{lane-07}`, so that one script call touches one slot and the scripts run
 unchanged on a Redis Cluster. A credential's lane is a hash of its key id; a rotation draws the new key id until it
-falls on the same lane, which keeps a connector's submissions in one order forever.
+falls on the same lane, which keeps a connector's submissions in one order. If the lanes are doubled, a connector may
+move to a new lane: `shared/credentials/splitting.py`.
 
 On a cluster the hash tag has a suffix, `{lane-07-b2}`, that spreads the lanes evenly over the slots: the plain tags of
 16 lanes fall on three nodes 4, 4 and 8. Slots are shared out by the lane's number with its bits reversed, so that the
@@ -15,7 +16,7 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 | stream              | stream | forever          | append, mark_ready, read_slice,      | sweep_lane, release_lease,  |
 |                     |        |                  | settle                               | recount_backlog,            |
 |                     |        |                  |                                      | look_at_lane, find_entry,   |
-|                     |        |                  |                                      | count_ahead                 |
+|                     |        |                  |                                      | count_ahead, close_lane     |
 | large               | stream | while it has any | append, settle, sweep_lane           | look_at_lane, find_entry,   |
 |                     |        |                  |                                      | count_ahead                 |
 | lease               | string | seconds          | append, sweep_lane,                  | look_at_lane                |
@@ -23,11 +24,12 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 |                     |        |                  | release_lease                        |                             |
 | backlog             | hash   | forever          | append, settle,                      | look_at_lane                |
 |                     |        |                  | sweep_lane, recount_backlog          |                             |
-| ready               | string | forever          | mark_ready, credential sync          | append, sweep_lane,         |
-|                     |        |                  |                                      | look_at_lane                |
+| ready               | string | forever          | mark_ready, close_lane,              | append, sweep_lane,         |
+|                     |        |                  | credential sync                      | look_at_lane, API           |
 | revision            | string | until a change   | mark_ready, put_credential,          | credential sync             |
 |                     |        |                  | revoke_credential, append            |                             |
-| loading             | string | 30 s             | credential sync, mark_ready          | load_lane                   |
+| loading             | string | 30 s             | credential sync, mark_ready,         | load_lane                   |
+|                     |        |                  | close_lane                           |                             |
 | generations         | hash   | forever          | load_lane, put_credential,           |                             |
 |                     |        |                  | revoke_credential                    |                             |
 | key_ids             | set    | forever          | load_lane, put_credential,           |                             |
@@ -152,5 +154,16 @@ def spreading_suffix(number: int) -> str:
 
 
 def lane_of(key_id: str, lanes: int) -> int:
-    """Return the lane of a credential: the same in every process, as long as the number of lanes does not change."""
+    """Return the lane of a credential: the same in every process that knows the number of lanes.
+
+    If that is doubled, it is the same lane, or the one that is split from it.
+    """
     return zlib.crc32(key_id.encode()) % lanes
+
+
+def may_have_been(former: int, lane: int, lanes: int) -> bool:
+    """Return True if a connector in `lane` can have been in the lane `former` before the lanes were doubled."""
+    while former != lane and lanes % 2 == 0:
+        lanes //= 2
+        lane %= lanes
+    return former == lane

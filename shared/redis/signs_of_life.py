@@ -29,7 +29,9 @@ def read_signs(redis: Redis, lanes: int) -> dict[int, datetime]:
     is_number = _NUMBER.fullmatch
     for signs in (signs for part in told_by_any(ask_each(redis, range(lanes), _signs_on)) for signs in part):
         if isinstance(signs, dict):  # else a key of another type, which no process of ours has written
-            found.update((int(one), _moment(at)) for one, at in signs.items() if is_number(one) and is_number(at))
+            for one, at in signs.items():
+                if is_number(one) and is_number(at):  # the latest: a connector may have been in two lanes
+                    found[int(one)] = max(_moment(at), found.get(int(one), _moment(at)))
     return found
 
 

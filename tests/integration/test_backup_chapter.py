@@ -15,6 +15,7 @@ from operations.connectors import Connectors
 from operations.local.binaries import find_postgres_bin
 from operations.local.valkey import Valkey
 from shared.credentials.sync import load_lanes, unready_lanes
+from shared.lanes import Lanes
 from shared.postgres.connections import connect_postgres
 from shared.redis.connections import connect_redis
 from tests.integration.ingestctl_tools import bare_environ
@@ -116,7 +117,7 @@ def test_redis_is_started_on_an_older_copy_of_its_file_under_a_newer_postgres(
             after.start()
             with connect_redis(after.url) as lane.redis:
                 assert [status(lane, one) for one in (old, new)] == ["not_ready"] * 2
-                assert unready_lanes(lane.redis, lane.lanes) == list(range(lane.lanes))
+                assert unready_lanes(lane.redis, Lanes(lane.lanes)) == list(range(lane.lanes))
                 load_lanes(lane.connection, lane.redis, range(lane.lanes))
                 assert [status(lane, one) for one in (old, new)] == ["unauthorized", "ok"]
                 entry_id = lane.append({"id": "afterwards", "fields": {"n": 4}})

@@ -9,6 +9,7 @@ import pytest
 
 from operations.connectors import Connectors
 from shared.credentials.sync import load_lanes, outdated_lanes, unready_lanes
+from shared.lanes import Lanes
 from shared.postgres.connections import Connection, connect_postgres
 from shared.redis.connections import server_of
 from tests.integration.lane_tools import Lane, status
@@ -95,7 +96,7 @@ def test_a_lane_is_not_ready_on_a_server_that_holds_a_copy_of_another_one(lane: 
     lane.redis.set(lane.keys.ready, "another run id::-1")
 
     assert lane.ask("check")[1] == ["not_ready"]
-    assert unready_lanes(lane.redis, lane.lanes) == [lane.number]
+    assert unready_lanes(lane.redis, Lanes(lane.lanes)) == [lane.number]
 
     load_lanes(lane.connection, lane.redis, [lane.number])
 

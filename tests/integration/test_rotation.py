@@ -11,6 +11,7 @@ from redis import Redis
 from operations.connectors import Connectors
 from shared.credentials import sync
 from shared.credentials.sync import count_lanes, load_lanes, unready_lanes
+from shared.lanes import Lanes
 from shared.postgres.connections import Connection, connect_postgres
 from shared.redis.names import lane_of
 from tests.integration.lane_tools import Lane, status
@@ -46,7 +47,7 @@ def test_a_redis_that_lost_its_data_gets_the_current_credentials_only(lane: Lane
     lane.redis.flushall()
     load_lanes(lane.connection, lane.redis, range(lane.lanes))
 
-    assert unready_lanes(lane.redis, lane.lanes) == []
+    assert unready_lanes(lane.redis, Lanes(lane.lanes)) == []
     assert (status(lane, old), status(lane, new)) == ("unauthorized", "ok")
 
 
@@ -99,7 +100,7 @@ def test_what_was_read_before_redis_lost_its_data_is_not_written_after_it(
     meanwhile = PausedAfterReading(lane.connection, rotate_and_lose_data)
     load_lanes(meanwhile, redis, range(lane.lanes))  # type: ignore[arg-type] # a stand-in
 
-    load_lanes(lane.connection, redis, unready_lanes(redis, lane.lanes))
+    load_lanes(lane.connection, redis, unready_lanes(redis, Lanes(lane.lanes)))
     assert (status(lane, old), status(lane, rotated[0])) == ("unauthorized", "ok")
 
 

@@ -169,7 +169,7 @@ def _check_reading(lane: Lane, url: str, ingestctl: Ingestctl, applied: str) -> 
     assert (shown["name"], shown["rate"]) == (_TEXT, _RATE)
     assert ingestctl.json("status")["postgres"]["available"] is True
     version = position_of_entry(lane.number, applied).version
-    (outcome,) = _fetch(url, "select_outcome", connector_id=lane.connector_id, version=version)
+    (outcome,) = _fetch(url, "select_outcome", connector_id=lane.connector_id, lane=lane.number, version=version)
     assert (outcome["state"], outcome["received"]) == ("applied", 2)
     assert outcome["ended_at"].tzinfo is not None
 
@@ -238,7 +238,7 @@ def test_search_path_of_an_address_holds(
         with Lane.of_new_connector(redis, url) as lane:
             applied = _submit(lane)
         version = position_of_entry(lane.number, applied).version
-        assert _fetch(url, "select_outcome", connector_id=lane.connector_id, version=version)
+        assert _fetch(url, "select_outcome", connector_id=lane.connector_id, lane=lane.number, version=version)
     with psycopg.connect(empty_database_url) as owner:
         assert owner.execute("SELECT count(*) FROM mine.items").fetchall() == [(2,)]
         assert owner.execute("SELECT to_regclass('public.items')").fetchall() == [(None,)]

@@ -111,5 +111,16 @@ def test_a_killed_primary_is_replaced_by_its_replica_and_nothing_accepted_is_los
     assert not system.nodes()[False]
 
 
+def test_lanes_are_doubled_over_the_nodes_and_nothing_accepted_is_lost(system: System) -> None:
+    with Load(list(system.connectors.values())) as load:
+        load.goes_on()
+        told = system.redis.ingestctl("lanes", "double", "--json")
+        load.goes_on()
+    assert told["lanes"] == 32
+    load.is_applied(system.redis)
+    lanes = system.nodes()[True]
+    assert lanes == list(range(32))
+
+
 def _state(client: httpx.Client, request_id: str) -> object:
     return client.get(f"/api/requests/{request_id}", params={"wait": 1}).json().get("state")

@@ -78,7 +78,8 @@ ORDER BY lane;
 
 -- name: select_lane_state
 -- The revision of a lane's credentials, and the version above which a lane that is created again must start.
-SELECT coalesce(revision::text, '') AS revision, applied_version
+SELECT coalesce(revision::text, '') AS revision, applied_version,
+       split_from IS NOT NULL AND split_version IS NULL AS is_splitting
 FROM lanes
 LEFT JOIN credential_revisions USING (lane)
 WHERE lane = %(lane)s;
@@ -87,7 +88,7 @@ WHERE lane = %(lane)s;
 -- Locks a connector against changes; no row while a change is under way.
 SELECT connector_id
 FROM connectors
-WHERE lane = %(lane)s AND connector_id = %(connector_id)s AND enabled
+WHERE connector_id = %(connector_id)s AND enabled
 FOR UPDATE SKIP LOCKED;
 
 -- name: select_lane_credentials
@@ -110,6 +111,10 @@ SELECT connector_id, generation, hook_id, hooks.digest, rate, burst, jsonb_build
 FROM hooks
 JOIN connectors USING (connector_id)
 JOIN credentials USING (connector_id)
-WHERE lane = %(lane)s AND connectors.enabled AND hooks.enabled
+WHERE connectors.enabled AND hooks.enabled AND hook_id IN (
+    SELECT hook_id FROM hooks JOIN connectors USING (connector_id) WHERE connectors.lane = %(lane)s
+    UNION
+    SELECT hook_id FROM hooks WHERE lane = %(lane)s
+)
   AND (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
 ORDER BY connector_id;

@@ -42,8 +42,9 @@ WHERE dead_letters.connector_id = applied.connector_id AND dead_letters.version 
   AND dead_letters.version BETWEEN %(lowest)s AND %(highest)s; -- so that only the partitions of these days are looked at
 
 -- name: select_lanes_to_retry
--- Lanes that have letters to retry. One look into the index for each such lane, however many letters it has: DISTINCT
--- would read all of them, and the whole table before its first ANALYZE.
+-- Lanes that may have letters to retry: those in which such letters were accepted, and those that were split from them.
+-- One look into the index for each such lane, however many letters it has: DISTINCT would read all of them, and the
+-- whole table before its first ANALYZE.
 WITH RECURSIVE next AS (
     (SELECT lane FROM dead_letters WHERE retry_requested_at IS NOT NULL ORDER BY lane LIMIT 1)
     UNION ALL
@@ -56,18 +57,25 @@ WITH RECURSIVE next AS (
     )
     FROM next
     WHERE lane IS NOT NULL
+), concerned AS (
+    SELECT lane FROM next WHERE lane IS NOT NULL
+    UNION
+    SELECT lanes.lane FROM lanes JOIN concerned ON lanes.split_from = concerned.lane
 )
-SELECT lane FROM next WHERE lane IS NOT NULL;
+SELECT lane FROM concerned;
 
 -- name: select_letters_to_retry
--- The next letters of a lane to retry, the oldest first, up to the one that reaches a bound.
+-- The next letters to retry of a lane's connectors that were accepted in this lane, or in a former one, the oldest first,
+-- up to the one that reaches a bound. Letters of no connector are retried in the lane in which they were accepted.
 SELECT connector_id, version, meta::text AS meta, received, body, bound_lifted
 FROM (
     SELECT *, sum(octet_length(body)) OVER before AS bytes_before, sum(received) OVER before AS rows_before
     FROM (
         SELECT connector_id, version, meta, received, body, bound_lifted
         FROM dead_letters
-        WHERE lane = %(lane)s AND retry_requested_at IS NOT NULL
+        WHERE lane = %(accepted_in)s AND retry_requested_at IS NOT NULL AND coalesce(
+            (SELECT lane FROM connectors WHERE connectors.connector_id = dead_letters.connector_id), lane
+        ) = %(lane)s
         ORDER BY version
         LIMIT %(entries)s
     ) AS oldest

@@ -11,8 +11,9 @@ FROM unnest(
 ON CONFLICT (connector_id, version, index) DO NOTHING;
 
 -- name: select_logs
--- Returns the newest `limit` log entries of a connector after a position, in the order in which they arrived.
-SELECT * FROM (
+-- Returns the newest `limit` log entries of a connector after a position, in the order in which they arrived, with the
+-- lane in which each was accepted.
+SELECT *, lane_at((SELECT lane FROM connectors WHERE connector_id = %(connector_id)s), version) AS lane FROM (
     SELECT version, index, logged_at, level, message, context::text AS context
     FROM connector_logs
     WHERE connector_id = %(connector_id)s
@@ -25,8 +26,8 @@ SELECT * FROM (
 ORDER BY version, index;
 
 -- name: select_newest_logs
--- Returns log entries of a connector before a position, the newest first.
-SELECT version, index, logged_at, level, message, context::text AS context
+-- The same before a position, the newest first.
+SELECT lane_at((SELECT lane FROM connectors WHERE connector_id = %(connector_id)s), version) AS lane, version, index, logged_at, level, message, context::text AS context
 FROM connector_logs
 WHERE connector_id = %(connector_id)s
   AND (%(level)s::text IS NULL OR level = %(level)s)

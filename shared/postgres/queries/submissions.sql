@@ -32,6 +32,14 @@ WITH applied AS (
 )
 SELECT version FROM applied;
 
+-- name: set_lanes_of_letters
+-- Sets the lane of receipts of dead letters to that in which they were accepted.
+UPDATE receipts
+SET lane = lane_at(%(lane)s::smallint, receipts.version)
+FROM unnest(%(connector_ids)b::bigint[], %(versions)b::bigint[]) AS letter (connector_id, version)
+WHERE receipts.connector_id = letter.connector_id AND receipts.version = letter.version
+  AND receipts.lane <> lane_at(%(lane)s::smallint, receipts.version);
+
 -- name: count_superseded
 -- Adds to the receipts of late submissions the items that were not written or deleted because the table holds a newer
 -- state, or they were removed since; only to receipts of this very transaction, which have its time.
@@ -81,11 +89,11 @@ WHERE known.last_seen_at < excluded.last_seen_at OR known.last_seen_at > now();
 -- What became of one submission: applied, or dead; no row while it is neither.
 SELECT 'applied' AS state, kind, received, removed, applied_at AS ended_at, NULL AS reason, NULL AS detail
 FROM receipts
-WHERE connector_id = %(connector_id)s AND version = %(version)s
+WHERE connector_id = %(connector_id)s AND version = %(version)s AND lane = %(lane)s
 UNION ALL
 SELECT 'dead', meta ->> 'kind', received, NULL, died_at, reason, detail
 FROM dead_letters
-WHERE connector_id = %(connector_id)s AND version = %(version)s;
+WHERE connector_id = %(connector_id)s AND version = %(version)s AND lane = %(lane)s;
 
 -- name: select_submission
 -- The same for operators, who have the request id alone: its lane and version.

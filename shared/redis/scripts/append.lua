@@ -19,7 +19,8 @@
 -- ARGV[6] largest sequence of an entry id within a millisecond
 -- ARGV[7] lifetime of an idempotency key, milliseconds
 -- ARGV[8] bytes that an entry counts in the backlog in addition to its body
--- ARGV[9] the server, as the caller's connection knows it: the credentials must have been compared with Postgres on it
+-- ARGV[9] the server, as the caller's connection knows it: the credentials must have been compared with Postgres on it;
+--         after the lanes were doubled also their number, as the caller knows it (shared/lanes.py)
 -- ARGV[10] number of credentials; each pair of bucket and digest occurs once
 -- then for each credential: SHA-256 of the secret that the client sent, hex; of a hook, its digest as it was verified
 -- then for each call: number of its credential, from 1; mode; the mode's own arguments

@@ -3,7 +3,8 @@
 -- promoted with a copy of it.
 --
 -- KEYS[1] lane's loading token   KEYS[2] lane's ready marker   KEYS[3] lane's revision   KEYS[4] lane's stream
--- ARGV[1] token   ARGV[2] the server   ARGV[3] revision that Postgres had before the credentials were read
+-- ARGV[1] token   ARGV[2] marker: the server, and the number of lanes if it was doubled
+-- ARGV[3] revision that Postgres had before the credentials were read
 -- ARGV[4] group   ARGV[5] milliseconds of the highest applied version   ARGV[6] its sequence
 --
 -- Returns 1, or 0 if the token is gone or another loader's: read Postgres again.
