@@ -20,11 +20,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Submit, inject faults, verify.")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=None, help="the seed of an earlier run, to repeat its faults")
+    parser.add_argument("--redis", choices=("one", "sentinel", "cluster"), default="one")
+    parser.add_argument("--postgres", choices=("one", "pair"), default="one")
+    parser.add_argument("--only", default="", help="inject only the faults whose names contain this")
+    parser.add_argument("--times", type=int, help="inject so many faults, however long that takes")
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     console = Console(width=160, soft_wrap=True)
-    plan = Plan(seed, given.minutes * 60)
-    console.print(f"{plan.seconds:.0f} s from seed {seed}: make soak MINUTES={given.minutes:g} SEED={seed}")
+    shape = {"redis": given.redis, "postgres": given.postgres}
+    plan = Plan(seed, given.minutes * 60, **shape, only=given.only, times=given.times)
+    console.print(f"{plan.title}; to repeat its faults: SEED={seed}")
     began = time.monotonic()
 
     def say(line: str) -> None:
