@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.soak.fault_table import faults_of
 from tests.soak.plan import Plan
 from tests.soak.run import Soak
 
@@ -29,6 +30,8 @@ def main() -> int:
     console = Console(width=160, soft_wrap=True)
     shape = {"redis": given.redis, "postgres": given.postgres}
     plan = Plan(seed, given.minutes * 60, **shape, only=given.only, times=given.times)
+    if not faults_of(plan):
+        parser.error(f"In this shape, no fault has {plan.only!r} in its name.")
     console.print(f"{plan.title}; to repeat its faults: SEED={seed}")
     began = time.monotonic()
 

@@ -81,7 +81,7 @@ class Lanes:
 
     def oldest(self) -> float | None:
         """Return when the oldest entry of all lanes was accepted, in seconds of the epoch; None if there is none."""
-        pipe = self._redis.pipeline(transaction=False)
+        pipe: Any = self._redis.pipeline(transaction=False)
         for name in self.names:
             pipe.execute_command("EVAL", _FIRST_ID, 1, f"{name}:stream")  # a cluster's pipeline has no `eval`
         found = [int(entry_id.split(b"-")[0]) for entry_id in pipe.execute() if entry_id]

@@ -88,28 +88,38 @@ def _refuse(context: FaultContext, credential: str, seconds: float) -> int:
 
 
 @contextlib.contextmanager
-def sentinels_promote(context: FaultContext, dice: random.Random) -> Iterator[Injection]:
-    """Kill the primary, or let it hang and live on, until sentinels have promoted the replica."""
+def primary_killed(context: FaultContext, _dice: random.Random) -> Iterator[Injection]:
+    """Kill the primary, and start it again as a replica once sentinels have promoted the other one."""
     shape, injection = cast("SentinelPair", context.fleet.shape), Injection(context.counts())
-    watched = shape.watched
-    primary, replica = watched.primary, watched.replica
-    hangs = dice.random() < 0.5
+    primary, replica = shape.pair
     with context.in_doubt():
         shape.let_rest(primary)
         context.mark_broken()
-        primary.process.send(signal.SIGSTOP if hangs else signal.SIGKILL)
-        took = until("the replica is promoted", lambda: replica.info("role") == "master", BACK_SECONDS)
-        watched.primary, watched.replica = replica, primary
-        yield injection
-        if hangs:
-            primary.process.send(signal.SIGCONT)
-        else:
-            primary.process.kill()
-            primary.start()
-            primary.client.replicaof("127.0.0.1", replica.port)
+        primary.process.kill()
+        took = shape.promoted(replica)
+        primary.start()
+        primary.client.replicaof("127.0.0.1", replica.port)
         shape.keep(primary)
         until("it follows", lambda: _follows(primary), BACK_SECONDS)
-    injection.evidence.append(f"promoted {took:.1f} s after the primary {'hung' if hangs else 'was killed'}")
+    injection.evidence.append(f"the replica was promoted after {took:.1f} s")
+    yield injection
+
+
+@contextlib.contextmanager
+def primary_hangs(context: FaultContext, _dice: random.Random) -> Iterator[Injection]:
+    """Let the primary hang until sentinels have promoted the replica, and then live on until they tell it."""
+    shape, injection = cast("SentinelPair", context.fleet.shape), Injection(context.counts())
+    primary, replica = shape.pair
+    with context.in_doubt():
+        context.mark_broken()
+        primary.process.send(signal.SIGSTOP)
+        try:
+            took = shape.promoted(replica)
+        finally:
+            primary.process.send(signal.SIGCONT)
+        told = until("it follows", lambda: _follows(primary), BACK_SECONDS)
+    injection.evidence.append(f"the replica was promoted after {took:.1f} s, the old primary told {told:.1f} s later")
+    yield injection
 
 
 def _follows(server: Server) -> bool:

@@ -118,8 +118,10 @@ FAULTS = (
 
 #: Those of a shape of the engines, which are injected beside some of the above.
 _SENTINEL = (
-    Fault("primary of Redis replaced", failovers.sentinels_promote, _ALL,
+    Fault("primary of Redis killed", failovers.primary_killed, _ALL,
           reported, weight=10),
+    Fault("primary of Redis hangs", failovers.primary_hangs, _ALL,
+          reported, weight=6),
 )  # fmt: skip
 _CLUSTER = (
     Fault("primary of a shard killed", clusters.primary_killed, _ALL,
@@ -147,6 +149,4 @@ def faults_of(plan: Plan) -> Sequence[Fault]:
     if not plan.is_plain:
         own = [*_OF_SHAPE[plan.redis], *(_PAIR if plan.postgres == "pair" else ())]
         table = (*(fault for fault in FAULTS if fault.name in _OF_ALL), *own)
-    found = [fault for fault in table if plan.only in fault.name]
-    assert found, f"No fault is called {plan.only!r}: {', '.join(fault.name for fault in table)}."
-    return found
+    return [fault for fault in table if plan.only in fault.name]

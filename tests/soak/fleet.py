@@ -185,7 +185,8 @@ class Fleet:
 
     def ingestctl(self, *words: str) -> Any:
         """Run `ingestctl … --json` and return the printed document."""
-        environ = environment(**self.settings)
+        # Not the database: `make run` tells that, and with it the key of the hooks' secrets.
+        environ = environment(**self.shape.settings)
         ended = run_ingestctl([*words, "--json"], folder=self.stack.folder, environ=environ, seconds=_COMMAND_SECONDS)
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)

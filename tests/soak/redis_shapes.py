@@ -22,6 +22,8 @@ from tests.support.tcp_proxy import RedisProxy
 
 #: Deadline in seconds for a replica to have what its primary has.
 _COPY_SECONDS = 60.0
+#: Deadline in seconds of a failover: sentinels that got no time of the processor for two seconds do nothing for thirty.
+_PROMOTION_SECONDS = 120.0
 
 
 def patient(**more: Any) -> dict[str, Any]:
@@ -130,8 +132,15 @@ class SentinelPair(RedisShape):
         self.close_later.enter_context(self.watched.servers)
         self.settings = {"REDIS_URL": self.watched.url, "WAIT_REPLICAS": 1}
         self.redis = self.queue = self.watched.client(**patient())
-        self.keep(self.watched.primary, self.watched.replica)
+        self.pair = self.watched.primary, self.watched.replica
+        self.keep(*self.pair)
 
     def pairs(self) -> list[tuple[Server, Server]]:
         """Return the primary with its replica."""
-        return [(self.watched.primary, self.watched.replica)]
+        return [self.pair]
+
+    def promoted(self, replica: Server) -> float:
+        """Wait until the replica is promoted; return the seconds that it took."""
+        took = until("the replica is promoted", lambda: replica.info("role") == "master", _PROMOTION_SECONDS)
+        self.pair = replica, self.pair[0]
+        return took

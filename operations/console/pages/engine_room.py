@@ -6,9 +6,10 @@ import platform
 from typing import Any, Final
 
 from operations.console.pages.visit import Visit
+from shared.causes import cause_of
 from shared.postgres.queries import sql
 from shared.redis.lane_status import connector_backlogs, look_at_redis
-from shared.redis.primaries import primaries
+from shared.redis.primaries import Answer, ask_each, told_by_any
 
 _CONNECTORS: Final = 5
 _FACTS: Final = {
@@ -52,9 +53,18 @@ def _shares(visit: Visit, redis: Any) -> dict[int, list[tuple[int, int]]]:
 
 
 def _redis_facts(visit: Visit) -> list[dict[str, Any]]:
-    """Return what each server tells of itself."""
-    told: list[dict[str, Any]] = [node.info() for node in primaries(visit.engines.redis)]
-    return [{label: one[name] for name, label in _FACTS.items() if name in one} for one in told]
+    """Return what each server tells of itself. Raises RedisError if none answers."""
+    answers = ask_each(visit.engines.redis, (), lambda node, _: node.info())
+    told_by_any(answers)
+    return [_facts_of(answer) for answer in answers]
+
+
+def _facts_of(answer: Answer[Any]) -> dict[str, Any]:
+    address = {"address": answer.node} if answer.node else {}
+    if answer.error:
+        return {**address, "state": cause_of(answer.error)}
+    told = answer.told[0]
+    return address | {label: told[name] for name, label in _FACTS.items() if name in told}
 
 
 def _postgres(visit: Visit) -> dict[str, Any]:
