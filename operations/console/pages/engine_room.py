@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from typing import Any, Final
 
+from redis import Redis
+
 from operations.console.pages.visit import Visit
 from shared.causes import cause_of
 from shared.postgres.queries import sql
@@ -32,7 +34,7 @@ def show(visit: Visit) -> dict[str, Any]:
     """Show the engines."""
     redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, visit.engines.queue, None))
     shares = visit.attempt(lambda: _shares(visit, redis)) or {} if redis else {}
-    facts = visit.attempt(lambda: _redis_facts(visit)) if redis else None
+    facts = visit.attempt(lambda: redis_facts(visit.engines.redis)) if redis else None
     postgres = visit.attempt(lambda: _postgres(visit))
     return {
         "redis": redis,
@@ -52,9 +54,9 @@ def _shares(visit: Visit, redis: Any) -> dict[int, list[tuple[int, int]]]:
     return {lane: sorted(part.items(), key=lambda pair: -pair[1])[:_CONNECTORS] for lane, part in parts.items()}
 
 
-def _redis_facts(visit: Visit) -> list[dict[str, Any]]:
+def redis_facts(redis: Redis) -> list[dict[str, Any]]:
     """Return what each server tells of itself. Raises RedisError if none answers."""
-    answers = ask_each(visit.engines.redis, (), lambda node, _: node.info())
+    answers = ask_each(redis, (), lambda node, _: node.info())
     told_by_any(answers)
     return [_facts_of(answer) for answer in answers]
 
