@@ -28,8 +28,17 @@ def main() -> int:
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     console = Console(width=160, soft_wrap=True)
-    shape = {"redis": given.redis, "postgres": given.postgres}
-    plan = Plan(seed, given.minutes * 60, **shape, only=given.only, times=given.times)
+    is_plain = (given.redis, given.postgres) == ("one", "one")
+    plan = Plan(
+        seed,
+        given.minutes * 60,
+        redis=given.redis,
+        postgres=given.postgres,
+        only=given.only,
+        times=given.times,
+        # All nodes share this machine.
+        patience=1.0 if is_plain else 2.0,
+    )
     if not faults_of(plan):
         parser.error(f"In this shape, no fault has {plan.only!r} in its name.")
     console.print(f"{plan.title}; to repeat its faults: SEED={seed}")

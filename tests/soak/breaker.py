@@ -55,9 +55,13 @@ class Breaker:
             self._rest()
 
     def _schedule(self) -> Iterator[list[Fault]]:
-        """Yield first each fault of the table in some order, then faults by their weight; sometimes two at once."""
+        """Yield first each fault, those of the shape of the engines before others; then faults by their weight.
+
+        Sometimes two at once.
+        """
         table = faults_of(self._plan)
         deck = self._dice.sample(table, len(table))
+        deck.sort(key=lambda fault: fault.is_of_shape)  # they are taken from its end
         weights = [fault.weight for fault in table]
         while True:
             first = deck.pop() if deck else self._dice.choices(table, weights)[0]

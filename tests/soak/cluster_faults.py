@@ -9,20 +9,15 @@ from collections.abc import Iterator
 from typing import cast
 
 from tests.soak.cluster_shape import ClusterShape
-from tests.soak.engine_inspection import until
-from tests.soak.fault_context import BACK_SECONDS, FaultContext, Injection
-from tests.support.cluster import ClusterNode
-
-#: Timeout in milliseconds of moving keys.
-_MIGRATE_MS = 5_000
-_KEYS_AT_ONCE = 100
+from tests.soak.engine_inspection import BACK_SECONDS, until
+from tests.soak.fault_context import FaultContext, Injection
 
 
 @contextlib.contextmanager
 def primary_killed(context: FaultContext, dice: random.Random) -> Iterator[Injection]:
     """Kill a primary; start it again once its replica is promoted."""
     shape, injection = cast("ClusterShape", context.fleet.shape), Injection(context.counts())
-    shard = dice.randrange(len(shape.cluster.primaries))
+    shard = dice.randrange(len(shape.pairs()))
     killed, replica = shape.cluster.primaries[shard], shape.cluster.replicas[shard]
     with context.in_doubt(), context.hitting(shape.lanes_of(killed, context.fleet.lanes)):
         shape.let_rest(killed)
@@ -39,7 +34,7 @@ def primary_killed(context: FaultContext, dice: random.Random) -> Iterator[Injec
 def node_hangs(context: FaultContext, dice: random.Random) -> Iterator[Injection]:
     """Let a primary hang and live on; after some seconds its replica is promoted."""
     shape, injection = cast("ClusterShape", context.fleet.shape), Injection(context.counts())
-    shard = dice.randrange(len(shape.cluster.primaries))
+    shard = dice.randrange(len(shape.pairs()))
     frozen = shape.cluster.primaries[shard]
     with context.in_doubt(), context.hitting(shape.lanes_of(frozen, context.fleet.lanes)):
         context.mark_broken()
@@ -58,6 +53,7 @@ def slots_moved(context: FaultContext, dice: random.Random) -> Iterator[Injectio
     """Move the slot of a lane to another primary: key by key, or as a whole."""
     shape, injection = cast("ClusterShape", context.fleet.shape), Injection(context.counts())
     lanes = context.fleet.lanes
+    shape.pairs()
     source, target = dice.sample(shape.cluster.primaries, 2)
     movable = shape.lanes_of(source, lanes)
     lane = dice.choice(sorted(movable)) if movable else context.quiet.lane
@@ -68,23 +64,10 @@ def slots_moved(context: FaultContext, dice: random.Random) -> Iterator[Injectio
     with context.hitting(frozenset({lane})):
         context.mark_broken()
         began = time.monotonic()
-        if by_key:
-            _move_keys(shape, slot, source, target)
-        else:
-            source.tell("MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
-        until("the slot has moved", lambda: target.has(slot), BACK_SECONDS)
+        shape.cluster.move(slot, source, target, by_key=by_key)
         took = time.monotonic() - began
-        until("all nodes know", lambda: all(shape.knows(node, slot, target) for node in shape.nodes), BACK_SECONDS)
+        until("all nodes know", lambda: shape.all_know(slot, target), BACK_SECONDS)
         shape.wait_for_copies()
     how = "key by key" if by_key else "as a whole"
     injection.evidence.append(f"a lane moved {how} in {took:.1f} s")
     yield injection
-
-
-def _move_keys(shape: ClusterShape, slot: int, source: ClusterNode, target: ClusterNode) -> None:
-    target.tell("SETSLOT", slot, "IMPORTING", source.id)
-    source.tell("SETSLOT", slot, "MIGRATING", target.id)
-    while keys := source.tell("GETKEYSINSLOT", slot, _KEYS_AT_ONCE):
-        source.client.migrate("127.0.0.1", target.port, keys, 0, _MIGRATE_MS)
-    for node in (target, source, *shape.cluster.primaries):
-        node.tell("SETSLOT", slot, "NODE", target.id)

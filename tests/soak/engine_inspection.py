@@ -22,6 +22,8 @@ from tests.support.processes import wait_until
 
 #: Timeout in seconds of a call of an engine.
 CALL_SECONDS = 5.0
+#: Deadline in seconds for what was ended to be back; half of it is for a machine that does other work.
+BACK_SECONDS = 120.0
 _EVENT = re.compile(rb'"event": ?"(\w+)"')
 _CHUNK_BYTES = 1 << 20
 #: Returns the id of a lane's first entry, without its body.

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import httpx
 
-from tests.soak.engine_inspection import until
-from tests.soak.fault_context import BACK_SECONDS, FaultContext, Injection
+from tests.soak.engine_inspection import BACK_SECONDS, until
+from tests.soak.fault_context import FaultContext, Injection
 from tests.soak.ledger import version_of_entry
 from tests.soak.redis_shapes import OneServer, SentinelPair
 from tests.support.client import NO_TLS
@@ -20,6 +20,8 @@ from tests.support.installation import Server
 
 #: Time in seconds for which the old primary goes on: connections live two seconds.
 _OLD_GOES_ON = (3.0, 6.0)
+#: Deadline in seconds of a failover: sentinels that got no time of the processor for two seconds do nothing for thirty.
+_PROMOTION_SECONDS = 120.0
 #: A port at which no primary is: a replica of it keeps what it has.
 _NO_PRIMARY = 1
 _SLEEP_SECONDS = 0.05
@@ -91,12 +93,12 @@ def _refuse(context: FaultContext, credential: str, seconds: float) -> int:
 def primary_killed(context: FaultContext, _dice: random.Random) -> Iterator[Injection]:
     """Kill the primary, and start it again as a replica once sentinels have promoted the other one."""
     shape, injection = cast("SentinelPair", context.fleet.shape), Injection(context.counts())
-    primary, replica = shape.pair
+    [(primary, replica)] = shape.pairs()
     with context.in_doubt():
         shape.let_rest(primary)
         context.mark_broken()
         primary.process.kill()
-        took = shape.promoted(replica)
+        took = _promoted(replica)
         primary.start()
         primary.client.replicaof("127.0.0.1", replica.port)
         shape.keep(primary)
@@ -109,17 +111,22 @@ def primary_killed(context: FaultContext, _dice: random.Random) -> Iterator[Inje
 def primary_hangs(context: FaultContext, _dice: random.Random) -> Iterator[Injection]:
     """Let the primary hang until sentinels have promoted the replica, and then live on until they tell it."""
     shape, injection = cast("SentinelPair", context.fleet.shape), Injection(context.counts())
-    primary, replica = shape.pair
+    [(primary, replica)] = shape.pairs()
     with context.in_doubt():
         context.mark_broken()
         primary.process.send(signal.SIGSTOP)
         try:
-            took = shape.promoted(replica)
+            took = _promoted(replica)
         finally:
             primary.process.send(signal.SIGCONT)
         told = until("it follows", lambda: _follows(primary), BACK_SECONDS)
     injection.evidence.append(f"the replica was promoted after {took:.1f} s, the old primary told {told:.1f} s later")
     yield injection
+
+
+def _promoted(replica: Server) -> float:
+    """Wait until the replica is promoted; return the seconds that it took."""
+    return until("the replica is promoted", lambda: replica.info("role") == "master", _PROMOTION_SECONDS)
 
 
 def _follows(server: Server) -> bool:

@@ -8,15 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tests.soak.engine_inspection import until
+from tests.soak.engine_inspection import BACK_SECONDS, until
 from tests.soak.fleet import Fleet
 from tests.soak.ledger import version_of
 from tests.soak.payloads import batch_of
 from tests.soak.producers import Account, Client, Tally
 from tests.support.processes import PATIENCE
 
-#: Deadline in seconds for what was ended to be back; half of it is for a machine that does other work.
-BACK_SECONDS = 120.0
 #: Deadline in seconds for something to be caught in the middle of its work.
 CATCH_SECONDS = 30.0
 

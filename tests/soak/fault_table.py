@@ -44,6 +44,8 @@ class Fault:
     #: Shortest and longest duration in seconds, and the same in a short run; (0, 0): it mends at once.
     lasts: tuple[float, float] = (0, 0)
     lasts_shortly: tuple[float, float] = (0, 0)
+    #: Whether other shapes of the engines do not have it.
+    is_of_shape: bool = False
 
     def inject(self, context: FaultContext, dice: random.Random, seconds: float) -> Callable[[], str]:
         """Break, wait for `seconds`, mend, and wait for the end; return a function that looks for the effect."""
@@ -119,21 +121,21 @@ FAULTS = (
 #: Those of a shape of the engines, which are injected beside some of the above.
 _SENTINEL = (
     Fault("primary of Redis killed", failovers.primary_killed, _ALL,
-          reported, weight=10),
+          reported, weight=8, is_of_shape=True),
     Fault("primary of Redis hangs", failovers.primary_hangs, _ALL,
-          reported, weight=6),
+          reported, weight=8, is_of_shape=True),
 )  # fmt: skip
 _CLUSTER = (
     Fault("primary of a shard killed", clusters.primary_killed, _ALL,
-          reported, weight=8),
+          reported, weight=8, is_of_shape=True),
     Fault("node of a cluster hangs", clusters.node_hangs, _ALL,
-          reported, weight=6, lasts=(2, 12), lasts_shortly=(2, 3)),
+          reported, weight=8, is_of_shape=True, lasts=(2, 30), lasts_shortly=(2, 3)),
     Fault("slot of a lane moved", clusters.slots_moved, _ALL,
-          reported, weight=6),
+          reported, weight=8, is_of_shape=True),
 )  # fmt: skip
 _PAIR = (
     Fault("primary of Postgres killed", pairs.standby_promoted, _ALL,
-          reported, weight=10),
+          reported, weight=8, is_of_shape=True),
 )  # fmt: skip
 _OF_SHAPE = {"one": FAULTS[-1:], "sentinel": _SENTINEL, "cluster": _CLUSTER}
 #: Faults that any shape has.

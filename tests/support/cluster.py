@@ -18,6 +18,8 @@ _PRIMARIES = 3
 _SLOTS = 16_384
 #: Time in milliseconds after which a node that does not answer has failed; short, and long for two busy cores.
 _NODE_TIMEOUT_MS = 4_000
+#: Keys that are moved with one command, and its timeout in milliseconds.
+_KEYS_AT_ONCE, _MIGRATE_MS = 100, 5_000
 
 
 class ClusterNode(Server):
@@ -92,9 +94,27 @@ class ClusterServers:
         for replica in self.replicas:
             wait_until("the replica has a copy", lambda one=replica: one.info("master_link_status") == "up")  # type: ignore[misc] # mypy can't infer it
 
+    @property
+    def nodes(self) -> list[ClusterNode]:
+        """All nodes, whatever their roles are."""
+        return [*self.primaries, *self.replicas]
+
     def lanes_of(self, node: ClusterNode) -> list[int]:
         """Return the lanes that a node has, by the names of its streams."""
         return sorted(int(name.split(b"-")[1]) for name in node.client.scan_iter("{lane-*}:stream"))
+
+    def move(self, slot: int, source: ClusterNode, target: ClusterNode, *, by_key: bool) -> None:
+        """Move a slot to another primary, key by key as `--cluster reshard` does, or as a whole."""
+        if by_key:
+            target.tell("SETSLOT", slot, "IMPORTING", source.id)
+            source.tell("SETSLOT", slot, "MIGRATING", target.id)
+            while keys := source.tell("GETKEYSINSLOT", slot, _KEYS_AT_ONCE):
+                source.client.migrate("127.0.0.1", target.port, keys, 0, _MIGRATE_MS)
+            for node in (target, source, *self.primaries):
+                node.tell("SETSLOT", slot, "NODE", target.id)
+        else:
+            source.tell("MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
+        wait_until("the slot has moved", lambda: target.has(slot))
 
     def waiting(self) -> int:
         """Count the entries of all lanes."""

@@ -52,7 +52,7 @@ class Server:
         given |= {"repl-diskless-sync-delay": 0, "repl-timeout": 60}
         given |= {option.replace("_", "-"): value for option, value in options.items()}
         self._words = [str(word) for option, value in given.items() for word in (f"--{option}", value)]
-        self.client = Redis.from_url(self.url)
+        self.client = Redis.from_url(self.url, socket_timeout=PATIENCE)
         self.start()
 
     def start(self) -> None:
