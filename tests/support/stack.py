@@ -13,7 +13,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +83,13 @@ class Stack:
         self.url: str = endpoints["apiUrl"]
         self.database_url: str = endpoints["databaseUrl"]
         self.redis_url: str = endpoints["redisUrl"]
+        # Sentinels and clusters are asked by clients of their own.
+        self.redis = Redis() if self.redis_url.startswith("redis+") else Redis.from_url(self.redis_url)
         self._database = self._connect()
-
-    @cached_property
-    def redis(self) -> Redis:
-        """A client of the Redis, which must be one server."""
-        return Redis.from_url(self.redis_url)
 
     def close(self) -> None:
         """Close the connections to the engines."""
-        if "redis" in vars(self):
-            self.redis.close()
+        self.redis.close()
         self._database.close()
 
     # What an operator does
