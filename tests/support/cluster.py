@@ -110,7 +110,7 @@ class ClusterServers:
             source.tell("SETSLOT", slot, "MIGRATING", target.id)
             while keys := source.tell("GETKEYSINSLOT", slot, _KEYS_AT_ONCE):
                 source.client.migrate("127.0.0.1", target.port, keys, 0, _MIGRATE_MS)
-            for node in (target, source, *self.primaries):
+            for node in (target, source):  # the others are told by these
                 node.tell("SETSLOT", slot, "NODE", target.id)
         else:
             source.tell("MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
