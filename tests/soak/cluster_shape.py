@@ -15,7 +15,7 @@ from tests.support.installation import Server
 
 
 class ClusterShape(RedisShape):
-    """The servers; a shard is a primary and its replica, whichever of the two it is at the moment."""
+    """The servers. A shard is a primary and its replica, which a failover swaps."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()

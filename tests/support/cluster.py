@@ -96,7 +96,7 @@ class ClusterServers:
 
     @property
     def nodes(self) -> list[ClusterNode]:
-        """All nodes, whatever their roles are."""
+        """All nodes, of both roles."""
         return [*self.primaries, *self.replicas]
 
     def lanes_of(self, node: ClusterNode) -> list[int]:
