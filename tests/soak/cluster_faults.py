@@ -23,8 +23,10 @@ def primary_killed(context: FaultContext, dice: random.Random) -> Iterator[Injec
         shape.let_rest(killed)
         context.mark_broken()
         killed.process.kill()
-        took = until("the replica is promoted", lambda: replica.info("role") == "master", BACK_SECONDS)
-        shape.keep(killed)
+        try:
+            took = until("the replica is promoted", lambda: replica.info("role") == "master", BACK_SECONDS)
+        finally:
+            shape.keep(killed)
         until("the shard is complete", lambda: shape.note_roles(shard), BACK_SECONDS)
     injection.evidence.append(f"the replica was promoted after {took:.1f} s")
     yield injection

@@ -21,7 +21,7 @@ from tests.support.installation import Server
 #: Time in seconds for which the old primary goes on: connections live two seconds.
 _OLD_GOES_ON = (3.0, 6.0)
 #: Deadline in seconds of a failover: sentinels that got no time of the processor for two seconds do nothing for thirty.
-_PROMOTION_SECONDS = 120.0
+_PROMOTION_SECONDS = 180.0
 #: A port at which no primary is: a replica of it keeps what it has.
 _NO_PRIMARY = 1
 _SLEEP_SECONDS = 0.05
@@ -98,10 +98,12 @@ def primary_killed(context: FaultContext, _dice: random.Random) -> Iterator[Inje
         shape.let_rest(primary)
         context.mark_broken()
         primary.process.kill()
-        took = _promoted(replica)
-        primary.start()
+        try:
+            took = _promoted(replica)
+        finally:
+            primary.start()
+            shape.keep(primary)
         primary.client.replicaof("127.0.0.1", replica.port)
-        shape.keep(primary)
         until("it follows", lambda: _follows(primary), BACK_SECONDS)
     injection.evidence.append(f"the replica was promoted after {took:.1f} s")
     yield injection
