@@ -75,7 +75,7 @@ class Ledger:
     """The obligations to one connector."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         #: Version of each accepted submission.
         self.versions = array("q")
         #: Sum of the counts in their 202s.
@@ -114,12 +114,12 @@ class Ledger:
         """Record the 202s that were put off; those of versions in `lost` oblige to nothing."""
         with self._lock:
             doubted, self._doubted = self._doubted or [], None
-        for submission, request_id in doubted:
-            if version_of(request_id) in lost:
-                self.excused += 1
-                self.accept_maybe(submission)
-            else:
-                self.accept(submission, request_id)
+            for submission, request_id in doubted:
+                if version_of(request_id) in lost:
+                    self.excused += 1
+                    self.accept_maybe(submission)
+                else:
+                    self.accept(submission, request_id)
 
     def accept(self, submission: Submission, request_id: str) -> None:
         """Record the first 202 with this request id."""
@@ -153,10 +153,13 @@ class Ledger:
         with self._lock:
             return key in self.items and counter in self.items[key].uncertain
 
-    def gone(self) -> set[ItemKey]:
-        """Return the items that must be gone forever, as soon as what was accepted is applied."""
+    def gone(self, applied: int) -> set[ItemKey]:
+        """Return the items that must be gone forever, since every version up to `applied` is applied."""
         with self._lock:
-            return {key for key in self.retired if key in self.items and self.items[key].is_gone}
+            if self.is_in_doubt:
+                return set()
+            found = {key: self.items[key] for key in self.retired if key in self.items}
+            return {key for key, item in found.items() if item.is_gone and item.version <= applied}
 
     def retire(self, key: ItemKey) -> None:
         """Record that an item is not sent again once it is deleted."""
