@@ -26,6 +26,7 @@ CALL_SECONDS = 5.0
 BACK_SECONDS = 120.0
 _EVENT = re.compile(rb'"event": ?"(\w+)"')
 _CHUNK_BYTES = 1 << 20
+_CRASH_CHARACTERS = 1500
 #: Returns the id of a lane's first entry, without its body.
 _FIRST_ID = """
 local entry = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
@@ -139,6 +140,11 @@ class Logs:
             for path in self._folder.glob("*.out"):
                 self._follow(path)
             return self._counts.copy()
+
+    def crashes(self) -> list[str]:
+        """Return the ends of the log lines of requests that crashed: what was raised, and where."""
+        lines = (line for path in self._folder.glob("api*.out") for line in path.read_bytes().splitlines())
+        return [line.decode(errors="replace")[-_CRASH_CHARACTERS:] for line in lines if b"request_crashed" in line]
 
     def _follow(self, path: Path) -> None:
         with path.open("rb") as file:

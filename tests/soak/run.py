@@ -168,7 +168,7 @@ class Soak:
             "unexpected ends of processes": len(exits),
         }
         report.failures += [*watch.went_back[:5], *map(str, context.unexpected.items()), *exits[:5]]
-        report.failures += unexcused_answers(report.tally)
+        report.failures += [*unexcused_answers(report.tally), *self._fleet.logs.crashes()[:3]]
         idle = [name for name, row in report.rows.items() if not row.effective]
         report.failures += [f"No effect of {name} was seen." for name in idle]
         report.failures += not_exercised(report, letters.appended)
