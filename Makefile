@@ -33,8 +33,8 @@ coverage: $(ready_to_develop) ## Measure which lines unit and integration tests 
 bench: $(ready_to_develop) ## Compare with other stacks, into benchmarks/results.md (ONLY='accept drain', QUICK=1)
 	$(python) -m benchmarks $(ONLY)
 
-soak: $(ready_to_develop) ## Submit, inject faults and check every 202 (MINUTES, 20 by default; SEED repeats the faults of a run)
-	@$(python) -W error -m tests.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %)
+soak: $(ready_to_develop) ## Submit, inject faults and check every 202 (MINUTES=20, SEED; REDIS=sentinel or cluster, POSTGRES=pair)
+	@$(python) -W error -m tests.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %) $(REDIS:%=--redis %) $(POSTGRES:%=--postgres %)
 
 clients: $(ready_to_develop) ## Build the packages for authors of connectors into dist/clients: a wheel and an npm tarball
 	@$(python) -m clients.build dist/clients

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.soak.fault_table import faults_of
 from tests.soak.plan import Plan
 from tests.soak.run import Soak
 
@@ -20,11 +21,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Submit, inject faults, verify.")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=None, help="the seed of an earlier run, to repeat its faults")
+    parser.add_argument("--redis", choices=("one", "sentinel", "cluster"), default="one")
+    parser.add_argument("--postgres", choices=("one", "pair"), default="one")
+    parser.add_argument("--only", default="", help="inject only the faults whose names contain this")
+    parser.add_argument("--times", type=int, help="inject so many faults, however long that takes")
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     console = Console(width=160, soft_wrap=True)
-    plan = Plan(seed, given.minutes * 60)
-    console.print(f"{plan.seconds:.0f} s from seed {seed}: make soak MINUTES={given.minutes:g} SEED={seed}")
+    is_plain = (given.redis, given.postgres) == ("one", "one")
+    plan = Plan(
+        seed,
+        given.minutes * 60,
+        redis=given.redis,
+        postgres=given.postgres,
+        only=given.only,
+        times=given.times,
+        # All nodes share this machine.
+        patience=1.0 if is_plain else 2.0,
+    )
+    if not faults_of(plan):
+        parser.error(f"In this shape, no fault has {plan.only!r} in its name.")
+    console.print(f"{plan.title}; to repeat its faults: SEED={seed}")
     began = time.monotonic()
 
     def say(line: str) -> None:

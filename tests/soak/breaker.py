@@ -7,11 +7,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from tests.soak.dead_letters import DeadLetters
 from tests.soak.engine_inspection import until
 from tests.soak.fault_context import FaultContext
-from tests.soak.fault_table import FAULTS, UNAVAILABLE, Fault
+from tests.soak.fault_table import UNAVAILABLE, Fault, faults_of
 from tests.soak.plan import Plan
 from tests.soak.prober import Prober
 from tests.soak.report import Report, Row
@@ -47,19 +48,24 @@ class Breaker:
         """Alternate faults and rests until the time is over."""
         deadline = time.monotonic() + self._plan.seconds
         self._rest()
-        for faults in self._schedule():
-            if time.monotonic() > deadline:
+        for faults in islice(self._schedule(), self._plan.times):
+            if time.monotonic() > deadline and not self._plan.times:
                 break
             self._inject_all(faults)
             self._rest()
 
     def _schedule(self) -> Iterator[list[Fault]]:
-        """Yield first each fault of the table in some order, then faults by their weight; sometimes two at once."""
-        deck = self._dice.sample(FAULTS, len(FAULTS))
-        weights = [fault.weight for fault in FAULTS]
+        """Yield first each fault, those of the shape of the engines before others; then faults by their weight.
+
+        Sometimes two at once.
+        """
+        table = faults_of(self._plan)
+        deck = self._dice.sample(table, len(table))
+        deck.sort(key=lambda fault: fault.is_of_shape)  # they are taken from its end
+        weights = [fault.weight for fault in table]
         while True:
-            first = deck.pop() if deck else self._dice.choices(FAULTS, weights)[0]
-            others = [fault for fault in deck or FAULTS if not fault.parts & first.parts]
+            first = deck.pop() if deck else self._dice.choices(table, weights)[0]
+            others = [fault for fault in deck or table if not fault.parts & first.parts]
             if others and (self._plan.is_short or self._dice.random() < _TWO_AT_ONCE):
                 second = self._dice.choice(others)
                 if second in deck:
@@ -121,6 +127,8 @@ class Breaker:
     def _rest(self) -> None:
         """Leave the installation undisturbed, while latency is measured; then tend dead letters."""
         self._prober.go_on()
+        self._context.is_calm = True
         time.sleep(self._dice.uniform(*self._plan.calm))
+        self._context.is_calm = False
         self._prober.pause()
         self._dead_letters.tend()

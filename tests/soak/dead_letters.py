@@ -40,6 +40,7 @@ class DeadLetters:
         pipe.hincrby(f"{name}:backlog", "bytes", cost)
         pipe.hincrby(f"{name}:backlog", f"c:{account.id}", cost)
         account.ledger.unreadable.add(version_of_entry(pipe.execute()[0]))
+        self._fleet.shape.wait_for_copies()
 
     def tend(self) -> None:
         """Retry a dead letter, which fails again, and drop another."""

@@ -8,9 +8,8 @@ import signal
 import time
 from collections.abc import Iterator
 
-from tests.soak.engine_inspection import send, until
+from tests.soak.engine_inspection import BACK_SECONDS, send, until
 from tests.soak.fault_context import (
-    BACK_SECONDS,
     CATCH_SECONDS,
     FaultContext,
     Injection,

@@ -16,14 +16,17 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from tests.support.processes import wait_until
 
 #: Timeout in seconds of a call of an engine.
 CALL_SECONDS = 5.0
+#: Deadline in seconds for what was ended to be back; half of it is for a machine that does other work.
+BACK_SECONDS = 120.0
 _EVENT = re.compile(rb'"event": ?"(\w+)"')
 _CHUNK_BYTES = 1 << 20
+_CRASH_CHARACTERS = 1500
 #: Returns the id of a lane's first entry, without its body.
 _FIRST_ID = """
 local entry = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
@@ -72,13 +75,18 @@ class Lanes:
 
     def __init__(self, redis: Redis, count: int) -> None:
         self._redis = redis
-        self.names = [f"{{lane-{number:02d}}}" for number in range(count)]
+        #: What the names of a lane's keys begin with: on a cluster, the number has a suffix.
+        self.names = wait_until("all lanes are there", lambda: self._names(count))
+
+    def _names(self, count: int) -> list[str] | None:
+        found = sorted(stream.decode().removesuffix(":stream") for stream in self._redis.scan_iter("{lane-*}:stream"))
+        return found if len(found) == count else None
 
     def oldest(self) -> float | None:
         """Return when the oldest entry of all lanes was accepted, in seconds of the epoch; None if there is none."""
-        pipe = self._redis.pipeline(transaction=False)
+        pipe: Any = self._redis.pipeline(transaction=False)
         for name in self.names:
-            pipe.eval(_FIRST_ID, 1, f"{name}:stream")
+            pipe.execute_command("EVAL", _FIRST_ID, 1, f"{name}:stream")  # a cluster's pipeline has no `eval`
         found = [int(entry_id.split(b"-")[0]) for entry_id in pipe.execute() if entry_id]
         return min(found) / 1000 if found else None
 
@@ -103,8 +111,10 @@ class Lanes:
 
     def leases(self) -> dict[int, str]:
         """Return the lease of each lane that has one."""
-        found: list[Any] = self._redis.mget([f"{name}:lease" for name in self.names])
-        return {lane: lease.decode() for lane, lease in enumerate(found) if lease}
+        pipe = self._redis.pipeline(transaction=False)
+        for name in self.names:
+            pipe.get(f"{name}:lease")
+        return {lane: lease.decode() for lane, lease in enumerate(pipe.execute()) if lease}
 
     def backlogs(self) -> list[dict[bytes, bytes]]:
         """Return the backlog counters of each lane."""
@@ -131,6 +141,11 @@ class Logs:
                 self._follow(path)
             return self._counts.copy()
 
+    def crashes(self) -> list[str]:
+        """Return the ends of the log lines of requests that crashed: what was raised, and where."""
+        lines = (line for path in self._folder.glob("api*.out") for line in path.read_bytes().splitlines())
+        return [line.decode(errors="replace")[-_CRASH_CHARACTERS:] for line in lines if b"request_crashed" in line]
+
     def _follow(self, path: Path) -> None:
         with path.open("rb") as file:
             file.seek(self._read.get(path, 0))
@@ -151,7 +166,7 @@ def answers(call: Callable[[], object]) -> bool:
     """Return whether an engine answers a call, with something true."""
     try:
         return bool(call())
-    except (RedisError, psycopg.Error, OSError, ValueError, IndexError):
+    except (RedisError, RedisClusterException, psycopg.Error, OSError, ValueError, IndexError):
         return False
 
 

@@ -8,15 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tests.soak.engine_inspection import until
+from tests.soak.engine_inspection import BACK_SECONDS, until
 from tests.soak.fleet import Fleet
 from tests.soak.ledger import version_of
 from tests.soak.payloads import batch_of
 from tests.soak.producers import Account, Client, Tally
 from tests.support.processes import PATIENCE
 
-#: Deadline in seconds for what was ended to be back; half of it is for a machine that does other work.
-BACK_SECONDS = 120.0
 #: Deadline in seconds for something to be caught in the middle of its work.
 CATCH_SECONDS = 30.0
 
@@ -34,9 +32,35 @@ class FaultContext:
         self.moved_again: list[tuple[str, float]] = []
         #: Answers that no client should get, counted by fault.
         self.unexpected: Counter[str] = Counter()
+        #: Lanes that the current fault of a node hits: `None` if there is none.
+        self.hit: frozenset[int] | None = None
+        #: Whether no fault was injected for a while, and none is.
+        self.is_calm = False
         #: When the current fault began: `time.monotonic()`.
         self.broken_at = float("inf")
         self._numbers = iter(range(1 << 62))
+
+    @contextlib.contextmanager
+    def in_doubt(self) -> Iterator[set[int]]:
+        """Put off what is owed for 202s until the end of a failover; yield the set of versions that may be lost."""
+        lost = set[int]()
+        ledgers = [account.ledger for account in (*self.accounts, self.quiet)]
+        for ledger in ledgers:
+            ledger.doubt()
+        try:
+            yield lost
+        finally:
+            for ledger in ledgers:
+                ledger.settle(lost)
+
+    @contextlib.contextmanager
+    def hitting(self, lanes: frozenset[int]) -> Iterator[None]:
+        """Tell that a fault hits these lanes, and no others, within the block."""
+        self.hit = lanes
+        try:
+            yield
+        finally:
+            self.hit = None
 
     def mark_broken(self) -> None:
         """Record that the current fault begins now, if it did not begin before."""

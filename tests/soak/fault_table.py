@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -12,11 +12,15 @@ import httpx
 import psycopg
 from redis.exceptions import RedisError
 
+from tests.soak import cluster_faults as clusters
 from tests.soak import engine_faults as engines
+from tests.soak import failover_faults as failovers
+from tests.soak import pair_faults as pairs
 from tests.soak import process_faults as processes
 from tests.soak import rivalry_faults as rivalry
 from tests.soak import traffic_faults as traffic
 from tests.soak.fault_context import Ending, FaultContext, Injection, Sign, either, grown, reported, when_mended
+from tests.soak.plan import Plan
 
 #: Errors of an engine or an API process that is away.
 UNAVAILABLE = (RedisError, psycopg.Error, httpx.TransportError)
@@ -40,6 +44,8 @@ class Fault:
     #: Shortest and longest duration in seconds, and the same in a short run; (0, 0): it mends at once.
     lasts: tuple[float, float] = (0, 0)
     lasts_shortly: tuple[float, float] = (0, 0)
+    #: Whether other shapes of the engines do not have it.
+    is_of_shape: bool = False
 
     def inject(self, context: FaultContext, dice: random.Random, seconds: float) -> Callable[[], str]:
         """Break, wait for `seconds`, mend, and wait for the end; return a function that looks for the effect."""
@@ -108,4 +114,41 @@ FAULTS = (
           reported, lasts=(3, 15), lasts_shortly=(0.5, 1)),
     Fault("requests cut anywhere", traffic.requests_cut, _API,
           reported),
+    Fault("Redis moved, a key rotated before", failovers.redis_moved, _ALL,
+          reported, weight=4),
 )  # fmt: skip
+
+#: Those of a shape of the engines, which are injected beside some of the above.
+_SENTINEL = (
+    Fault("primary of Redis killed", failovers.primary_killed, _ALL,
+          reported, weight=8, is_of_shape=True),
+    Fault("primary of Redis hangs", failovers.primary_hangs, _ALL,
+          reported, weight=8, is_of_shape=True),
+)  # fmt: skip
+_CLUSTER = (
+    Fault("primary of a shard killed", clusters.primary_killed, _ALL,
+          reported, weight=8, is_of_shape=True),
+    Fault("node of a cluster hangs", clusters.node_hangs, _ALL,
+          reported, weight=8, is_of_shape=True, lasts=(2, 30), lasts_shortly=(2, 3)),
+    Fault("slot of a lane moved", clusters.slots_moved, _ALL,
+          reported, weight=8, is_of_shape=True),
+)  # fmt: skip
+_PAIR = (
+    Fault("primary of Postgres killed", pairs.standby_promoted, _ALL,
+          reported, weight=8, is_of_shape=True),
+)  # fmt: skip
+_OF_SHAPE = {"one": FAULTS[-1:], "sentinel": _SENTINEL, "cluster": _CLUSTER}
+#: Faults that any shape has.
+_OF_ALL = frozenset({
+    "worker killed in its transaction", "worker killed anywhere", "API killed", "sweeper killed, and a worker",
+    "process told to stop", "two drains on one lane", "credential rotated",
+})  # fmt: skip
+
+
+def faults_of(plan: Plan) -> Sequence[Fault]:
+    """Return the faults of a plan."""
+    table = FAULTS
+    if not plan.is_plain:
+        own = [*_OF_SHAPE[plan.redis], *(_PAIR if plan.postgres == "pair" else ())]
+        table = (*(fault for fault in FAULTS if fault.name in _OF_ALL), *own)
+    return [fault for fault in table if plan.only in fault.name]

@@ -16,12 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from tests.preloaded import run_ingestctl
-from tests.soak.engine_inspection import CALL_SECONDS, Database, Lanes, Logs
+from tests.soak.engine_inspection import Database, Lanes, Logs
+from tests.soak.engines import Engines
 from tests.support.pooler import SwitchedPooler
 from tests.support.processes import Process, environment, free_port
 from tests.support.stack import Api, Stack
@@ -48,14 +45,19 @@ class Slot:
 class Fleet:
     """API processes and workers, restarted when they end."""
 
-    def __init__(self, stack: Stack, *, apis: int, workers: int) -> None:
+    def __init__(self, stack: Stack, engines: Engines, *, apis: int, workers: int) -> None:
         self.stack = stack
+        self.shape, self.pair = engines.redis, engines.pair
+        self.settings = engines.settings
         self.database = Database(stack.database_url)
-        self.redis = Redis.from_url(stack.redis_url, socket_timeout=CALL_SECONDS, retry=Retry(NoBackoff(), 0))
+        self.redis = self.shape.redis
         self.lanes = Lanes(self.redis, self.database.rows("SELECT count(*) AS lanes FROM lanes")[0]["lanes"])
         self.logs = Logs(stack.folder)
-        self.postgres = SwitchedPooler(stack.database_url, close_damaged=True)
-        self.api_redis, self.worker_redis = RedisProxy(stack.redis_url), RedisProxy(stack.redis_url)
+        #: Whether proxies that can fail are between the processes and the engines.
+        self.is_plain = engines.are_plain
+        if self.is_plain:
+            self.postgres = SwitchedPooler(stack.database_url, close_damaged=True)
+            self.api_redis, self.worker_redis = RedisProxy(stack.redis_url), RedisProxy(stack.redis_url)
         self.ports = [free_port() for _ in range(apis)]
         #: Processes that ended without being told to.
         self.unexpected_exits: list[str] = []
@@ -84,9 +86,8 @@ class Fleet:
         for slot in self._slots.values():
             if slot.process is not None:
                 slot.process.stop()
-        for proxy in (self.postgres, self.api_redis, self.worker_redis):
+        for proxy in (self.postgres, self.api_redis, self.worker_redis) if self.is_plain else ():
             proxy.close()
-        self.redis.close()
         self.database.close()
 
     @property
@@ -177,15 +178,16 @@ class Fleet:
     def worker_of(self, lane: int) -> str | None:
         """Return the name of the worker that drains a lane, None if none does."""
         lease = self.lanes.leases().get(lane, "").removeprefix("running:")
-        worker: Any = self.redis.hget(f"rq:job:{lease}", "worker_name")
-        pid = int(self.redis.hget(f"rq:worker:{worker.decode()}", "pid") or 0) if worker else 0
+        queue = self.shape.queue
+        worker: Any = queue.hget(f"rq:job:{lease}", "worker_name")
+        pid = int(queue.hget(f"rq:worker:{worker.decode()}", "pid") or 0) if worker else 0
         return next((name for name in self.workers if pid and self.pid(name) == pid), None)
 
     def ingestctl(self, *words: str) -> Any:
         """Run `ingestctl … --json` and return the printed document."""
-        ended = run_ingestctl(
-            [*words, "--json"], folder=self.stack.folder, environ=environment(), seconds=_COMMAND_SECONDS
-        )
+        # Not the database: `make run` tells that, and with it the key of the hooks' secrets.
+        environ = environment(**self.shape.settings)
+        ended = run_ingestctl([*words, "--json"], folder=self.stack.folder, environ=environ, seconds=_COMMAND_SECONDS)
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)
 
@@ -195,6 +197,7 @@ class Fleet:
     def _keep(self) -> None:
         while not self._stopped.wait(_CHECK_SECONDS):
             try:
+                self.shape.restart_ended()
                 with self._lock:
                     for slot in self._slots.values():
                         self._restart_if_ended(slot)
@@ -211,18 +214,19 @@ class Fleet:
 
     def _api(self, number: int) -> Process:
         """Start an API process; the last one reaches Redis through a proxy."""
-        proxy = self.api_redis if number == len(self.ports) - 1 else None
+        proxy = self.api_redis if self.is_plain and number == len(self.ports) - 1 else None
         unread = f"api-{number}" in self.unread
         level = "info" if unread else "warning"
         return self.stack.starting_api(PORT=self.ports[number], LOG_LEVEL=level, unread=unread, **self._engines(proxy))
 
     def _worker(self, number: int) -> Process:
         """Start a worker; every second one reaches Redis through a proxy."""
-        proxy = self.worker_redis if number % 2 == 1 else None
+        proxy = self.worker_redis if self.is_plain and number % 2 == 1 else None
         return self.stack.worker(unread=f"worker-{number}" in self.unread, **self._engines(proxy))
 
-    def _engines(self, redis: RedisProxy | None) -> dict[str, str]:
-        return {"DATABASE_URL": self.postgres.url} | ({"REDIS_URL": redis.url} if redis else {})
+    def _engines(self, redis: RedisProxy | None) -> dict[str, object]:
+        database = {"DATABASE_URL": self.postgres.url} if self.is_plain else {}
+        return {**self.settings, **database} | ({"REDIS_URL": redis.url} if redis else {})
 
     @contextlib.contextmanager
     def items_locked(self, connector_id: int) -> Iterator[None]:

@@ -35,19 +35,21 @@ class ItemWatch(threading.Thread):
     def run(self) -> None:
         """Read until told to stop; a database that is away is tried again."""
         query = "SELECT stream, id, version, (fields ->> 'counter')::int AS counter FROM items WHERE connector_id = %s"
+        applied = "SELECT applied_version FROM lanes WHERE lane = %s"
         while not self._stop_requested.wait(_PERIOD_SECONDS):
             for account in self._accounts:
                 try:
+                    watermark = int(self._database.rows(applied, account.lane)[0]["applied_version"])
                     rows = self._database.rows(query, account.id)
                 except psycopg.Error:
                     continue
                 for row in rows:
                     self._compare(account, (row["stream"], row["id"]), (row["version"], row["counter"]))
-                self._look_for_gone(account, {(row["stream"], row["id"]) for row in rows})
+                self._look_for_gone(account, watermark, {(row["stream"], row["id"]) for row in rows})
         self._database.close()
 
-    def _look_for_gone(self, account: Account, found: set[ItemKey]) -> None:
-        for key in account.ledger.gone():
+    def _look_for_gone(self, account: Account, watermark: int, found: set[ItemKey]) -> None:
+        for key in account.ledger.gone(watermark):
             if key not in found:
                 self._gone.add((account.id, key))
             elif (account.id, key) in self._gone:

@@ -75,7 +75,7 @@ class Ledger:
     """The obligations to one connector."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         #: Version of each accepted submission.
         self.versions = array("q")
         #: Sum of the counts in their 202s.
@@ -86,6 +86,10 @@ class Ledger:
         self.signed = 0
         #: Attempts whose answer was lost.
         self.uncertain = 0
+        #: Accepted submissions that a failover was allowed to lose; they count as attempts whose answer was lost.
+        self.excused = 0
+        #: Repeats under a key that were accepted anew.
+        self.accepted_again = 0
         self.items: dict[ItemKey, ExpectedItem] = {}
         #: Items that are never sent again once they are deleted.
         self.retired: set[ItemKey] = set()
@@ -93,11 +97,37 @@ class Ledger:
         #: Entries that can never be applied, appended by the soak itself; and those of them that were dropped.
         self.unreadable: set[int] = set()
         self.dropped: set[int] = set()
+        #: Submissions that were accepted while it is in doubt what the service may lose, with their request ids.
+        self._doubted: list[tuple[Submission, str]] | None = None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a failover is under way: keys of what is not on the replica are forgotten."""
+        return self._doubted is not None
+
+    def doubt(self) -> None:
+        """Put off recording 202s until `settle` tells which of them may be lost."""
+        with self._lock:
+            self._doubted = []
+
+    def settle(self, lost: set[int]) -> None:
+        """Record the 202s that were put off; those of versions in `lost` oblige to nothing."""
+        with self._lock:
+            doubted, self._doubted = self._doubted or [], None
+            for submission, request_id in doubted:
+                if version_of(request_id) in lost:
+                    self.excused += 1
+                    self.accept_maybe(submission)
+                else:
+                    self.accept(submission, request_id)
 
     def accept(self, submission: Submission, request_id: str) -> None:
         """Record the first 202 with this request id."""
         version = version_of(request_id)
         with self._lock:
+            if self._doubted is not None:
+                self._doubted.append((submission, request_id))
+                return
             self.versions.append(version)
             self.received += submission.received
             self.repeats += submission.repeats
@@ -123,10 +153,13 @@ class Ledger:
         with self._lock:
             return key in self.items and counter in self.items[key].uncertain
 
-    def gone(self) -> set[ItemKey]:
-        """Return the items that must be gone forever, as soon as what was accepted is applied."""
+    def gone(self, applied: int) -> set[ItemKey]:
+        """Return the items that must be gone forever, since every version up to `applied` is applied."""
         with self._lock:
-            return {key for key in self.retired if key in self.items and self.items[key].is_gone}
+            if self.is_in_doubt:
+                return set()
+            found = {key: self.items[key] for key in self.retired if key in self.items}
+            return {key for key, item in found.items() if item.is_gone and item.version <= applied}
 
     def retire(self, key: ItemKey) -> None:
         """Record that an item is not sent again once it is deleted."""

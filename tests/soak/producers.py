@@ -134,7 +134,6 @@ class Producer(threading.Thread):
         self._dice = random.Random(f"{seed}/{number}")
         self._urls = urls
         self._client = Client(account, tally)
-        self._tally = tally
         self._pause = pause
         # Distinct among the producers: no state of a shared item is sent by two of them.
         self._counters = count(number, of)
@@ -229,10 +228,10 @@ class Producer(threading.Thread):
             if answer.request_id:
                 self._record(submission, key, answer)
                 return
-            if answer.uncertain and not key:
+            if answer.uncertain and (not key or self.account.ledger.is_in_doubt):
                 self.account.ledger.accept_maybe(submission)
-                if self._dice.random() > _REPEATED:
-                    return
+            if answer.uncertain and not key and self._dice.random() > _REPEATED:
+                return
             uncertain = uncertain or answer.uncertain
             pause = min(answer.retry_after or 0.1, _MAX_PAUSE_SECONDS)
             self._give_up.wait(pause * self._dice.uniform(0.2, 1.0))
@@ -240,8 +239,10 @@ class Producer(threading.Thread):
             self.account.ledger.accept_maybe(submission)
 
     def _record(self, submission: Submission, key: str, answer: Answer) -> None:
-        self.account.ledger.accept(submission, answer.request_id)
+        ledger = self.account.ledger
+        ledger.accept(submission, answer.request_id)
         if key and self._dice.random() < 0.1:
             again = self._client.attempt(self._dice.choice(self._urls), submission, key)
             if again.request_id and (again.request_id, again.what) != (answer.request_id, "replayed"):
-                self._tally.add("accepted twice under one key")
+                ledger.accepted_again += not ledger.is_in_doubt
+                ledger.accept(submission, again.request_id)

@@ -24,8 +24,8 @@ def verify_redis(fleet: Fleet, memory_before: int) -> Findings:
         parts = {name.decode(): int(value) for name, value in counters.items() if name[:2] == b"c:"}
         if parts or int(counters.get(b"bytes", 0)):
             findings.add("bytes in the backlog", f"lane {lane}: {counters}", abs(int(counters.get(b"bytes", 0))) or 1)
-    if failed := int(fleet.redis.zcard("rq:failed:drain")):
-        findings.add("failed jobs", fleet.redis.zrange("rq:failed:drain", 0, EXAMPLES), failed)
+    if failed := int(fleet.shape.queue.zcard("rq:failed:drain")):
+        findings.add("failed jobs", fleet.shape.queue.zrange("rq:failed:drain", 0, EXAMPLES), failed)
     grown = memory_of(fleet) - memory_before
     if grown > _MEMORY_SLACK_BYTES:
         findings.add("MB of memory kept", f"{grown / 1e6:.1f} MB more than before", grown >> 20)
@@ -33,7 +33,12 @@ def verify_redis(fleet: Fleet, memory_before: int) -> Findings:
 
 
 def memory_of(fleet: Fleet) -> int:
-    """Return the bytes that Redis uses, without clients' buffers and idempotency keys, which stay for a day."""
+    """Return the bytes that Redis uses, without buffers and idempotency keys, which stay for a day; 0 for more servers.
+
+    Which servers hold what changes with each failover of a pair or a cluster.
+    """
+    if not fleet.is_plain:
+        return 0
     info = fleet.redis.info("memory")
     keys, sample = 0, b""
     for key in fleet.redis.scan_iter("{lane-*}:idempotency:*", count=1000):
@@ -42,4 +47,5 @@ def memory_of(fleet: Fleet) -> int:
         each = int(fleet.redis.memory_usage(sample) or 0) if sample else 0
     except RedisError:
         each = 0
-    return int(info["used_memory"]) - int(info.get("mem_clients_normal", 0)) - keys * (each + _KEY_OVERHEAD_BYTES)
+    buffers = sum(int(info.get(name, 0)) for name in ("mem_clients_normal", "mem_total_replication_buffers"))
+    return int(info["used_memory"]) - buffers - keys * (each + _KEY_OVERHEAD_BYTES)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.table import Table
 
 from tests.soak.findings import Balance, Findings
+from tests.soak.pulse import Pulse
 
 
 @dataclass
@@ -35,6 +37,9 @@ class Report:
     moved_again: list[tuple[str, float]] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     owed: dict[str, int] = field(default_factory=dict)
+    #: Seconds of 202s on a cluster: in quiet times, and on lanes of other nodes than the one that a fault hit.
+    quiet: list[float] = field(default_factory=list)
+    beside: list[float] = field(default_factory=list)
     #: Sentences, each of which fails the run.
     failures: list[str] = field(default_factory=list)
 
@@ -42,6 +47,13 @@ class Report:
         """Add the findings of a verification."""
         self.counts |= findings.counts
         self.failures += findings.examples
+
+    def take_pulses(self, pulses: Sequence[Pulse]) -> None:
+        """Add what was measured beside faults of nodes."""
+        self.quiet = [seconds for pulse in pulses for seconds in pulse.quiet]
+        self.beside = [seconds for pulse in pulses for seconds in pulse.beside]
+        if pulses:
+            self.counts["refused beside a node that fails"] = sum(pulse.refused_beside for pulse in pulses)
 
     def table(self) -> Table:
         """Return the report as a table for people."""
@@ -66,15 +78,28 @@ class Report:
         table.add_section()
         for what, seconds in _by_name(self.moved_again).items():
             table.add_row(f"lane moves again: {what}", str(len(seconds)), f"after {_spread(seconds)}")
-        if len(self.latencies) > 1:
-            cuts = statistics.quantiles(self.latencies, n=100, method="inclusive")
-            milliseconds = [f"{cut * 1000:.1f} ms" for cut in (cuts[49], cuts[98])]
-            table.add_row("202 to applied, undisturbed", f"{len(self.latencies):,}",
-                          f"p50 {milliseconds[0]}, p99 {milliseconds[1]}")  # fmt: skip
+        for what, seconds in self._latencies().items():
+            if len(seconds) > 1:
+                middle, high = _percentiles(seconds)
+                ratio = f", {high / _percentiles(self.quiet)[1]:.1f} times quiet" if seconds is self.beside else ""
+                table.add_row(what, f"{len(seconds):,}", f"p50 {middle:.1f} ms, p99 {high:.1f} ms{ratio}")
         table.add_section()
         for name, count in self.counts.items():
             table.add_row(name, f"{count:,}", "" if count else "as required")
         return table
+
+    def _latencies(self) -> dict[str, list[float]]:
+        return {
+            "202 to applied, undisturbed": self.latencies,
+            "202 on a lane, undisturbed": self.quiet,
+            "202 on a lane of another node than the one that fails": self.beside,
+        }
+
+
+def _percentiles(seconds: list[float]) -> tuple[float, float]:
+    """Return the median and the 99th percentile, in milliseconds."""
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return cuts[49] * 1000, cuts[98] * 1000
 
 
 def unexcused_answers(tally: dict[str, int]) -> list[str]:

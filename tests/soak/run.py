@@ -9,40 +9,50 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import cycle
 from pathlib import Path
 
 import psycopg
 
+from tests.soak.accounts import Accounts, make_accounts
 from tests.soak.breaker import START_SECONDS, Breaker
 from tests.soak.dead_letters import DeadLetters
-from tests.soak.engine_inspection import lane_of, until
+from tests.soak.engine_inspection import until
+from tests.soak.engines import engines_of
 from tests.soak.fault_context import FaultContext
 from tests.soak.fleet import Fleet
 from tests.soak.item_watch import ItemWatch
-from tests.soak.payloads import HOOKS
 from tests.soak.plan import Plan
 from tests.soak.prober import Prober
 from tests.soak.process_faults import HUNG
 from tests.soak.producers import Account, Producer, Tally
+from tests.soak.pulse import Pulse
 from tests.soak.redis_verification import memory_of, verify_redis
 from tests.soak.report import Report, not_exercised, unexcused_answers
 from tests.soak.verification import verify_other_connectors, verify_rows
 from tests.support.processes import wait_until
-from tests.support.signing import Hook
-from tests.support.stack import UNLIMITED, running
+from tests.support.stack import running
 
-#: Schemes of the connectors' hooks: with and without a signed time and delivery id. Stripe's deliveries are told by the
-#: body's `id`, which is that of the item here.
-HOOK_SCHEMES = ("github", "standard", "shopify", "hmac")
 #: Time in seconds that the installation has after the last fault.
 _GRACE_SECONDS = 30.0
 #: Promised time in seconds after a kill until the lane moves again.
 _MOVES_AGAIN_SECONDS = 5.0
 #: The same for a worker that hangs between two statements: Postgres ends its transaction after 60 s.
 _HUNG_SECONDS = 75.0
+
+
+@contextmanager
+def _running(*threads: ItemWatch | Prober | Pulse) -> Iterator[None]:
+    """Run threads until the block ends."""
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.request_stop()
+        for thread in threads:
+            thread.join()
 
 
 class Soak:
@@ -54,70 +64,44 @@ class Soak:
         self._say = say
         self._dice = random.Random(plan.seed)
         self._tally = Tally()
-        self._report = Report(f"soak, seed {plan.seed}, {plan.seconds:.0f} s")
+        self._report = Report(plan.title)
 
     def run(self) -> Report:
         """Run from the first process to the report."""
         plan = self._plan
-        with running(self._folder, WORKERS=0) as stack:
+        with (
+            engines_of(plan, self._folder) as engines,
+            running(self._folder, WORKERS=0, **engines.settings) as stack,
+        ):
             stack.preloads = plan.is_short
-            self._fleet = fleet = Fleet(stack, apis=plan.apis, workers=plan.workers)
-            accounts, quiet, probe = self._make_connectors()
+            self._fleet = fleet = Fleet(stack, engines, apis=plan.apis, workers=plan.workers)
+            accounts = make_accounts(fleet, plan.connectors)
             fleet.start()
             try:
-                self._run(stack.database_url, accounts, quiet, probe)
+                self._run(stack.database_url, accounts)
             finally:
                 fleet.stop()
         return self._report
 
-    def _run(self, database_url: str, accounts: list[Account], quiet: Account, probe: Account) -> None:
-        fleet = self._fleet
-        context = FaultContext(fleet, accounts, quiet, self._tally)
-        letters = DeadLetters(fleet, accounts, self._tally, self._dice, one_at_a_time=self._plan.is_short)
+    def _run(self, database_url: str, accounts: Accounts) -> None:
+        fleet, sending = self._fleet, accounts.sending
+        context = FaultContext(fleet, sending, accounts.quiet, self._tally)
+        letters = DeadLetters(fleet, sending, self._tally, self._dice, one_at_a_time=self._plan.is_short)
         wait_until("all processes run", fleet.is_up, START_SECONDS)
         memory = memory_of(fleet)
-        watch = ItemWatch(database_url, accounts)
-        prober = Prober(probe, fleet.urls[0], self._tally, self._is_applied)
+        watch = ItemWatch(database_url, sending)
+        prober = Prober(accounts.probe, fleet.urls[0], self._tally, self._is_applied)
         breaker = Breaker(self._plan, context, letters, prober, report=self._report, dice=self._dice, say=self._say)
         self._say("all processes run")
-        watch.start()
-        prober.start()
-        try:
-            with self._producing(accounts):
+        pulses = [Pulse(account, fleet.urls[0], context) for account in accounts.pulses]
+        with _running(watch, prober):
+            with self._producing(sending), _running(*pulses):
                 breaker.run()
             self._settle()
-        finally:
-            for thread in (watch, prober):
-                thread.request_stop()
-                thread.join()
         self._say("the lanes are empty; everything is verified")
-        self._verify([*accounts, quiet, probe], memory)
+        self._verify(accounts.all, memory)
+        self._report.take_pulses(pulses)
         self._summarise(context, watch, letters, prober)
-
-    def _make_connectors(self) -> tuple[list[Account], Account, Account]:
-        """Create those that submit, the quiet one, which has a lane for itself, and the one that measures latency."""
-        database = self._fleet.database
-
-        def make(name: str) -> Account:
-            limits = ("--rate", str(UNLIMITED), "--burst", str(UNLIMITED))
-            made = self._fleet.ingestctl("connector", "create", name, *limits)
-            connector_id = int(made["connectorId"])
-            return Account(connector_id, name, lane_of(database, connector_id), made["credential"])
-
-        with ThreadPoolExecutor(2) as executor:
-            *accounts, probe = executor.map(make, (*(f"soak {n}" for n in range(self._plan.connectors)), "probe"))
-            list(executor.map(self._give_hook, accounts, cycle(HOOK_SCHEMES)))
-        taken = {account.lane for account in (*accounts, probe)}
-        for number in range(len(self._fleet.lanes.names) * 10):
-            quiet = make(f"quiet {number}")
-            if quiet.lane not in taken:
-                return accounts, quiet, probe
-        raise AssertionError("No connector was given a lane of its own.")
-
-    def _give_hook(self, account: Account, scheme: str) -> None:
-        words = (str(account.id), "--scheme", scheme, "--stream", HOOKS)
-        made = self._fleet.ingestctl("hook", "create", *words)
-        account.hook = Hook(made["path"], made["secret"], scheme)
 
     def _is_applied(self, connector_id: int, version: int) -> bool:
         try:
@@ -168,7 +152,8 @@ class Soak:
             "items": sum(len(ledger.items) for ledger in ledgers),
             "signed webhooks": sum(ledger.signed for ledger in ledgers),
             "submissions of logs": sum(len(logs.accepted) for ledger in ledgers for logs in ledger.logs.values()),
-            "attempts without an answer": sum(ledger.uncertain for ledger in ledgers),
+            "attempts without an answer": sum(ledger.uncertain - ledger.excused for ledger in ledgers),
+            "submissions that a failover was allowed to lose": sum(ledger.excused for ledger in ledgers),
         }
 
     def _summarise(self, context: FaultContext, watch: ItemWatch, letters: DeadLetters, prober: Prober) -> None:
@@ -183,7 +168,7 @@ class Soak:
             "unexpected ends of processes": len(exits),
         }
         report.failures += [*watch.went_back[:5], *map(str, context.unexpected.items()), *exits[:5]]
-        report.failures += unexcused_answers(report.tally)
+        report.failures += [*unexcused_answers(report.tally), *self._fleet.logs.crashes()[:3]]
         idle = [name for name, row in report.rows.items() if not row.effective]
         report.failures += [f"No effect of {name} was seen." for name in idle]
         report.failures += not_exercised(report, letters.appended)

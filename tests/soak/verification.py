@@ -17,7 +17,7 @@ _ROWS_AT_ONCE = 500
 #: Kinds of errors.
 KINDS = (
     *("missing", "altered", "regressed", "not removed", "doubled logs", "invented rows"),
-    *("unbalanced", "dead though valid"),
+    *("unbalanced", "dead though valid", "accepted twice"),
 )
 
 Connection = psycopg.Connection[dict[str, Any]]
@@ -117,6 +117,10 @@ def _verify_submissions(
     if len(missing) != len(ledger.versions):
         findings.add(
             "unbalanced", f"{account.name}: {len(ledger.versions) - len(missing)} request ids were given twice"
+        )
+    if ledger.accepted_again:
+        findings.add(
+            "accepted twice", f"{account.name}: {ledger.accepted_again} repeats under their key", ledger.accepted_again
         )
     query = "SELECT version, received, superseded FROM receipts WHERE connector_id = %s"
     for row in _rows(connection, query, account.id):

@@ -1,4 +1,4 @@
-"""An installation on a cluster: three primaries, each with a replica or none, and a Redis of its own for RQ."""
+"""A cluster: three primaries, each with a replica or none, and a Redis for RQ; and an installation on them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _PRIMARIES = 3
 _SLOTS = 16_384
 #: Time in milliseconds after which a node that does not answer has failed; short, and long for two busy cores.
 _NODE_TIMEOUT_MS = 4_000
+#: Keys that are moved with one command, and its timeout in milliseconds.
+_KEYS_AT_ONCE, _MIGRATE_MS = 100, 5_000
 
 
 class ClusterNode(Server):
@@ -48,6 +50,10 @@ class ClusterNode(Server):
         own = self.tell("MYID")
         return [(first, last) for first, last, primary, *_ in self.tell("SLOTS") if primary[2] == own]
 
+    def has(self, slot: int) -> bool:
+        """Return whether it has a slot, as it sees it."""
+        return any(first <= slot <= last for first, last in self.slots)
+
     def freeze(self) -> None:
         """Let it hang until `thaw`."""
         self.process.send(signal.SIGSTOP)
@@ -57,10 +63,10 @@ class ClusterNode(Server):
         self.process.send(signal.SIGCONT)
 
 
-class Clustered(Installation):
-    """An installation on a cluster."""
+class ClusterServers:
+    """The servers."""
 
-    def __init__(self, folder: Path, stack: Stack, *, replicas: bool) -> None:
+    def __init__(self, folder: Path, *, replicas: bool) -> None:
         with contextlib.ExitStack() as made:
             names = [f"p{number}" for number in range(_PRIMARIES)]
             self.primaries = [made.enter_context(contextlib.closing(ClusterNode(folder, name))) for name in names]
@@ -69,8 +75,8 @@ class Clustered(Installation):
             self._join()
             self.queue = made.enter_context(contextlib.closing(Server(folder, "queue", appendonly="no")))
             hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.primaries)
-            super().__init__(folder, stack, REDIS_URL=f"redis+cluster://{hosts}", QUEUE_REDIS_URL=self.queue.url)
-            self.close_later.push(made.pop_all())
+            self.urls = {"REDIS_URL": f"redis+cluster://{hosts}", "QUEUE_REDIS_URL": self.queue.url}
+            self.servers = made.pop_all()
 
     def _join(self) -> None:
         nodes = [*self.primaries, *self.replicas]
@@ -88,9 +94,45 @@ class Clustered(Installation):
         for replica in self.replicas:
             wait_until("the replica has a copy", lambda one=replica: one.info("master_link_status") == "up")  # type: ignore[misc] # mypy can't infer it
 
+    @property
+    def nodes(self) -> list[ClusterNode]:
+        """All nodes, of both roles."""
+        return [*self.primaries, *self.replicas]
+
     def lanes_of(self, node: ClusterNode) -> list[int]:
         """Return the lanes that a node has, by the names of its streams."""
         return sorted(int(name.split(b"-")[1]) for name in node.client.scan_iter("{lane-*}:stream"))
+
+    def move(self, slot: int, source: ClusterNode, target: ClusterNode, *, by_key: bool) -> None:
+        """Move a slot to another primary, key by key as `--cluster reshard` does, or as a whole."""
+        if by_key:
+            target.tell("SETSLOT", slot, "IMPORTING", source.id)
+            source.tell("SETSLOT", slot, "MIGRATING", target.id)
+            while keys := source.tell("GETKEYSINSLOT", slot, _KEYS_AT_ONCE):
+                source.client.migrate("127.0.0.1", target.port, keys, 0, _MIGRATE_MS)
+            for node in (target, source):  # the others are told by these
+                node.tell("SETSLOT", slot, "NODE", target.id)
+        else:
+            source.tell("MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
+        wait_until("the slot has moved", lambda: target.has(slot))
+
+    def waiting(self) -> int:
+        """Count the entries of all lanes."""
+        return sum(
+            int(node.client.xlen(stream))
+            for node in self.primaries
+            for stream in node.client.scan_iter("{lane-*}:stream")
+        )
+
+
+class Clustered(ClusterServers, Installation):
+    """An installation on a cluster."""
+
+    def __init__(self, folder: Path, stack: Stack, *, replicas: bool) -> None:
+        ClusterServers.__init__(self, folder, replicas=replicas)
+        with self.servers:
+            Installation.__init__(self, folder, stack, **self.urls)
+            self.close_later.push(self.servers.pop_all())
 
     def one_for_each_lane(self, url: str) -> dict[int, Connector]:
         """Create a connector for each lane; return them by lane."""
@@ -102,14 +144,6 @@ class Clustered(Installation):
             made[one["connectorId"]] = Connector(one["connectorId"], one["credential"], url)
         rows = self.rows("SELECT connector_id, lane FROM connectors")
         return {lane: made[connector_id] for connector_id, lane in rows}
-
-    def waiting(self) -> int:
-        """Count the entries of all lanes."""
-        return sum(
-            int(node.client.xlen(stream))
-            for node in self.primaries
-            for stream in node.client.scan_iter("{lane-*}:stream")
-        )
 
 
 def _is_complete(node: ClusterNode, nodes: int) -> bool:

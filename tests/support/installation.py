@@ -44,21 +44,25 @@ class Server:
 
     def __init__(self, folder: Path, name: str, *, login: str = "", **options: object) -> None:
         self.port, self.name, self._folder = free_port(), name, folder
-        data, socket = folder / name, folder / f"{name}.sock"
+        data, self.socket = folder / name, folder / f"{name}.sock"
         data.mkdir()
-        self.url = f"unix://{login}{quote(str(socket))}"
-        given = {"port": self.port, "bind": "127.0.0.1", "unixsocket": socket, "dir": data, "save": ""}
+        self.url = f"unix://{login}{quote(str(self.socket))}"
+        given = {"port": self.port, "bind": "127.0.0.1", "unixsocket": self.socket, "dir": data, "save": ""}
         given |= {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
         given |= {"repl-diskless-sync-delay": 0, "repl-timeout": 60}
         given |= {option.replace("_", "-"): value for option, value in options.items()}
         self._words = [str(word) for option, value in given.items() for word in (f"--{option}", value)]
-        self.client = Redis.from_url(self.url)
+        self.client = Redis.from_url(self.url, socket_timeout=PATIENCE)
         self.start()
 
     def start(self) -> None:
         """Start it, also after it was killed."""
-        self.process = Process([valkey_server(), *self._words], folder=self._folder, name=self.name)
+        self.launch()
         wait_until(f"{self.name} answers", self._answers)
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
+        self.process = Process([valkey_server(), *self._words], folder=self._folder, name=self.name)
 
     def _answers(self) -> bool:
         with contextlib.suppress(RedisError):

@@ -1,4 +1,4 @@
-"""An installation on a primary and a replica that three sentinels watch."""
+"""A primary and a replica that three sentinels watch, and an installation on them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
+from redis.sentinel import Sentinel
 
 from tests.support.installation import Installation, Server, valkey_server
 from tests.support.processes import Process, free_port, wait_until
@@ -31,10 +32,10 @@ sentinel failover-timeout {service} 5000
 """
 
 
-class Watched(Installation):
-    """An installation whose address names the sentinels."""
+class WatchedServers:
+    """The servers; `url` names the sentinels."""
 
-    def __init__(self, folder: Path, stack: Stack) -> None:
+    def __init__(self, folder: Path) -> None:
         with contextlib.ExitStack() as made:
             self.primary, self.replica = (made.enter_context(contextlib.closing(Server(folder, n))) for n in "ab")
             self.replica.follow(self.primary.port)
@@ -44,9 +45,15 @@ class Watched(Installation):
             wait_until("the sentinels know each other", lambda: self._state()["num-other-sentinels"] == 2)
             wait_until("they know the replica", lambda: self._state()["num-slaves"])
             hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
-            address = f"redis+sentinel://{hosts}/{_SERVICE}/0?sentinel_password={_PASSWORD}"
-            super().__init__(folder, stack, REDIS_URL=address)
-            self.close_later.push(made.pop_all())
+            self.url = f"redis+sentinel://{hosts}/{_SERVICE}/0?sentinel_password={_PASSWORD}"
+            self.servers = made.pop_all()
+
+    def client(self, **options: Any) -> Redis:
+        """Return a client that follows the primary."""
+        hosts = [("127.0.0.1", int(one.name.rpartition("-")[2])) for one in self.sentinels]
+        known: Any = Sentinel(hosts, sentinel_kwargs={"password": _PASSWORD, **options})  # type: ignore[no-untyped-call] # untyped in redis-py
+        client: Redis = known.master_for(_SERVICE, **options)
+        return client
 
     def _sentinel(self, folder: Path, port: int) -> Process:
         file = folder / f"sentinel-{port}.conf"
@@ -68,6 +75,16 @@ class Watched(Installation):
         self.primary.process.kill()
         self.primary, self.replica = self.replica, self.primary
         wait_until("the replica is promoted", lambda: self.primary.info("role") == "master", _PATIENCE)
+
+
+class Watched(WatchedServers, Installation):
+    """An installation whose address names the sentinels."""
+
+    def __init__(self, folder: Path, stack: Stack) -> None:
+        WatchedServers.__init__(self, folder)
+        with self.servers:
+            Installation.__init__(self, folder, stack, REDIS_URL=self.url)
+            self.close_later.push(self.servers.pop_all())
 
 
 @contextmanager

@@ -83,7 +83,8 @@ class Stack:
         self.url: str = endpoints["apiUrl"]
         self.database_url: str = endpoints["databaseUrl"]
         self.redis_url: str = endpoints["redisUrl"]
-        self.redis = Redis.from_url(self.redis_url)
+        # Sentinels and clusters are asked by clients of their own.
+        self.redis = Redis() if self.redis_url.startswith("redis+") else Redis.from_url(self.redis_url)
         self._database = self._connect()
 
     def close(self) -> None:

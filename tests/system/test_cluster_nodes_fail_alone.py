@@ -111,6 +111,20 @@ def test_a_killed_primary_is_replaced_by_its_replica_and_nothing_accepted_is_los
     assert not system.nodes()[False]
 
 
+def test_a_lane_whose_slot_moves_goes_on_and_nothing_accepted_is_lost(system: System) -> None:
+    cluster, (here, there, _) = system.redis, [node for node in system.redis.nodes if node.slots]
+    lane = cluster.lanes_of(here)[0]
+    [stream] = here.client.scan_iter(f"{{lane-{lane:02d}-*}}:stream")
+    slot = int(here.tell("KEYSLOT", stream))
+    with Load([system.connectors[lane], system.one_on(there)]) as load:
+        load.goes_on()
+        cluster.move(slot, here, there, by_key=True)
+        load.goes_on()
+        cluster.move(slot, there, here, by_key=False)
+        load.goes_on()
+    load.is_applied(cluster)
+
+
 def test_lanes_are_doubled_over_the_nodes_and_nothing_accepted_is_lost(system: System) -> None:
     with Load(list(system.connectors.values())) as load:
         load.goes_on()

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.soak.engine_inspection import Database
+from tests.soak.ledger import version_of_entry
 from tests.soak.payloads import HEARTBEAT, batch_of, deletion, json_object, log_of, retain_of, state, webhook_of
 from tests.soak.producers import Account, Client, Tally
 from tests.soak.verification import Connection, verify_rows
+from tests.support.request_ids import request_id_of
 from tests.support.stack import Stack
 
 _OLD, _NEW, _UNANSWERED = 1, 2, 3
@@ -126,3 +128,18 @@ def test_state_of_an_attempt_without_an_answer_is_allowed(connection: Connection
     account.ledger.accept_maybe(batch_of("agents", [("a", _UNANSWERED)], packed=False))
 
     assert _found(connection, account) == set()
+
+
+def test_of_what_was_accepted_during_a_failover_only_what_it_may_lose_may_be_missing(connection: Connection) -> None:
+    account = Account(0, "has nothing", 0, "")
+    account.ledger.doubt()
+    for number, name in enumerate(("lost", "kept")):
+        account.ledger.accept(batch_of("agents", [(name, 1)], packed=False), request_id_of(0, b"%d-0" % number))
+    assert _found(connection, account) == set()
+
+    account.ledger.settle({version_of_entry(b"0-0")})
+
+    findings, _ = verify_rows(connection, [account])
+    assert findings.counts["missing"] == len(["its item", "its receipt"])
+    assert "'kept'" in findings.examples[0]
+    assert str(version_of_entry(b"1-0")) in findings.examples[1]

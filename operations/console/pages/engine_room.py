@@ -5,10 +5,13 @@ from __future__ import annotations
 import platform
 from typing import Any, Final
 
+from redis import Redis
+
 from operations.console.pages.visit import Visit
+from shared.causes import cause_of
 from shared.postgres.queries import sql
 from shared.redis.lane_status import connector_backlogs, look_at_redis
-from shared.redis.primaries import primaries
+from shared.redis.primaries import Answer, ask_each, told_by_any
 
 _CONNECTORS: Final = 5
 _FACTS: Final = {
@@ -31,7 +34,7 @@ def show(visit: Visit) -> dict[str, Any]:
     """Show the engines."""
     redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, visit.engines.queue, None))
     shares = visit.attempt(lambda: _shares(visit, redis)) or {} if redis else {}
-    facts = visit.attempt(lambda: _redis_facts(visit)) if redis else None
+    facts = visit.attempt(lambda: redis_facts(visit.engines.redis)) if redis else None
     postgres = visit.attempt(lambda: _postgres(visit))
     return {
         "redis": redis,
@@ -51,10 +54,19 @@ def _shares(visit: Visit, redis: Any) -> dict[int, list[tuple[int, int]]]:
     return {lane: sorted(part.items(), key=lambda pair: -pair[1])[:_CONNECTORS] for lane, part in parts.items()}
 
 
-def _redis_facts(visit: Visit) -> list[dict[str, Any]]:
-    """Return what each server tells of itself."""
-    told: list[dict[str, Any]] = [node.info() for node in primaries(visit.engines.redis)]
-    return [{label: one[name] for name, label in _FACTS.items() if name in one} for one in told]
+def redis_facts(redis: Redis) -> list[dict[str, Any]]:
+    """Return what each server tells of itself. Raises RedisError if none answers."""
+    answers = ask_each(redis, (), lambda node, _: node.info())
+    told_by_any(answers)
+    return [_facts_of(answer) for answer in answers]
+
+
+def _facts_of(answer: Answer[Any]) -> dict[str, Any]:
+    address = {"address": answer.node} if answer.node else {}
+    if answer.error:
+        return {**address, "state": cause_of(answer.error)}
+    told = answer.told[0]
+    return address | {label: told[name] for name, label in _FACTS.items() if name in told}
 
 
 def _postgres(visit: Visit) -> dict[str, Any]:
