@@ -1,4 +1,4 @@
-"""The part of PromQL that our alert rules use, on the series of a promtool test: for machines without promtool.
+"""The part of PromQL that our alert rules use: for machines without promtool, and for metrics of running processes.
 
 Rates are not extrapolated, which matters to no comparison with zero.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import promql_parser as promql
@@ -35,14 +35,22 @@ def samples(notation: str) -> list[float]:
     return found
 
 
-class Series:
-    """The input series of a test."""
+def series_of(interval: str, rows: list[dict[str, str]]) -> Series:
+    """Return the input series of a promtool test."""
+    known = []
+    for row in rows:
+        selector: Any = promql.parse(row["series"])
+        labels = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
+        known.append((selector.name, labels, samples(row["values"])))
+    return Series(seconds(interval), known)
 
-    def __init__(self, interval: str, rows: list[dict[str, str]]) -> None:
-        self.interval = seconds(interval)
-        self.known: list[tuple[Any, list[float]]] = [
-            (promql.parse(row["series"]), samples(row["values"])) for row in rows
-        ]
+
+class Series:
+    """Series by name and labels, with a sample at each interval; None: there was none."""
+
+    def __init__(self, interval: float, known: Iterable[tuple[str, Labels, Sequence[float | None]]]) -> None:
+        self.interval = interval
+        self.known = list(known)
 
     def evaluate(self, expression: Any, at: float) -> Vector | float:
         """Return the value of an expression, `at` so many seconds."""
@@ -70,11 +78,11 @@ class Series:
     def _selected(self, selector: Any, at: float, window: float) -> Iterator[tuple[Labels, list[float]]]:
         last = int(at // self.interval)
         first = max(0, last + 1 - max(1, int(window // self.interval)))
-        one: Any
-        for one, values in self.known:
-            labels = {matcher.name: matcher.value for matcher in one.matchers.matchers}
-            if one.name == selector.name and all(matches(labels, matcher) for matcher in selector.matchers.matchers):
-                yield labels, values[first : last + 1]
+        for name, labels, values in self.known:
+            if name == selector.name and all(matches(labels, matcher) for matcher in selector.matchers.matchers):
+                found = [value for value in values[first : last + 1] if value is not None]
+                if found:
+                    yield labels, found
 
     def _binary(self, expression: Any, at: float) -> Vector | float:
         left, right = self.evaluate(expression.lhs, at), self.evaluate(expression.rhs, at)
