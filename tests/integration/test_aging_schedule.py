@@ -42,7 +42,7 @@ def _handlers_of_signals_as_before() -> Iterator[None]:
 
 def work(settings: Settings, redis: Redis) -> None:
     """All that waits in the queue, by a worker as `python -m workers` builds it; but it closes its connection."""
-    worker = build_worker(redis, ShutdownFlag(), Outage("redis_lost"), lambda _: None)
+    worker = build_worker(redis, "worker.1", ShutdownFlag(), Outage("redis_lost"), lambda _: None)
     with ExitStack() as stack:
         tasks.use(
             DrainContext(

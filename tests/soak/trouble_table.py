@@ -132,11 +132,11 @@ def backlog_full(site: Site) -> Iterator[Names]:
     names = ("source-007", "source-008", "source-009")
     with site.stack.items_locked():
         for name in names:
-            _fill(site, site.connectors[name])
+            _fill(site.connectors[name])
         yield names
 
 
-def _fill(site: Site, connector: Connector) -> None:
+def _fill(connector: Connector) -> None:
     """Send until it is refused."""
     with connector.connection() as client:
         body = batch(*(item(str(number), text="x" * 8000) for number in range(8)))

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich import print as show
+from rich.console import Console as Terminal
 from rich.table import Table
 
 from tests.soak.trouble_alerts import Prometheus
@@ -97,7 +97,9 @@ class Judge:
 
     def _check_text(self, trouble: Trouble, row: Row) -> None:
         text = self._site.status_text()
-        row.failures += [f"The text lacks: {words}" for words in (row.remedy, row.kind and row.sentence[:20]) if words not in text]
+        row.failures += [
+            f"The text lacks: {words}" for words in (row.remedy, row.kind and row.sentence[:20]) if words not in text
+        ]
         others = [one for one in self._site.status() if one["kind"] not in (trouble.kind, *trouble.entails)]
         row.failures += [f"Told too: {one['kind']}: {one['sentence']}" for one in others]
 
@@ -144,11 +146,12 @@ def main() -> int:
     parser.add_argument("--connectors", type=int, default=200)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="troubles to make; all by default")
     given = parser.parse_args()
+    terminal = Terminal(width=200, soft_wrap=True)
     # As an exception, so that every process that was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="troubles-") as folder:
-        rows = run(Path(folder), given.connectors, given.kinds, lambda line: print(line, flush=True))
-    show(table(rows))
+        rows = run(Path(folder), given.connectors, given.kinds, lambda line: terminal.print(line, markup=False))
+    terminal.print(table(rows))
     return 1 if any(row.failures for row in rows) else 0
 
 

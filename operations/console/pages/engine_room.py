@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from typing import Any, Final
 
+from operations.console.pages.names import names_of
 from operations.console.pages.visit import Visit
 from shared.postgres.queries import sql
 from shared.redis.lane_status import connector_backlogs, look_at_redis
@@ -32,7 +33,7 @@ def show(visit: Visit) -> dict[str, Any]:
     redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, visit.engines.queue, None))
     shares = visit.attempt(lambda: _shares(visit, redis)) or {} if redis else {}
     facts = visit.attempt(lambda: _redis_facts(visit)) if redis else None
-    postgres = visit.attempt(lambda: _postgres(visit))
+    postgres = visit.attempt(lambda: _postgres(visit, shares))
     return {
         "redis": redis,
         "stalled": (redis.stalled or []) if redis else [],
@@ -57,9 +58,11 @@ def _redis_facts(visit: Visit) -> list[dict[str, Any]]:
     return [{label: one[name] for name, label in _FACTS.items() if name in one} for one in told]
 
 
-def _postgres(visit: Visit) -> dict[str, Any]:
+def _postgres(visit: Visit, shares: dict[int, list[tuple[int, int]]]) -> dict[str, Any]:
     with visit.engines.database() as connection:
         server = connection.execute(sql("describe_postgres")).fetchall()[0]
         tables = connection.execute(sql("describe_tables")).fetchall()
         lanes = connection.execute(sql("count_connectors_by_lane")).fetchall()
-    return {"server": server, "tables": tables, "connectors": {row["lane"]: row["connectors"] for row in lanes}}
+        names = names_of(connection, [connector_id for share in shares.values() for connector_id, _ in share])
+    connectors = {row["lane"]: row["connectors"] for row in lanes}
+    return {"server": server, "tables": tables, "connectors": connectors, "names": names}
