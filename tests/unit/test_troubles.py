@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from operations.state import DatabaseState, State
 from operations.troubles import troubles
 from shared.redis.lane_status import Lane, Node, RedisState, WorkerState
 
+ROOT = Path(__file__).resolve().parents[2]
 LANE = Lane(0, ready=True, entries=0, bytes=0, lease="none", lease_ms_left=None, job_id=None, oldest_age_seconds=None)
 WORKERS = [WorkerState(f"host-{number}.1", "idle", None, None, None) for number in range(2)]
 BOTH = frozenset(("host-0", "host-1"))
@@ -63,38 +66,38 @@ def waiting(**changed: Any) -> State:
     return replace(redis(**changed), waiting=WAITING)
 
 
-@pytest.mark.parametrize(
-    ("state", "kind", "urgent", "named"),
-    [
-        (database(connectors=[CRM | {"silence": "quiet"}]), "quiet", False, "Connector 7 (crm) stopped sending."),
-        (database(connectors=[CRM | {"silence": "never"}]), "never_seen", False, "Connector 7 (crm) never sent"),
-        (refused(), "refused", False, "(crm) is refused, invalid_stream at $.stream: 12 requests in 15 minutes"),
-        (refused(), "refused", False, ", the last at 09:30:05 UTC."),
-        (refused(code="unauthorized", reason="secret_wrong"), "refused", False, "refused, unauthorized (secret wrong)"),
-        (refused(code="backlog_full"), "unavailable", False, "(crm) was answered 503 backlog_full"),
-        (refused(code="connector_backlog_full"), "connector_backlog_full", False, "sends faster than it is applied"),
-        (refused(code="unauthorized", reason="rotated"), "stale_key", False, "(crm) still uses a key that was rotated"),
-        (refused(code="rate_limited"), "over_limit", False, "(crm) sends more than its rate allows"),
-        (database(dead=[LETTERS]), "dead_letters", False, "3 dead letters of connector 7 (crm): a number is too large"),
-        (redis(stalled=[3, 5]), "lane_stalled", True, "Lanes 3, 5 are stalled: submissions wait"),
-        (redis(workers=[], living=frozenset()), "no_worker", True, "No worker runs: nothing is applied."),
-        (redis(living=frozenset(["host-1"])), "frozen_worker", False, "1 of 2 workers has not reported"),
-        (redis(living=frozenset(["host-1"])), "frozen_worker", False, "as if frozen or killed: host-0."),
-        (redis(living=frozenset()), "frozen_worker", True, "2 of 2 workers have not reported"),
-        (replace(WELL, database=None, database_fault="Postgres is away."), "postgres_away", True, "Postgres is away."),
-        (replace(WELL, redis=None, redis_fault="Redis is away."), "redis_away", True, "Redis is away."),
-        (redis(memory=90), "redis_full", True, "90 % of its `maxmemory`"),
-        (redis(lanes=[replace(LANE, bytes=800)]), "backlog_full", True, "80 % of MAX_BACKLOG_BYTES"),
-        (redis(lanes=[replace(LANE, ready=False)]), "lane_not_ready", True, "Lane 0 is not ready"),
-        (
-            redis(nodes=[Node("n1:6379", [3, 5], TimeoutError())]),
-            "node_away",
-            True,
-            "Redis at n1:6379, with the lanes 3, 5, is away. Redis can't be used now: it does not answer.",
-        ),
-        (redis(sweeper=False), "no_sweeper", True, "No sweeper acts"),
-    ],
-)
+CASES: list[tuple[State, str, bool, str]] = [
+    (database(connectors=[CRM | {"silence": "quiet"}]), "quiet", False, "Connector 7 (crm) stopped sending."),
+    (database(connectors=[CRM | {"silence": "never"}]), "never_seen", False, "Connector 7 (crm) never sent"),
+    (refused(), "refused", False, "(crm) is refused, invalid_stream at $.stream: 12 requests in 15 minutes"),
+    (refused(), "refused", False, ", the last at 09:30:05 UTC."),
+    (refused(code="unauthorized", reason="secret_wrong"), "refused", False, "refused, unauthorized (secret wrong)"),
+    (refused(code="backlog_full"), "unavailable", False, "(crm) was answered 503 backlog_full"),
+    (refused(code="connector_backlog_full"), "connector_backlog_full", False, "sends faster than it is applied"),
+    (refused(code="unauthorized", reason="rotated"), "stale_key", False, "(crm) still uses a key that was rotated"),
+    (refused(code="rate_limited"), "over_limit", False, "(crm) sends more than its rate allows"),
+    (database(dead=[LETTERS]), "dead_letters", False, "3 dead letters of connector 7 (crm): a number is too large"),
+    (redis(stalled=[3, 5]), "lane_stalled", True, "Lanes 3, 5 are stalled: submissions wait"),
+    (redis(workers=[], living=frozenset()), "no_worker", True, "No worker runs: nothing is applied."),
+    (redis(living=frozenset(["host-1"])), "frozen_worker", False, "1 of 2 workers has not reported"),
+    (redis(living=frozenset(["host-1"])), "frozen_worker", False, "as if frozen or killed: host-0."),
+    (redis(living=frozenset()), "frozen_worker", True, "2 of 2 workers have not reported"),
+    (replace(WELL, database=None, database_fault="Postgres is away."), "postgres_away", True, "Postgres is away."),
+    (replace(WELL, redis=None, redis_fault="Redis is away."), "redis_away", True, "Redis is away."),
+    (redis(memory=90), "redis_full", True, "90 % of its `maxmemory`"),
+    (redis(lanes=[replace(LANE, bytes=800)]), "backlog_full", True, "80 % of MAX_BACKLOG_BYTES"),
+    (redis(lanes=[replace(LANE, ready=False)]), "lane_not_ready", True, "Lane 0 is not ready"),
+    (
+        redis(nodes=[Node("n1:6379", [3, 5], TimeoutError())]),
+        "node_away",
+        True,
+        "Redis at n1:6379, with the lanes 3, 5, is away. Redis can't be used now: it does not answer.",
+    ),
+    (redis(sweeper=False), "no_sweeper", True, "No sweeper acts"),
+]
+
+
+@pytest.mark.parametrize(("state", "kind", "urgent", "named"), CASES)
 def test_a_trouble_is_told_alone_with_whom_it_concerns(state: State, kind: str, urgent: bool, named: str) -> None:  # noqa: FBT001 - a column
     [told] = troubles(state, MAX_BACKLOG_BYTES)
 
@@ -156,3 +159,12 @@ def test_a_worker_that_lost_redis_and_came_back_is_not_frozen() -> None:
     again = WorkerState("host-0.2", "idle", None, None, None)
 
     assert troubles(redis(workers=[*WORKERS, again]), MAX_BACKLOG_BYTES) == []
+
+
+def test_each_kind_is_explained_with_its_alert() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    explained = dict(re.findall(r"^\| `(\w+)` \| .* \| `(Ingest\w+)` \|$", page, re.MULTILINE))
+    alerts = re.findall(r"alert: (\w+)", (ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text("utf-8"))
+
+    assert explained.keys() == {kind for _, kind, _, _ in CASES}
+    assert set(explained.values()) <= set(alerts)
