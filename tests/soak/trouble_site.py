@@ -104,7 +104,7 @@ class Site:
 
     def _run(self, *words: str) -> str:
         """Return what a command prints; it may end with 1, as `status` does while an engine is away."""
-        given = environment()
+        given = environment(**SETTINGS)
         return run_ingestctl(words, folder=self.stack.folder, environ=given, seconds=_COMMAND_SECONDS).stdout
 
     def age_refusals(self) -> None:
