@@ -39,7 +39,8 @@ class Trouble:
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         told = asdict(self)
-        return {**told, "connectorIds": list(told.pop("connector_ids"))}
+        ids = told.pop("connector_ids")
+        return {**told, "connectorIds": list(ids)}
 
 
 def troubles(state: State, max_backlog_bytes: int) -> list[Trouble]:

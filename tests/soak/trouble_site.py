@@ -54,6 +54,7 @@ class Site:
         self._create([f"source-{number:03}" for number in range(1, connectors + 1)])
         self.start_workers()
         self._pulse.start()
+        wait_until("each connector was seen", self._all_are_seen, _COMMAND_SECONDS)
 
     def close(self) -> None:
         """End what was started."""
@@ -73,6 +74,9 @@ class Site:
         file.write_text(json.dumps({"connectors": rows}))
         for made in self.stack.ingestctl("apply", "-f", str(file))["changes"]:
             self.connectors[made["name"]] = Connector(made["connectorId"], made["credential"], self.stack.url)
+
+    def _all_are_seen(self) -> bool:
+        return all(one["lastSeenAt"] for one in self.stack.ingestctl("connector", "list")["connectors"])
 
     def start_workers(self) -> None:
         """Start the workers that do not run."""

@@ -104,6 +104,7 @@ def test_a_trouble_is_told_alone_with_whom_it_concerns(state: State, kind: str, 
     assert (told.kind, told.urgent) == (kind, urgent)
     assert named in told.sentence
     assert told.remedy
+    assert told.document().keys() == {"kind", "urgent", "sentence", "remedy", "connectorIds"}
     assert told.connector_ids == ((7,) if not urgent and kind != "frozen_worker" else ())
 
 

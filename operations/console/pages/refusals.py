@@ -27,13 +27,14 @@ def show(visit: Visit) -> dict[str, Any]:
         "since": datetime.now(UTC) - RANGES[name],
     }
     with visit.engines.database() as connection:
-        groups = [] if before else group_refusals(connection, **wanted, limit=_GROUPS)
+        groups = [] if before else group_refusals(connection, **wanted, limit=_GROUPS + 1)
         last = read_refusals(connection, **wanted, limit=_LAST + 1, before=before)
         if connector_id == 0:
             groups, last = ([row for row in rows if row["connector_id"] is None] for rows in (groups, last))
         names = names_of(connection, [row["connector_id"] for row in (*groups, *last)])
     return {
-        "groups": groups,
+        "groups": groups[:_GROUPS],
+        "more": len(groups) > _GROUPS,
         "last": last[:_LAST],
         "next": last[_LAST - 1]["number"] if len(last) > _LAST else None,
         "names": names,
