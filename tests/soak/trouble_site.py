@@ -117,13 +117,13 @@ class Site:
 
     @contextmanager
     def sending(self, connector: Connector, body: bytes, path: str = "/api/ingest") -> Iterator[None]:
-        """Send a body again and again within the block, whatever the answer is."""
-        ended = threading.Event()
+        """Send a body again and again within the block, whatever the answer is; then wait until refusals are kept."""
+        ended, refused = threading.Event(), [""]
 
         def send() -> None:
             with _client() as client:
                 while not ended.wait(_NAGGING_SECONDS):
-                    _post(client, connector, path, body)
+                    refused[0] = _post(client, connector, path, body) or refused[0]
 
         thread = threading.Thread(target=send, name="sender")
         thread.start()
@@ -132,6 +132,9 @@ class Site:
         finally:
             ended.set()
             thread.join()
+            if refused[0]:
+                kept = "SELECT 1 FROM refusals WHERE request_id = %s"
+                wait_until("the last refusal is kept", lambda: self.stack.rows(kept, refused[0]))
 
     def _keep_pulsing(self) -> None:
         with _client() as client:
@@ -154,6 +157,10 @@ def _client() -> httpx.Client:
     return httpx.Client(timeout=10, trust_env=False, verify=NO_TLS)
 
 
-def _post(client: httpx.Client, connector: Connector, path: str, body: bytes) -> None:
+def _post(client: httpx.Client, connector: Connector, path: str, body: bytes) -> str:
+    """Send a body; return the request's id if it was refused."""
     with contextlib.suppress(httpx.TransportError):
-        client.post(connector.url + path, content=body, headers={**JSON, **connector.bearer})
+        answer = client.post(connector.url + path, content=body, headers={**JSON, **connector.bearer})
+        if answer.status_code != 202:
+            return str(answer.json()["requestId"])
+    return ""

@@ -72,7 +72,7 @@ def over_limit(site: Site) -> Iterator[Names]:
 def dead_letters(site: Site) -> Iterator[Names]:
     """An entry can't be read."""
     victim = site.connectors["source-005"]
-    body, name = b"unreadable, no JSON", f"{{lane-{_lane(site, victim)}}}"
+    body, name = b"unreadable, no JSON", f"{{lane-{_lane(site, victim):02d}}}"
     pipe = site.stack.redis.pipeline(transaction=True)
     pipe.xadd(f"{name}:stream", {"c": victim.id, "m": '{"kind":"items"}', "n": 1, "b": body})
     pipe.hincrby(f"{name}:backlog", "bytes", len(body) + 256)
