@@ -74,8 +74,11 @@ class Judge:
         self._prometheus.forget()
         if self._prometheus.firing(trouble.alert):
             row.failures.append(f"{trouble.alert} fires before.")
-        with contextmanager(trouble.made)(self._site) as names:
-            self._look(trouble, names, row)
+        try:
+            with contextmanager(trouble.made)(self._site) as names:
+                self._look(trouble, names, row)
+        except AssertionError as error:
+            row.failures.append(str(error))
         row.clears, _ = row.timed("nothing is told any more", self._is_clear, _CLEAR_SECONDS)
         if row.clears is None:
             row.failures.append(f"Still told: {self._site.status()}")
@@ -93,9 +96,9 @@ class Judge:
         row.fires = None if fires is None else time.monotonic() - began
         found = partial(self._console.clicks_to, names[0], row.remedy)
         _, row.clicks = row.timed("the console's overview leads to it", found, WITHIN)
-        self._check_text(trouble, row)
+        self._check_text(trouble, names[0], row)
 
-    def _check_text(self, trouble: Trouble, row: Row) -> None:
+    def _check_text(self, trouble: Trouble, name: str, row: Row) -> None:
         text = self._site.status_text()
         row.failures += [
             f"The text lacks: {words}" for words in (row.remedy, row.kind and row.sentence[:20]) if words not in text
