@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 
 from tests.soak.trouble_site import Site
-from tests.support.client import Connector, batch, item
+from tests.support.client import JSON, Connector, batch, item
 from tests.support.processes import wait_until
 
 #: What must be told: names of whom it concerns.
@@ -121,7 +121,7 @@ def postgres_away(site: Site) -> Iterator[Names]:
 def redis_nearly_full(site: Site) -> Iterator[Names]:
     """Redis may use little more than it uses."""
     redis = site.stack.redis
-    usual = redis.config_get("maxmemory")["maxmemory"]
+    usual = str(redis.config_get("maxmemory")["maxmemory"])
     redis.config_set("maxmemory", int(redis.info("memory")["used_memory"] / 0.9))
     yield ("Redis",)
     redis.config_set("maxmemory", usual)
@@ -142,7 +142,7 @@ def _fill(connector: Connector) -> None:
         body = batch(*(item(str(number), text="x" * 8000) for number in range(8)))
 
         def is_full() -> bool:
-            return client.post("/api/ingest", content=body).status_code == 503
+            return client.post("/api/ingest", content=body, headers=JSON).status_code == 503
 
         wait_until("the backlog is full", is_full)
 

@@ -100,9 +100,7 @@ class Judge:
 
     def _check_text(self, trouble: Trouble, name: str, row: Row) -> None:
         text = self._site.status_text()
-        row.failures += [
-            f"The text lacks: {words}" for words in (row.remedy, row.kind and row.sentence[:20]) if words not in text
-        ]
+        row.failures += [f"The text lacks: {words}" for words in (row.remedy, name) if words not in text]
         others = [one for one in self._site.status() if one["kind"] not in (trouble.kind, *trouble.entails)]
         row.failures += [f"Told too: {one['kind']}: {one['sentence']}" for one in others]
 

@@ -37,7 +37,7 @@ DATABASE = DatabaseState(1, [CRM])
 WELL = State(DATABASE, None, REDIS, None)
 MAX_BACKLOG_BYTES = 1000
 LETTERS = {"letters": 3, "connector_ids": [7], "reason": "22003", "fingerprint": "5f2a90c1"}
-REFUSALS = {
+REFUSALS: dict[str, Any] = {
     "connector_id": 7,
     "code": "invalid_stream",
     "reason": None,
