@@ -27,8 +27,9 @@ from shared.rfc3339 import rfc3339
 
 #: Time whose refusals are looked at.
 LATELY: Final = timedelta(minutes=15)
-#: Groups of dead letters and of refusals that are read.
-_MAX_GROUPS: Final = 1000
+#: Causes of dead letters that are told, one by one; groups of refusals that are added up.
+_MAX_CAUSES: Final = 100
+_MAX_REFUSALS: Final = 1_000
 
 Found = TypeVar("Found")
 
@@ -119,8 +120,8 @@ def _look_at_database(open_database: Callable[[], AbstractContextManager[Connect
         return DatabaseState(
             lanes,
             select_connectors(connection),
-            select_groups(connection, Filter(), limit=_MAX_GROUPS),
-            group_refusals(connection, since=datetime.now(UTC) - LATELY, limit=_MAX_GROUPS),
+            select_groups(connection, Filter(), limit=_MAX_CAUSES),
+            group_refusals(connection, since=datetime.now(UTC) - LATELY, limit=_MAX_REFUSALS),
         )
 
 
