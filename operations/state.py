@@ -67,7 +67,7 @@ class State:
             "nodes": [_node_document(node) for node in redis.nodes] if redis else None,
             "lanes": [_lane_document(lane) for lane in redis.lanes] if redis else None,
             "totals": totals_document(redis.lanes) if redis else None,
-            "workers": [_worker_document(worker) for worker in redis.workers] if redis else None,
+            "workers": [_worker_document(worker, redis) for worker in redis.workers] if redis else None,
             "queue": {"jobs": redis.queued_jobs, "failedJobs": redis.failed_jobs} if redis else None,
             "sweeper": redis.sweeper if redis else None,
         }
@@ -167,10 +167,11 @@ def _lane_document(lane: Lane) -> dict[str, Any]:
     }
 
 
-def _worker_document(worker: WorkerState) -> dict[str, Any]:
+def _worker_document(worker: WorkerState, redis: RedisState) -> dict[str, Any]:
     return {
         "name": worker.name,
         "state": worker.state,
+        "alive": worker.process in redis.living,
         "jobId": worker.job_id,
         "lane": worker.lane,
         "lastHeartbeatAt": rfc3339(worker.last_heartbeat_at),
