@@ -18,8 +18,9 @@ from tests.support.processes import ROOT
 from tests.support.promql import Series
 
 _RULES = ROOT / "deploy" / "prometheus" / "alerts.yaml"
-#: Interval of scrapes in seconds.
+#: Interval of scrapes in seconds; how many fit into the longest time that a rule looks back.
 _STEP = 2
+_LOOKED_BACK = 600 // _STEP
 _TIMEOUT_SECONDS = 10
 
 #: Name and labels of a series.
@@ -27,7 +28,7 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Prometheus:
-    """Scrapes until the block ends; what was scraped before `forget` is not known any more."""
+    """Scrapes until the block ends; before the last `forget`, nothing has changed, as far as it knows."""
 
     def __init__(self, targets: Callable[[], dict[str, str]]) -> None:
         """`targets` returns the job of each address."""
@@ -55,12 +56,13 @@ class Prometheus:
 
     def firing(self, alert: str) -> list[dict[str, str]]:
         """Return the labels with which the expression of an alert holds now; how long it has to hold is not waited."""
-        scrapes = self._scrapes
-        keys = {key for scrape in scrapes for key in scrape}
+        expression = _expressions()[alert]
+        scrapes = [*[self._scrapes[0]] * _LOOKED_BACK, *self._scrapes]
+        keys = {key for scrape in self._scrapes for key in scrape if key[0] in expression}
         series = Series(
             _STEP, [(name, dict(labels), [scrape.get((name, labels)) for scrape in scrapes]) for name, labels in keys]
         )
-        found: Any = series.evaluate(promql.parse(_expressions()[alert]), (len(scrapes) - 1) * _STEP)
+        found: Any = series.evaluate(promql.parse(expression), (len(scrapes) - 1) * _STEP)
         return [labels for labels, _ in found]
 
     def _keep_scraping(self) -> None:

@@ -26,10 +26,13 @@ def seconds(text: str) -> int:
     return int(text[:-1]) * SECONDS[text[-1]]
 
 
-def samples(notation: str) -> list[float]:
-    """Expand `0x9 5+10x20`: so many further samples, each so much more."""
-    found: list[float] = []
+def samples(notation: str) -> list[float | None]:
+    """Expand `_x3 0x9 5+10x20`: so many missing samples, or so many further ones, each so much more."""
+    found: list[float | None] = []
     for part in notation.split():
+        if part.startswith("_x"):
+            found += [None] * int(part[2:])
+            continue
         first, step, times = re.fullmatch(r"([\d.]+)(?:\+([\d.]+))?x(\d+)", part).groups()  # type: ignore[union-attr]
         found += [float(first) + float(step or 0) * number for number in range(int(times) + 1)]
     return found
@@ -60,7 +63,8 @@ class Series:
             case promql.ParenExpr():
                 return self.evaluate(expression.expr, at)
             case promql.VectorSelector():
-                return [(labels, values[-1]) for labels, values in self._selected(expression, at, self.interval)]
+                moment = at - (expression.offset.total_seconds() if expression.offset else 0)
+                return [(labels, values[-1]) for labels, values in self._selected(expression, moment, self.interval)]
             case promql.AggregateExpr():
                 by = expression.modifier.labels if expression.modifier else []
                 return aggregated(AGGREGATED[str(expression.op)], by, self._vector(expression.expr, at))
@@ -77,6 +81,8 @@ class Series:
 
     def _selected(self, selector: Any, at: float, window: float) -> Iterator[tuple[Labels, list[float]]]:
         last = int(at // self.interval)
+        if last < 0:
+            return
         first = max(0, last + 1 - max(1, int(window // self.interval)))
         for name, labels, values in self.known:
             if name == selector.name and all(matches(labels, matcher) for matcher in selector.matchers.matchers):
@@ -87,6 +93,10 @@ class Series:
     def _binary(self, expression: Any, at: float) -> Vector | float:
         left, right = self.evaluate(expression.lhs, at), self.evaluate(expression.rhs, at)
         word = str(expression.op)
+        if word in ("or", "unless"):
+            assert isinstance(left, list)
+            assert isinstance(right, list)
+            return united(left, right) if word == "or" else without(left, right)
         if isinstance(left, float) and isinstance(right, float):
             return COMPUTED[word](left, right)
         if isinstance(left, float):
@@ -126,6 +136,14 @@ def key(labels: Labels) -> tuple[tuple[str, str], ...]:
 
 def dict_of(vector: Vector) -> dict[tuple[tuple[str, str], ...], float]:
     return {key(labels): value for labels, value in vector}
+
+
+def united(left: Vector, right: Vector) -> Vector:
+    return left + without(right, left)
+
+
+def without(left: Vector, right: Vector) -> Vector:
+    return [(labels, value) for labels, value in left if key(labels) not in dict_of(right)]
 
 
 def aggregated(function: Callable[[list[float]], float], by: list[str], vector: Vector) -> Vector:
