@@ -191,7 +191,11 @@ def _refusal(group: dict[str, Any], code: str, reason: str, *, several: bool) ->
         return kind, many if several else one, remedy
     if spec and spec.value.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         words = f"{'were' if several else 'was'} answered {spec.value.status} {code}"
-        return "unavailable", words, "It retries by itself: look for a trouble of the engines or of the backlog."
+        return (
+            "unavailable",
+            words,
+            "Clients retry this by themselves: look for a trouble of the engines or of the backlog.",
+        )
     at = f" at {group['path_pattern']}" if group["path_pattern"] else ""
     why = f"{code} ({reason.replace('_', ' ')})" if reason else f"{code}{at}"
     return "refused", f"{'are' if several else 'is'} refused, {why}", REASONS.get(reason) or group["message"]

@@ -128,12 +128,11 @@ def redis_nearly_full(site: Site) -> Iterator[Names]:
 
 
 def backlog_full(site: Site) -> Iterator[Names]:
-    """Nothing is applied, and two connectors send until the backlog is at its bound."""
-    names = ("source-007", "source-008", "source-009")
+    """Nothing is applied; two connectors send until their parts are full, and a third one finds the backlog full."""
     with site.stack.items_locked():
-        for name in names:
+        for name in ("source-007", "source-008", "source-009"):
             _fill(site.connectors[name])
-        yield names
+        yield ("source-007", "source-008")
 
 
 def _fill(connector: Connector) -> None:
@@ -151,6 +150,7 @@ def _lane(site: Site, connector: Connector) -> int:
     return int(site.stack.value("SELECT lane FROM connectors WHERE connector_id = %s", connector.id))
 
 
+_OF_A_FULL_BACKLOG = ("lane_stalled", "unavailable", "connector_backlog_full", "quiet")
 TROUBLES = (
     Trouble("quiet", "IngestConnectorsQuiet", silent),
     Trouble("never_seen", "IngestConnectorsNeverSeen", never_seen),
@@ -163,5 +163,5 @@ TROUBLES = (
     Trouble("frozen_worker", "IngestWorkerFrozen", frozen_worker),
     Trouble("postgres_away", "IngestPostgresAway", postgres_away, ("lane_stalled",)),
     Trouble("redis_full", "IngestRedisNearlyFull", redis_nearly_full),
-    Trouble("backlog_full", "IngestBacklogNearlyFull", backlog_full, ("lane_stalled", "unavailable")),
+    Trouble("backlog_full", "IngestBacklogNearlyFull", backlog_full, _OF_A_FULL_BACKLOG),
 )
