@@ -2,7 +2,7 @@
 # (`make run PORT=9000`).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test proof check coverage bench soak clients picture lock clean
+.PHONY: help run test proof check coverage bench soak troubles clients picture lock clean
 .NOTPARALLEL:
 
 python := .venv/bin/python
@@ -35,6 +35,9 @@ bench: $(ready_to_develop) ## Compare with other stacks, into benchmarks/results
 
 soak: $(ready_to_develop) ## Submit, inject faults and check every 202 (MINUTES=20, SEED; REDIS=sentinel or cluster, POSTGRES=pair)
 	@$(python) -W error -m tests.soak $(MINUTES:%=--minutes %) $(SEED:%=--seed %) $(REDIS:%=--redis %) $(POSTGRES:%=--postgres %)
+
+troubles: $(ready_to_develop) ## Make twelve troubles on a running installation, and check that each is told (CONNECTORS, 200 by default)
+	@$(python) -m tests.soak.troubles $(CONNECTORS:%=--connectors %)
 
 clients: $(ready_to_develop) ## Build the packages for authors of connectors into dist/clients: a wheel and an npm tarball
 	@$(python) -m clients.build dist/clients

@@ -88,10 +88,9 @@ class LaneCollector:
             "Credentials in Redis that differed from Postgres and were corrected.",
             state.corrections,
         )
-        yield GaugeMetricFamily("ingest_workers", "Worker processes.", len(state.workers))
-        yield GaugeMetricFamily(
-            "ingest_workers_alive", "Worker processes that are neither frozen nor hung.", state.living_workers
-        )
+        living = len(state.living)
+        yield GaugeMetricFamily("ingest_workers", "Worker processes.", living + len(state.frozen))
+        yield GaugeMetricFamily("ingest_workers_alive", "Worker processes that are neither frozen nor hung.", living)
         yield GaugeMetricFamily("ingest_sweeper_up", "Whether a sweeper is active.", int(state.sweeper))
 
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
 from shared.rfc3339 import rfc3339
+
+#: What a 401 says of the key, and what to do then.
+REASONS: Final = {
+    "rotated": "The key was replaced: give the sender the new one.",
+    "deleted": "The key or hook was deleted: stop the sender, or give it another one.",
+    "disabled": "The connector or hook is disabled: enable it, or stop the sender.",
+    "secret_wrong": "The key is right and its secret is not: copy the whole credential again.",
+    "unknown": "No connector has or had this key: a typing error, another installation, or a guess.",
+    "missing": "There is no `Authorization` header.",
+    "malformed": "The `Authorization` header is not `Bearer` and one whole credential, `ik_…`: copy it again.",
+    "signature_wrong": "The signature does not fit the body: the sender has another secret.",
+    "signature_missing": "The sender does not sign: check the scheme.",
+    "stale": "The time stamp is too old: check the sender's clock.",
+}
 
 
 def read_refusals(

@@ -20,14 +20,16 @@ from shared.causes import SentenceError, cause_of
 from shared.credentials.sync import NotMigratedError
 from shared.postgres.connections import Connection
 from shared.postgres.queries import sql
-from shared.redis.lane_status import Lane, Node, RedisState, WorkerState, look_at_redis
+from shared.redis.lane_status import Lane, Node, RedisState, WorkerState, connector_backlogs, look_at_redis
 from shared.redis.numbers import copied_lanes
 from shared.redis.signs_of_life import read_signs, with_signs
 from shared.rfc3339 import rfc3339
 
 #: Time whose refusals are looked at.
 LATELY: Final = timedelta(minutes=15)
-_MAX_GROUPS: Final = 100
+#: Causes of dead letters that are told, one by one; groups of refusals that are added up.
+_MAX_CAUSES: Final = 100
+_MAX_REFUSALS: Final = 1_000
 
 Found = TypeVar("Found")
 
@@ -53,6 +55,8 @@ class State:
     redis_fault: str | None
     #: When each connector was last heard of, as Redis knows it.
     signs: dict[int, datetime] | None = None
+    #: Of each lane in which something waits, the bytes of each connector.
+    waiting: dict[int, dict[int, int]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Return the state for JSON; what could not be read is null."""
@@ -63,7 +67,7 @@ class State:
             "nodes": [_node_document(node) for node in redis.nodes] if redis else None,
             "lanes": [_lane_document(lane) for lane in redis.lanes] if redis else None,
             "totals": totals_document(redis.lanes) if redis else None,
-            "workers": [_worker_document(worker) for worker in redis.workers] if redis else None,
+            "workers": [_worker_document(worker, redis) for worker in redis.workers] if redis else None,
             "queue": {"jobs": redis.queued_jobs, "failedJobs": redis.failed_jobs} if redis else None,
             "sweeper": redis.sweeper if redis else None,
         }
@@ -82,9 +86,10 @@ def look(
     lanes = found.lanes if found else None
     redis_state, redis_fault = _attempt(lambda: _look_at_redis(redis, queue, lanes), told)
     signs, _ = _attempt(lambda: _read_signs(redis), told)
+    waiting, _ = _attempt(lambda: _read_waiting(redis, redis_state), told)
     if found:
         with_signs(found.connectors, signs or {}, quiet_after_seconds)
-    return State(found, database_fault, redis_state, redis_fault, signs)
+    return State(found, database_fault, redis_state, redis_fault, signs, waiting or {})
 
 
 def totals_document(lanes: list[Lane]) -> dict[str, Any]:
@@ -115,14 +120,24 @@ def _look_at_database(open_database: Callable[[], AbstractContextManager[Connect
         return DatabaseState(
             lanes,
             select_connectors(connection),
-            select_groups(connection, Filter(), limit=_MAX_GROUPS),
-            group_refusals(connection, since=datetime.now(UTC) - LATELY, limit=_MAX_GROUPS),
+            select_groups(connection, Filter(), limit=_MAX_CAUSES),
+            group_refusals(connection, since=datetime.now(UTC) - LATELY, limit=_MAX_REFUSALS),
         )
 
 
 def _read_signs(open_redis: Callable[[], AbstractContextManager[Redis]]) -> dict[int, datetime]:
     with open_redis() as redis:
         return read_signs(redis, copied_lanes(redis))
+
+
+def _read_waiting(
+    open_redis: Callable[[], AbstractContextManager[Redis]], state: RedisState | None
+) -> dict[int, dict[int, int]]:
+    busy = [lane.number for lane in state.lanes if lane.entries] if state else []
+    if not busy:
+        return {}
+    with open_redis() as redis:
+        return {lane: connector_backlogs(redis, lane) for lane in busy}
 
 
 def _look_at_redis(
@@ -152,10 +167,11 @@ def _lane_document(lane: Lane) -> dict[str, Any]:
     }
 
 
-def _worker_document(worker: WorkerState) -> dict[str, Any]:
+def _worker_document(worker: WorkerState, redis: RedisState) -> dict[str, Any]:
     return {
         "name": worker.name,
         "state": worker.state,
+        "alive": worker.process in redis.living,
         "jobId": worker.job_id,
         "lane": worker.lane,
         "lastHeartbeatAt": rfc3339(worker.last_heartbeat_at),

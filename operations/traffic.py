@@ -15,6 +15,8 @@ from shared.traffic import KEEP_MINUTES_DAYS
 
 Step = Literal["minute", "hour", "total"]
 
+#: A position before that of any row.
+BEFORE_ALL: Final = (-1, 0)
 _MS_OF: Final = {"traffic_minutes": 60_000, "traffic_hours": 3_600_000}
 
 
@@ -27,10 +29,12 @@ def read_traffic(
     step: Step = "total",
     per_connector: bool = True,
     limit: int | None = None,
+    after: tuple[int, int] = BEFORE_ALL,
 ) -> list[dict[str, Any]]:
     """Return what was counted from the minute or hour of `since` up to `until`, in order of connector and time.
 
     `connector_id` is 0 for requests of no known connector, and None if not `per_connector`; `at` is None for a total.
+    `after`: the `position` of the last row that is known.
     Minutes are kept for two days; a total that begins before that is counted by hours.
     """
     is_recent = since > datetime.now(UTC) - timedelta(days=KEEP_MINUTES_DAYS)
@@ -43,6 +47,8 @@ def read_traffic(
         "per_connector": per_connector,
         "stepwise": step != "total",
         "limit": limit,
+        "after_connector": after[0],
+        "after_version": after[1],
     }
     query = SQL(sql("select_traffic").decode()).format(table=Identifier(table))
     return [_row(row) for row in connection.execute(query, values)]
@@ -62,6 +68,7 @@ def traffic_document(row: dict[str, Any]) -> dict[str, Any]:
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     version, lag_ms = row.pop("version"), row.pop("lag_ms")
+    row["position"] = (row["connector_id"] or 0, version or 0)
     row["at"] = None if version is None else position_of_version(0, version).received_at
     row["lag_seconds"] = lag_ms / 1000 if lag_ms else None
     return row

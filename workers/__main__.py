@@ -8,8 +8,11 @@ stop. While Redis is full, the lanes are drained without RQ (`oom_drain.py`).
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -124,10 +127,11 @@ def build_context(
     return dataclasses.replace(context, trace=SliceTracer(spans)) if spans else context
 
 
-def build_worker(redis: Redis, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> Worker:
+def build_worker(redis: Redis, name: str, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> Worker:
     """Return RQ's worker. It lengthens the timeout of its Redis client, so drains must have another one."""
     worker = Worker(
         [wake_queue(redis)],
+        name=name,
         connection=redis,
         serializer=JSONSerializer,
         job_class=tasks.AllowedJob,
@@ -141,11 +145,13 @@ def build_worker(redis: Redis, stop: ShutdownFlag, outage: Outage, turn: Callabl
 def main() -> None:
     """Work until told to stop."""
     settings = start_process("worker")
-    report = partial(_report, Scripts(connect_redis(settings.queue_url)), secrets.token_hex(8))
+    # The name leads an operator to the process; the random part tells containers with the same host name apart.
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    report = partial(_report, Scripts(connect_redis(settings.queue_url)), name)
     with LoopMonitor("worker", settings.run_dir, report) as monitor:
         if monitor.failure:
             log.warning("health_unknown", error=str(monitor.failure))
-        drain_until_stopped(settings, monitor.turn)
+        drain_until_stopped(settings, name, monitor.turn)
 
 
 def _report(scripts: Scripts, name: str) -> str:
@@ -157,20 +163,20 @@ def _report(scripts: Scripts, name: str) -> str:
     return ""
 
 
-def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> None:
-    """Run one RQ worker after the other."""
+def drain_until_stopped(settings: Settings, name: str, turn: Callable[[float], None]) -> None:
+    """Run one RQ worker after the other; RQ may still know one that ended, so each has a number."""
     redis = durable_redis(settings)
     stop = ShutdownFlag()
     spans = start_tracing(settings, "worker", SPANS_LOST.inc)
     context = build_context(settings, redis, stop, turn, spans)
     tasks.use(context, keep_days(settings))
     serve_metrics(settings, WORKER)
-    outage = Outage("redis_lost")
+    outage, names = Outage("redis_lost"), map(f"{name}.{{}}".format, itertools.count(1))
     with HandOver(context.tally, connect_redis(settings.queue_url)):
         while not stop.is_set:
             turn(_LOOP_SECONDS)
             # While Redis is full, RQ's worker ends with an error: the drain without it is what makes room.
-            for act in (partial(work, settings, stop, outage, turn), partial(drain_full_redis, context)):
+            for act in (partial(work, settings, next(names), stop, outage, turn), partial(drain_full_redis, context)):
                 try:
                     act()
                 except Exception as error:  # noqa: BLE001 - the outage tells what it is
@@ -179,11 +185,11 @@ def drain_until_stopped(settings: Settings, turn: Callable[[float], None]) -> No
         spans.close()
 
 
-def work(settings: Settings, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> None:
+def work(settings: Settings, name: str, stop: ShutdownFlag, outage: Outage, turn: Callable[[float], None]) -> None:
     """Run RQ's worker until it is told to stop, or ends by itself. Raises RedisError and other errors of RQ."""
     try:
         with connect_redis(settings.queue_url) as redis:
-            build_worker(redis, stop, outage, turn).work(logging_level="WARNING")
+            build_worker(redis, name, stop, outage, turn).work(logging_level="WARNING")
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):  # RQ's handlers belong to a worker that has ended
             signal.signal(number, stop.set)

@@ -1,4 +1,4 @@
-"""The hourly retention job: creates partitions ahead and deletes old rows and traces of removals.
+"""The hourly retention job: creates partitions ahead and deletes old rows, traces of removals and audit records.
 
 RQ's schedule starts it (`schedule.py`). `shared/postgres/partitions.py` does this without keeping writers waiting. The
 job stands in the drains' queue, so it is short: what is left to delete is another job, behind those that wait by then.
@@ -8,7 +8,7 @@ If it fails, RQ retries it after a minute, a few times; the next hour's run foll
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import psycopg
@@ -34,8 +34,8 @@ log = structlog.get_logger()
 
 #: See `shared/postgres/queries/removals.sql`.
 _TRACES: Final = ("deletions", "retains", "retained_ids")
-#: Rows of one of these tables that one run deletes: some 0.1 s.
-_TRACES_AT_ONCE: Final = 50_000
+#: Rows of one of these tables, or of the audit, that one run deletes: some 0.1 s.
+_ROWS_AT_ONCE: Final = 50_000
 
 
 def keep_days(settings: Settings) -> KeepDays:
@@ -46,6 +46,7 @@ def keep_days(settings: Settings) -> KeepDays:
         "dead_letters": settings.keep_dead_letters_days,
         "traffic_minutes": min(KEEP_MINUTES_DAYS, settings.keep_traffic_days),
         "traffic_hours": settings.keep_traffic_days,
+        "audit": settings.keep_audit_days,
     }
 
 
@@ -60,6 +61,7 @@ def age_out(context: DrainContext, keep: KeepDays, *, rest: bool = False, now: d
             partitions.drop_old(connection, tally, keep, now=moment)
         partitions.delete_old(connection, tally, keep, now=moment)
         _delete_traces(connection, tally)
+        _delete_audit(connection, tally, before=moment - timedelta(days=keep["audit"]))
     except (psycopg.Error, RedisError) as error:
         metrics.RETENTION_RUNS.labels("failed").inc()
         log.error(  # noqa: TRY400 - RQ's worker logs the traceback, if no engine explains the error
@@ -81,9 +83,17 @@ def _delete_traces(connection: Connection, tally: Tally) -> None:
     """Delete what kept late older states from bringing back removed items, and no longer has to."""
     for table in _TRACES:
         query = SQL(sql("delete_expired_traces").decode()).format(table=Identifier(table))
-        deleted = connection.execute(query, {"limit": _TRACES_AT_ONCE}).rowcount
-        tally.deleted += deleted
-        tally.rows_left |= deleted == _TRACES_AT_ONCE
+        _note(tally, connection.execute(query, {"limit": _ROWS_AT_ONCE}).rowcount)
+
+
+def _delete_audit(connection: Connection, tally: Tally, *, before: datetime) -> None:
+    values = {"before": before, "limit": _ROWS_AT_ONCE}
+    _note(tally, connection.execute(sql("delete_old_audit"), values).rowcount)
+
+
+def _note(tally: Tally, deleted: int) -> None:
+    tally.deleted += deleted
+    tally.rows_left |= deleted == _ROWS_AT_ONCE
 
 
 def _agreed_time(connection: Connection, redis: Redis) -> datetime:

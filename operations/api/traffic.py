@@ -14,11 +14,9 @@ from operations.connectors import select_connectors
 from operations.refusals import group_document, group_refusals, read_refusals, refusal_document
 from operations.roles import Role
 from operations.streams import read_streams
-from operations.traffic import read_traffic, traffic_document
+from operations.traffic import BEFORE_ALL, read_traffic, traffic_document
 
 _LATELY: Final = timedelta(hours=1)
-#: Rows of one answer; more are asked for with a narrower range.
-_MAX_ROWS: Final = 10_000
 
 
 class TrafficQuery(Input):
@@ -29,6 +27,8 @@ class TrafficQuery(Input):
     connector_id: Annotated[int, Meta(ge=0, le=LARGEST_ID, description="0: of no known connector.")] | None = None
     step: Literal["minute", "hour", "total"] = "total"
     per_connector: bool = True
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 10_000
+    cursor: str | None = None
 
 
 class GroupQuery(Input):
@@ -61,9 +61,19 @@ def list_traffic(call: Call, query: TrafficQuery) -> Page[dict[str, Any]]:
             connector_id=query.connector_id,
             step=query.step,
             per_connector=query.per_connector,
-            limit=_MAX_ROWS,
+            limit=query.limit + 1,
+            after=_position(query.cursor),
         )
-    return Page(items=[traffic_document(row) for row in rows])
+    shown: Page[dict[str, Any]] = page(rows, query.limit, lambda row: "{}-{}".format(*row["position"]))
+    return Page(items=[traffic_document(row) for row in shown.items], next_cursor=shown.next_cursor)
+
+
+def _position(cursor: str | None) -> tuple[int, int]:
+    """Return connector and version in a cursor. Raises SentenceError."""
+    if cursor is None:
+        return BEFORE_ALL
+    connector_id, _, version = cursor.partition("-")
+    return whole(connector_id), whole(version)
 
 
 @operation("GET", "/refusals", Role.VIEWER, answer=Page[Refusal])

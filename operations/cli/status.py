@@ -144,12 +144,17 @@ def _print_workers(redis: RedisState) -> None:
         f"{redis.failed_jobs:,} failed; {'a' if redis.sweeper else 'no'} sweeper acts."
     )
     if redis.workers:
-        print_table(("worker", "state", "lane", "last heartbeat"), map(_worker_row, redis.workers), numbers=("lane",))
+        print_table(
+            ("worker", "state", "lane", "last heartbeat"),
+            (_worker_row(one, redis) for one in redis.workers),
+            numbers=("lane",),
+        )
 
 
-def _worker_row(worker: WorkerState) -> tuple[str, ...]:
+def _worker_row(worker: WorkerState, redis: RedisState) -> tuple[str, ...]:
     lane = "-" if worker.lane is None else str(worker.lane)
-    return (worker.name, worker.state, lane, visible(rfc3339(worker.last_heartbeat_at)))
+    state = worker.state if worker.process in redis.living else "does not report"
+    return (worker.name, state, lane, visible(rfc3339(worker.last_heartbeat_at)))
 
 
 def _print_connectors(connectors: list[dict[str, Any]]) -> None:

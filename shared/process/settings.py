@@ -234,6 +234,9 @@ class Settings:
     keep_traffic_days: int = _setting(
         _whole(1, 3650), 30, "Days for which traffic is kept by the hour, and refusals; by the minute, it is two days."
     )
+    keep_audit_days: int = _setting(
+        _whole(1, 36_500), 1_095, "Days for which the record of operators' changes is kept: `ingestctl audit`."
+    )
     data_dir: Path = _setting(_path, Path(".data"), "Folder of `make run`: the engines' data, sockets, state.")
     run_dir: str = _setting(
         str,

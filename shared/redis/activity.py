@@ -20,9 +20,11 @@ def report_worker(scripts: Scripts, name: str) -> None:
     scripts("report_worker", [WORKERS], [_REPORT_LIFE_MS, name])
 
 
-def living_workers(scripts: Scripts) -> int:
-    """Return the number of workers that are alive and not hung."""
-    return int(scripts("report_worker", [WORKERS], [_REPORT_LIFE_MS, ""]))
+def living_workers(scripts: Scripts) -> frozenset[str]:
+    """Return the names of the workers that are alive and not hung."""
+    return frozenset(
+        name.decode(errors="replace") for name in scripts("report_worker", [WORKERS], [_REPORT_LIFE_MS, ""])
+    )
 
 
 def report_sweep(redis: Redis, stalled: Sequence[int]) -> None:

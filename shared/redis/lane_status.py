@@ -51,6 +51,11 @@ class WorkerState:
     lane: int | None
     last_heartbeat_at: datetime | None
 
+    @property
+    def process(self) -> str:
+        """The name by which its process reports: one that lost Redis goes on as RQ's next worker, `<process>.2`."""
+        return self.name.rpartition(".")[0] or self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -81,8 +86,8 @@ class RedisState:
     sweeper: bool
     #: Lanes that it found stalled.
     stalled: list[int]
-    #: Workers that are alive and not hung; `workers` are those that RQ knows.
-    living_workers: int
+    #: Names of workers that are alive and not hung; `workers` are those that RQ knows.
+    living: frozenset[str]
     #: Bytes that the fullest server uses and may use; 0 if it does not say, or has no limit.
     memory: int
     memory_limit: int
@@ -93,6 +98,11 @@ class RedisState:
     def away(self) -> list[Node]:
         """The nodes that do not answer."""
         return [node for node in self.nodes if node.error]
+
+    @property
+    def frozen(self) -> list[str]:
+        """The names of workers that RQ knows and that have not reported for some seconds: hung, frozen or killed."""
+        return sorted({worker.process for worker in self.workers} - self.living)
 
 
 def look_at_redis(redis: Redis, queue: Queue, lanes: int | None) -> RedisState:
@@ -115,7 +125,7 @@ def look_at_redis(redis: Redis, queue: Queue, lanes: int | None) -> RedisState:
         failed_jobs=queue.failed_job_registry.get_job_count(cleanup=False),
         sweeper=sweep is not None,
         stalled=sweep or [],
-        living_workers=living_workers(Scripts(queue.connection)),
+        living=living_workers(Scripts(queue.connection)),
         memory=used,
         memory_limit=limit,
         corrections=counted_corrections(redis),

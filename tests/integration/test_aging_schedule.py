@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 from rq.job import Retry
 
+from operations.audit import select_audit
 from shared.outage import Outage
 from shared.postgres import partitions
 from shared.postgres.connections import Connection, connect_postgres
@@ -42,7 +43,7 @@ def _handlers_of_signals_as_before() -> Iterator[None]:
 
 def work(settings: Settings, redis: Redis) -> None:
     """All that waits in the queue, by a worker as `python -m workers` builds it; but it closes its connection."""
-    worker = build_worker(redis, ShutdownFlag(), Outage("redis_lost"), lambda _: None)
+    worker = build_worker(redis, "worker.1", ShutdownFlag(), Outage("redis_lost"), lambda _: None)
     with ExitStack() as stack:
         tasks.use(
             DrainContext(
@@ -142,4 +143,18 @@ def test_a_run_that_fails_is_tried_again_by_rq(settings: Settings, redis: Redis)
 def test_settings_say_how_long(settings: Settings) -> None:
     keep = keep_days(settings)
     assert keep.items() >= KEEP.items()
-    assert set(keep) == {table.name for table in TABLES}
+    assert set(keep) == {"audit", *(table.name for table in TABLES)}
+
+
+def test_records_of_changes_are_deleted_when_their_days_are_over(
+    settings: Settings, redis: Redis, connection: Connection
+) -> None:
+    for days in (2000, settings.keep_audit_days + 1, settings.keep_audit_days - 1):
+        record = b"INSERT INTO audit (at, actor_kind, actor, action, subject) VALUES (now() - make_interval(days => %s), 'command', 'a@b', %s, 'x')"  # noqa: E501 - one statement
+        connection.execute(record, (days, f"after {days} days"))
+    enqueue_rest(wake_queue(redis))
+
+    work(settings, redis)
+
+    [left] = select_audit(connection, actor="a@b")
+    assert left["action"] == f"after {settings.keep_audit_days - 1} days"

@@ -212,7 +212,7 @@ def health_and_metrics_answer(lane: Lane) -> bool:
     scripts = Scripts(lane.redis)
     report_worker(scripts, "worker")
     state = look_at_redis(lane.redis, wake_queue(lane.redis), None)
-    return last_sweep(lane.redis) == [] and living_workers(scripts) == 1 and len(state.lanes) == lane.lanes
+    return last_sweep(lane.redis) == [] and living_workers(scripts) == {"worker"} and len(state.lanes) == lane.lanes
 
 
 def test_counters_that_are_no_numbers_are_corrected(lane: Lane, sweeper: Sweeper) -> None:

@@ -209,6 +209,23 @@ def test_operators_and_tokens_are_managed(console: Console, connection: Connecti
     assert token["token"] not in console.ask("GET", "/tokens").text
 
 
+def test_traffic_is_listed_in_parts(console: Console, connection: Connection) -> None:
+    counted = b"""INSERT INTO traffic_minutes (connector_id, version, code, submissions, items, bytes, refused, applied,
+                  superseded, removed, dead, lag_ms)
+                  SELECT connector, (extract(epoch FROM now())::bigint - 60 * minute) * 1000 << 20, '', 1, 1, 1, 0, 1,
+                  0, 0, 0, 5 FROM generate_series(1, 2) AS connector, generate_series(1, 2) AS minute"""
+    connection.execute(counted)
+
+    for query in ({"step": "minute"}, {"step": "total"}, {"step": "minute", "perConnector": "false"}):
+        whole = console.json("GET", "/traffic", params=query)
+        first = console.json("GET", "/traffic", params={**query, "limit": 1})
+        rest = console.json("GET", "/traffic", params={**query, "cursor": first["nextCursor"]})
+
+        assert whole == {"items": [*first["items"], *rest["items"]], "nextCursor": None}
+        assert len(first["items"]) == 1
+    assert console.ask("GET", "/traffic", params={"cursor": "1"}).status_code == 400
+
+
 def test_the_state_of_the_engines_is_told_and_what_is_wrong_comes_first(console: Console) -> None:
     console.json("POST", "/connectors", json={"name": "crm"})
     assert console.json("GET", "/engines")["totals"]["lanes"] == 4

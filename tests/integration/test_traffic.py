@@ -81,6 +81,7 @@ def test_counts_of_processes_are_added_up_and_moved_once(
         "removed": 2,
         "dead": 0,
         "lag_seconds": 0.05,
+        "position": (1, 0),
     }
     minutes = read_traffic(connection, since=LONG_AGO, step="minute", connector_id=1)
     assert sum(row["items"] for row in minutes) == 20

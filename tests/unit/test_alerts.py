@@ -13,7 +13,7 @@ import promql_parser as promql
 import pytest
 import yaml
 
-from tests.unit.promql import Series, seconds
+from tests.support.promql import seconds, series_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yaml"
@@ -37,7 +37,7 @@ def cases() -> list[Any]:
 
 @pytest.mark.parametrize(("test", "case"), cases())
 def test_an_alert_fires_if_its_trouble_is_there_and_not_before(test: dict[str, Any], case: dict[str, Any]) -> None:
-    rule, series = ALERTS[case["alertname"]], Series(test["interval"], test["input_series"])
+    rule, series = ALERTS[case["alertname"]], series_of(test["interval"], test["input_series"])
     expression, end = promql.parse(rule["expr"]), seconds(case["eval_time"])
     start = end - seconds(rule.get("for", "0s"))
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from redis import Redis
 
+from operations.console.pages.names import names_of
 from operations.console.pages.visit import Visit
 from shared.causes import cause_of
 from shared.postgres.queries import sql
@@ -35,7 +36,7 @@ def show(visit: Visit) -> dict[str, Any]:
     redis = visit.attempt(lambda: look_at_redis(visit.engines.redis, visit.engines.queue, None))
     shares = visit.attempt(lambda: _shares(visit, redis)) or {} if redis else {}
     facts = visit.attempt(lambda: redis_facts(visit.engines.redis)) if redis else None
-    postgres = visit.attempt(lambda: _postgres(visit))
+    postgres = visit.attempt(lambda: _postgres(visit, shares))
     return {
         "redis": redis,
         "stalled": (redis.stalled or []) if redis else [],
@@ -69,9 +70,11 @@ def _facts_of(answer: Answer[Any]) -> dict[str, Any]:
     return address | {label: told[name] for name, label in _FACTS.items() if name in told}
 
 
-def _postgres(visit: Visit) -> dict[str, Any]:
+def _postgres(visit: Visit, shares: dict[int, list[tuple[int, int]]]) -> dict[str, Any]:
     with visit.engines.database() as connection:
         server = connection.execute(sql("describe_postgres")).fetchall()[0]
         tables = connection.execute(sql("describe_tables")).fetchall()
         lanes = connection.execute(sql("count_connectors_by_lane")).fetchall()
-    return {"server": server, "tables": tables, "connectors": {row["lane"]: row["connectors"] for row in lanes}}
+        names = names_of(connection, [connector_id for share in shares.values() for connector_id, _ in share])
+    connectors = {row["lane"]: row["connectors"] for row in lanes}
+    return {"server": server, "tables": tables, "connectors": connectors, "names": names}

@@ -10,10 +10,11 @@ import psycopg
 
 from operations.console.pages.connectors import passing
 from operations.console.pages.names import names_of
-from operations.console.pages.refusals import ADVICE, REASONS
+from operations.console.pages.refusals import ADVICE
 from operations.console.pages.survey import Surveyor
 from operations.console.pages.visit import Visit
 from operations.errors import NotFoundError
+from operations.refusals import REASONS
 from operations.requests import outcome
 from shared.hooks.hook import FORM as HOOK
 from shared.postgres.connections import Connection

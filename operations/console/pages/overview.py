@@ -13,13 +13,14 @@ from operations.troubles import Trouble
 _TALKERS: Final = 5
 #: Troubles that are shown one by one.
 _TROUBLES: Final = 25
+_REFUSED: Final = ("/refusals?connector={}", "/refusals")
 #: Where a trouble of connectors is looked at: of one connector, of several. Any other kind: in the engine room.
 _PAGES: Final = {
+    **dict.fromkeys(("refused", "stale_key", "over_limit", "connector_backlog_full", "unavailable"), _REFUSED),
     "dead_letters": ("/dead?connector={}", "/dead"),
     "quiet": ("/connectors/{}", "/connectors?state=quiet"),
     "never_seen": ("/connectors/{}", "/connectors?state=never"),
 }
-_REFUSED: Final = ("/refusals?connector={}", "/refusals")
 
 
 class Overview:
@@ -55,9 +56,7 @@ class Overview:
 def address_of(trouble: Trouble) -> str:
     """Return the page on which a trouble is looked at."""
     ids = trouble.connector_ids
-    if not ids:
-        return "/engines"
-    one, several = _PAGES.get(trouble.kind, _REFUSED)
+    one, several = _PAGES.get(trouble.kind, ("/engines", "/engines"))
     return one.format(ids[0]) if len(ids) == 1 else several
 
 

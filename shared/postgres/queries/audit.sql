@@ -17,3 +17,8 @@ WHERE (%(before_id)s::bigint IS NULL OR audit_id < %(before_id)s)
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
 ORDER BY audit_id DESC
 LIMIT %(limit)s;
+
+-- name: delete_old_audit
+-- Deletes those of the `limit` oldest records that are from before a time.
+DELETE FROM audit
+WHERE at < %(before)s AND audit_id = ANY (ARRAY(SELECT audit_id FROM audit ORDER BY audit_id LIMIT %(limit)s));

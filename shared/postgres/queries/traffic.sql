@@ -23,7 +23,8 @@ SET submissions = known.submissions + excluded.submissions, items = known.items 
     lag_ms = greatest(known.lag_ms, excluded.lag_ms);
 
 -- name: select_traffic
--- Returns what was counted from one version up to another: by connector or of all, by minute or hour or as a whole.
+-- Returns what was counted from one version up to another: by connector or of all, by minute or hour or as a whole;
+-- behind a row, by its connector and version (0 if it has none).
 SELECT connector_id, version, sum(submissions)::bigint AS submissions, sum(items)::bigint AS items,
        sum(bytes)::bigint AS bytes, coalesce(sum(refused) FILTER (WHERE code = ''), 0)::bigint AS refused,
        sum(applied)::bigint AS applied, sum(superseded)::bigint AS superseded, sum(removed)::bigint AS removed,
@@ -40,6 +41,7 @@ FROM (
       AND (%(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s)
     GROUP BY 1, 2, 3
 ) AS counted
+WHERE (coalesce(connector_id, 0), coalesce(version, 0)) > (%(after_connector)s, %(after_version)s)
 GROUP BY 1, 2
 ORDER BY 1, 2
 LIMIT %(limit)s;

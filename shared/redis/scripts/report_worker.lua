@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Notes that a worker is alive, and counts the workers that lately were. Allowed on a full Redis, since workers go on.
+-- Notes that a worker is alive, and names the workers that lately were. Allowed on a full Redis, since workers go on.
 -- The time is the server's, so that clocks of machines need not agree; what is in the future was noted before the
 -- server's clock was set back.
 --
 -- KEYS[1] workers by the time of their last report
--- ARGV[1] milliseconds for which a report counts   ARGV[2] name of the worker; '' to count only
+-- ARGV[1] milliseconds for which a report counts   ARGV[2] name of the worker; '' to ask only
 --
--- Returns how many workers are alive.
+-- Returns the names of the workers that are alive.
 
 -- include: typed
 local time = redis.call('TIME')
@@ -16,4 +16,4 @@ if ARGV[2] ~= '' then
   redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + life), '+inf')
   redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[2])
 end
-return redis.call('ZCOUNT', KEYS[1], string.format('%.0f', now - life), string.format('%.0f', now + life))
+return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now - life), string.format('%.0f', now + life))

@@ -1,4 +1,4 @@
-"""The part of PromQL that our alert rules use, on the series of a promtool test: for machines without promtool.
+"""The part of PromQL that our alert rules use: for machines without promtool, and for metrics of running processes.
 
 Rates are not extrapolated, which matters to no comparison with zero.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import promql_parser as promql
@@ -26,23 +26,34 @@ def seconds(text: str) -> int:
     return int(text[:-1]) * SECONDS[text[-1]]
 
 
-def samples(notation: str) -> list[float]:
-    """Expand `0x9 5+10x20`: so many further samples, each so much more."""
-    found: list[float] = []
+def samples(notation: str) -> list[float | None]:
+    """Expand `_x3 0x9 5+10x20`: so many missing samples, or so many further ones, each so much more."""
+    found: list[float | None] = []
     for part in notation.split():
+        if part.startswith("_x"):
+            found += [None] * int(part[2:])
+            continue
         first, step, times = re.fullmatch(r"([\d.]+)(?:\+([\d.]+))?x(\d+)", part).groups()  # type: ignore[union-attr]
         found += [float(first) + float(step or 0) * number for number in range(int(times) + 1)]
     return found
 
 
-class Series:
-    """The input series of a test."""
+def series_of(interval: str, rows: list[dict[str, str]]) -> Series:
+    """Return the input series of a promtool test."""
+    known = []
+    for row in rows:
+        selector: Any = promql.parse(row["series"])
+        labels = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
+        known.append((selector.name, labels, samples(row["values"])))
+    return Series(seconds(interval), known)
 
-    def __init__(self, interval: str, rows: list[dict[str, str]]) -> None:
-        self.interval = seconds(interval)
-        self.known: list[tuple[Any, list[float]]] = [
-            (promql.parse(row["series"]), samples(row["values"])) for row in rows
-        ]
+
+class Series:
+    """Series by name and labels, with a sample at each interval; None: there was none."""
+
+    def __init__(self, interval: float, known: Iterable[tuple[str, Labels, Sequence[float | None]]]) -> None:
+        self.interval = interval
+        self.known = list(known)
 
     def evaluate(self, expression: Any, at: float) -> Vector | float:
         """Return the value of an expression, `at` so many seconds."""
@@ -52,7 +63,8 @@ class Series:
             case promql.ParenExpr():
                 return self.evaluate(expression.expr, at)
             case promql.VectorSelector():
-                return [(labels, values[-1]) for labels, values in self._selected(expression, at, self.interval)]
+                moment = at - (expression.offset.total_seconds() if expression.offset else 0)
+                return [(labels, values[-1]) for labels, values in self._selected(expression, moment, self.interval)]
             case promql.AggregateExpr():
                 by = expression.modifier.labels if expression.modifier else []
                 return aggregated(AGGREGATED[str(expression.op)], by, self._vector(expression.expr, at))
@@ -69,16 +81,22 @@ class Series:
 
     def _selected(self, selector: Any, at: float, window: float) -> Iterator[tuple[Labels, list[float]]]:
         last = int(at // self.interval)
+        if last < 0:
+            return
         first = max(0, last + 1 - max(1, int(window // self.interval)))
-        one: Any
-        for one, values in self.known:
-            labels = {matcher.name: matcher.value for matcher in one.matchers.matchers}
-            if one.name == selector.name and all(matches(labels, matcher) for matcher in selector.matchers.matchers):
-                yield labels, values[first : last + 1]
+        for name, labels, values in self.known:
+            if name == selector.name and all(matches(labels, matcher) for matcher in selector.matchers.matchers):
+                found = [value for value in values[first : last + 1] if value is not None]
+                if found:
+                    yield labels, found
 
     def _binary(self, expression: Any, at: float) -> Vector | float:
         left, right = self.evaluate(expression.lhs, at), self.evaluate(expression.rhs, at)
         word = str(expression.op)
+        if word in ("or", "unless"):
+            assert isinstance(left, list)
+            assert isinstance(right, list)
+            return united(left, right) if word == "or" else without(left, right)
         if isinstance(left, float) and isinstance(right, float):
             return COMPUTED[word](left, right)
         if isinstance(left, float):
@@ -118,6 +136,14 @@ def key(labels: Labels) -> tuple[tuple[str, str], ...]:
 
 def dict_of(vector: Vector) -> dict[tuple[tuple[str, str], ...], float]:
     return {key(labels): value for labels, value in vector}
+
+
+def united(left: Vector, right: Vector) -> Vector:
+    return left + without(right, left)
+
+
+def without(left: Vector, right: Vector) -> Vector:
+    return [(labels, value) for labels, value in left if key(labels) not in dict_of(right)]
 
 
 def aggregated(function: Callable[[list[float]], float], by: list[str], vector: Vector) -> Vector:
