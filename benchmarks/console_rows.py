@@ -76,7 +76,8 @@ _STATEMENTS: Final = {
     "dead letters": "INSERT INTO dead_letters (connector_id, version, lane, meta, received, body, reason, detail, "
     "fingerprint, died_at) "
     'SELECT number * {one_in} % {connectors} + 4, {ago}, 0, \'{{"kind": "items"}}\', 10, '
-    "convert_to(repeat('x', 2000), 'UTF8'), '22003', 'value out of range', 'cause-' || number % 7, now() "
+    "convert_to(repeat('x', 2000), 'UTF8'), '22003', 'value out of range', 'cause-' || number % 7, "
+    "now() - number * interval '20 milliseconds' "
     "FROM generate_series(1, {dead}) AS number ON CONFLICT DO NOTHING",
     "refusals": "INSERT INTO refusals (at, request_id, connector_id, route, stream, code, path, message, skipped) "
     "SELECT now() - number * interval '1 second', 'req_' || lpad(number::text, 14, '0'), "

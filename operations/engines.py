@@ -26,9 +26,8 @@ from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, OPTIONS, SHORT_T
 from shared.process.settings import Settings
 from shared.process.startup import queue_of
 from shared.redis.connections import connect_redis
-from shared.redis.numbers import copied_lanes
 from shared.redis.primaries import require_answer
-from shared.redis.signs_of_life import read_signs, with_signs
+from shared.redis.signs_of_life import signs_of, with_signs
 
 #: Requests that use Postgres at the same time; more wait.
 _CONNECTIONS: Final = 8
@@ -94,20 +93,24 @@ class Engines:
     def connector_rows(self, connector_id: int | None = None) -> list[dict[str, Any]]:
         """Return rows of `select_connectors`, with what Redis knows of their last signs of life."""
         with self.database() as connection:
-            rows = select_connectors(connection, connector_id)
+            return self.with_signs(select_connectors(connection, connector_id))
+
+    def with_signs(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return rows of connectors, completed by what Redis knows of their last signs of life."""
         signs: dict[int, datetime] = {}
         with contextlib.suppress(RedisError):
-            signs = read_signs(self.redis, copied_lanes(self.redis))
+            signs = signs_of(self.redis, rows)
         with_signs(rows, signs, self.settings.quiet_after_seconds)
         return rows
 
-    def state(self) -> State:
+    def state(self, *, with_connectors: bool = True) -> State:
         """Return what both engines tell of the installation."""
         return look(
             self.database,
             lambda: contextlib.nullcontext(self.redis),
             lambda _: self.queue,
             quiet_after_seconds=self.settings.quiet_after_seconds,
+            with_connectors=with_connectors,
         )
 
     def troubles(self, state: State) -> list[Trouble]:

@@ -52,6 +52,7 @@ class Guard:
         self.view = view
         self._sessions = Sessions()
         self._streams = live.Streams()
+        self._parts = live.Parts()
         self._failed_at = -_AGAIN_SECONDS
 
     def page(self, page: Page) -> list[Route]:
@@ -185,10 +186,16 @@ class Guard:
             if session is None or not session.role.may(page.role) or session.must_change:
                 return live.RELOAD
             visit = Visit(request, self.engines, session)
-            text = self.view.live(page.template, {**self._context(visit), **page.show(visit)})
+            return (
+                self._parts.get(visit.with_query(), lambda: self._part(page, visit))
+                if page.is_alike
+                else self._part(page, visit)
+            )
         except AWAY as error:
             return live.fault(error)
-        return live.part(text)
+
+    def _part(self, page: Page, visit: Visit) -> str:
+        return live.part(self.view.live(page.template, {**self._context(visit), **page.show(visit)}))
 
 
 def cookie_of(request: Request, name: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import time
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, Final
@@ -19,6 +20,8 @@ from shared.causes import cause_of
 #: Streams of one operator at the same time, and of all of them.
 _STREAMS_OF_ONE, _STREAMS = 20, 200
 _AGAIN_SECONDS: Final = 30
+#: Age up to which a part is sent to further browsers, in seconds; number of parts that are kept for it.
+_ALIKE_SECONDS, _ALIKE = 2.0, 16
 #: Life of one stream in seconds: browsers connect again by themselves.
 _STREAM_SECONDS: Final = 600.0
 RELOAD: Final = "event: reload\ndata:\n\n"
@@ -47,6 +50,24 @@ class Streams:
         self._open[operator_id] -= 1
         if not self._open[operator_id]:
             del self._open[operator_id]
+
+
+class Parts:
+    """Events of pages that are the same for all operators: fifty browsers cost little more than one."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[str, tuple[float, str]] = OrderedDict()
+
+    def get(self, address: str, make: Callable[[], str]) -> str:
+        """Return the event of an address, made a short time ago or now."""
+        made_at, event = self._made.get(address, (0.0, ""))
+        if event and time.monotonic() - made_at < _ALIKE_SECONDS:
+            return event
+        event = make()
+        self._made[address] = (time.monotonic(), event)
+        if len(self._made) > _ALIKE:
+            self._made.popitem(last=False)
+        return event
 
 
 class _Stream(StreamingResponse):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -39,8 +40,9 @@ log = structlog.get_logger()
 class Login:
     """The pages that need no session."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, prepare: Callable[[], None]) -> None:
         self._guard = guard
+        self._prepare = prepare
         self._attempts = Attempts()
         self._turns = asyncio.Semaphore(_CHECKS)
         self._waiting: Counter[str] = Counter()
@@ -53,6 +55,7 @@ class Login:
         ]
 
     async def _ask(self, request: Request) -> Response:
+        self._prepare()
         return self._page(request.query_params.get("next", ""))
 
     async def _log_in(self, request: Request) -> Response:

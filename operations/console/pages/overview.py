@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Final
 
 from operations.console.pages.survey import Survey, Surveyor
@@ -64,5 +66,5 @@ def address_of(trouble: Trouble) -> str:
 def talkers(survey: Survey) -> dict[str, list[dict[str, Any]]]:
     """Return the connectors with most items, bytes and refusals."""
     measures = ("items", "bytes", "refused")
-    most = {one: sorted(survey.rows, key=lambda row: -row[one])[:_TALKERS] for one in measures}
+    most = {one: heapq.nlargest(_TALKERS, survey.rows, key=itemgetter(one)) for one in measures}
     return {measure: [row for row in rows if row[measure]] for measure, rows in most.items()}

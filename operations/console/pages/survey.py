@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Final
 
 import psycopg
@@ -21,8 +21,10 @@ from operations.troubles import Trouble
 from shared.causes import NotNowError, cause_of
 from shared.postgres.queries import sql
 
-#: Time for which a reading is shared, in seconds.
-_SHARED_SECONDS: Final = 3.0
+#: Time for which a reading is shared at least, and after which a page waits for another one, in seconds. Between them
+#: it is shown while a thread reads again; what it takes is at most one part in so many of all time.
+_SHARED_SECONDS, _OLD_SECONDS = 3.0, 15.0
+_SHARE: Final = 20
 #: Share of refused requests from which a connector counts as refused, and lag in seconds from which it counts as late.
 _REFUSED_SHARE: Final = 0.01
 _LATE_SECONDS: Final = 60.0
@@ -66,30 +68,48 @@ class Survey:
 
 
 class Surveyor:
-    """Makes surveys, at most one every few seconds."""
+    """Makes surveys, at most one every few seconds; pages do not wait for them while they are asked for."""
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
         self._lock = Lock()
         self._last: Survey | None = None
         self._made_at = 0.0
+        #: Seconds that the last one took.
+        self._took = 0.0
         self._changes = 0
 
     def survey(self) -> Survey:
-        """Return a survey that is some seconds old at most; while another thread makes one, the one before."""
-        last = self._last
-        if not self._lock.acquire(blocking=last is None) and last:
-            return last
+        """Return a survey that is some seconds old at most."""
+        last, age = self._last, time.monotonic() - self._made_at
+        if last is None or age > _OLD_SECONDS:
+            with self._lock:
+                # Another thread may have made one meanwhile.
+                is_new = self._last and time.monotonic() - self._made_at < _SHARED_SECONDS
+                return self._last if self._last and is_new else self._made_again()
+        self.prepare()
+        return last
+
+    def prepare(self) -> None:
+        """Let a thread make a survey, unless the last one is new: the next page does not wait for it."""
+        age = time.monotonic() - self._made_at
+        if age > max(_SHARED_SECONDS, _SHARE * self._took) and self._lock.acquire(blocking=False):
+            Thread(target=self._renew, name="survey", daemon=True).start()
+
+    def _renew(self) -> None:
         try:
-            shared, changes = self._last, self._changes
-            if shared is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
-                shared = self._made()
-                self._made_at = time.monotonic()
-                # One that was begun before a change may not show it.
-                self._last = shared if changes == self._changes else None
-            return shared
+            self._made_again()
         finally:
             self._lock.release()
+
+    def _made_again(self) -> Survey:
+        changes, began = self._changes, time.monotonic()
+        made = self._made()
+        self._made_at = time.monotonic()
+        self._took = self._made_at - began
+        # One that was begun before a change may not show it.
+        self._last = made if changes == self._changes else None
+        return made
 
     def connectors(self) -> Survey:
         """Return a survey with connectors. Raises NotNowError while Postgres is unavailable."""
