@@ -152,6 +152,13 @@ def test_numbers_of_forms_are_those_that_postgres_can_hold() -> None:
     assert whole_number("9223372036854775808") is None
 
 
+def test_a_viewer_sees_no_values() -> None:
+    row = {"id": "1", "name": "x", "fields": "{}", "tags": "{}", "context": "{}"}
+
+    assert Role.VIEWER.shown(row) == {**row, "fields": None, "tags": None, "context": None}
+    assert Role.OPERATOR.shown(row) == Role.ADMINISTRATOR.shown(row) == row
+
+
 def test_whatever_changes_something_needs_more_than_a_viewer() -> None:
     settings = read_settings({"DATABASE_URL": "postgres://x", "REDIS_URL": "redis://x"})
     own = {"/logout", "/password", "/sessions"}

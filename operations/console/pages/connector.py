@@ -65,7 +65,7 @@ def items(visit: Visit) -> dict[str, Any]:
         streams = look(connection, row["connector_id"])
         stream = wanted or next((str(one["stream"]) for one in streams), "")
         asked = wanted_items(row["connector_id"], stream, search=search, after=visit.text("after"), limit=_ITEMS + 1)
-        found = select_items(connection, asked) if stream else []
+        found = [visit.session.role.shown(one) for one in select_items(connection, asked)] if stream else []
     return {
         "row": row,
         "tab": "items",
@@ -89,7 +89,7 @@ def log(visit: Visit) -> dict[str, Any]:
     return {
         "row": row,
         "tab": "log",
-        "entries": entries,
+        "entries": [visit.session.role.shown(one) for one in entries],
         "level": level,
         "levels": [("", "all"), *((one, one) for one in _LEVELS)],
         "values": visit.session.role.sees_values,
