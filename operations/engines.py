@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cached_property
+from threading import Thread
 from typing import Any, Final
 
 import psycopg
@@ -40,6 +41,7 @@ class Engines:
         self.settings = settings
         self.keyring = Keyring(settings.secrets_key)
         self.jobs = Jobs(self.database)
+        self._background: Thread | None = None
         self._pool = ConnectionPool(
             settings.database_url,
             connection_class=Connection,
@@ -67,8 +69,15 @@ class Engines:
         """Let connections be made, when they are needed."""
         self._pool.open(wait=False)
 
+    def in_background(self, work: Callable[[], None]) -> None:
+        """Do work that ends within seconds in a thread; `close` waits for the last one."""
+        self._background = Thread(target=work, name="background", daemon=True)
+        self._background.start()
+
     def close(self) -> None:
         """Close all connections."""
+        if self._background:
+            self._background.join(ANSWER_TIMEOUT_SECONDS)
         self._pool.close()
         self.queue.connection.close()
         self.redis.close()

@@ -18,8 +18,15 @@ _TROUBLES: Final = 25
 #: Where a trouble of connectors is looked at: of one connector, of several. Any other kind: in the engine room.
 _PAGES: Final = {
     "dead_letters": ("/dead?connector={}", "/dead"),
+    "over_limit": ("/connectors/{}/settings", "/refusals"),
     "quiet": ("/connectors/{}", "/connectors?state=quiet"),
     "never_seen": ("/connectors/{}", "/connectors?state=never"),
+}
+#: What to do about a trouble whose remedy names a command, on these pages.
+_REMEDIES: Final = {
+    "dead_letters": "Read why; then retry them, once the cause is gone, or drop them.",
+    "over_limit": "Let it send larger batches, or raise its rate under “Key, limits, hooks”.",
+    "lane_stalled": "The workers' log says why; the engine room shows which connectors have most in it.",
 }
 _REFUSED: Final = ("/refusals?connector={}", "/refusals")
 
@@ -41,7 +48,10 @@ class Overview:
             "survey": survey,
             "redis": survey.state.redis,
             "bound": visit.engines.settings.max_backlog_bytes,
-            "troubles": [(trouble, address_of(trouble)) for trouble in survey.troubles[:_TROUBLES]],
+            "troubles": [
+                (trouble, address_of(trouble), _REMEDIES.get(trouble.kind, trouble.remedy))
+                for trouble in survey.troubles[:_TROUBLES]
+            ],
             "further": max(0, len(survey.troubles) - _TROUBLES),
             "range": name,
             "ranges": [(key, label) for key, (label, _, _) in RANGES.items()],

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any, Final
 
 import psycopg
@@ -94,7 +94,7 @@ class Surveyor:
         """Let a thread make a survey, unless the last one is new: the next page does not wait for it."""
         age = time.monotonic() - self._made_at
         if age > max(_SHARED_SECONDS, _SHARE * self._took) and self._lock.acquire(blocking=False):
-            Thread(target=self._renew, name="survey", daemon=True).start()
+            self._engines.in_background(self._renew)
 
     def _renew(self) -> None:
         try:
