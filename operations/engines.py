@@ -77,7 +77,7 @@ class Engines:
     def close(self) -> None:
         """Close all connections."""
         if self._background:
-            self._background.join(ANSWER_TIMEOUT_SECONDS)
+            self._background.join(SHORT_TIMEOUT_SECONDS)
         self._pool.close()
         self.queue.connection.close()
         self.redis.close()
