@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from markupsafe import escape
 from starlette.responses import Response
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
+from operations.console.__main__ import configured
 from operations.console.pages.attempts import Attempts, source_of
 from operations.console.pages.charts import Series, chart, rows_of, sparkline
 from operations.console.pages.live import RELOAD, Streams
@@ -21,7 +22,7 @@ from operations.console.pages.view import View, ago, multiline, percent, shown
 from operations.console.pages.visit import Form, Page, whole_number
 from operations.engines import Engines
 from operations.roles import Role
-from shared.process.settings import read_settings
+from shared.process.settings import SettingError, read_settings
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -106,6 +107,33 @@ def test_a_name_that_is_tried_from_everywhere_is_locked_but_for_browsers_that_ar
 def test_addresses_of_one_owner_are_counted_as_one() -> None:
     assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") != source_of("2001:db8:1::1")
     assert [source_of("10.0.0.1"), source_of(""), source_of("x" * 300)] == ["10.0.0.1", "", "x" * 64]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "peer", "seen"),
+    [
+        ("", "10.0.0.1", "10.0.0.1"),
+        ("10.0.0.0/8, ::1", "10.0.0.1", "2.2.2.2"),
+        ("10.0.0.0/8", "9.9.9.9", "9.9.9.9"),
+    ],
+)
+def test_only_a_proxy_that_is_named_tells_where_a_browser_is(allowed: str, peer: str, seen: str) -> None:
+    found: list[str] = []
+
+    async def app(scope: Scope, _: Receive, __: Send) -> None:
+        found.append(scope["client"][0])
+
+    config = configured(app, read_settings({"FORWARDED_ALLOW_IPS": allowed}))  # type: ignore[arg-type] # an application
+    config.load()
+    scope = {"type": "http", "client": (peer, 1), "headers": [(b"x-forwarded-for", b"1.1.1.1, 2.2.2.2")]}
+    asyncio.run(config.loaded_app(scope, None, None))  # type: ignore[arg-type] # as uvicorn calls it
+    assert found == [seen]
+
+
+@pytest.mark.parametrize("unusable", ["proxy", "*", "10.0.0.1/8"])
+def test_a_proxy_is_named_by_its_address(unusable: str) -> None:
+    with pytest.raises(SettingError, match="FORWARDED_ALLOW_IPS must be addresses or networks"):
+        read_settings({"FORWARDED_ALLOW_IPS": unusable})
 
 
 def test_an_operator_has_so_many_streams_and_others_have_theirs() -> None:
