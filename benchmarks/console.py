@@ -140,8 +140,7 @@ def measure(effort: Effort, say: Say) -> Section:
 @contextlib.contextmanager
 def _running(ours: Installation) -> Iterator[_Console]:
     port = free_port()
-    settings = {"CONSOLE_PORT": str(port), "QUIET_AFTER_SECONDS": "7200"}
-    with ours.process("console", "operations.console", **settings) as process:
+    with ours.process("console", "operations.console", CONSOLE_PORT=str(port), QUIET_AFTER_SECONDS="7200") as process:
         url = f"http://127.0.0.1:{port}"
         wait_until_answers(f"{url}/healthz", process)
         cookies = [_logged_in(ours, f"operator-{number}") for number in range(_VIEWERS // _OF_ONE)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -107,16 +107,17 @@ def _of_bounds(redis: RedisState, max_backlog_bytes: int) -> Iterator[Trouble]:
 
 
 def _of_connectors(database: DatabaseState) -> Iterator[Trouble]:
+    names = {row["connector_id"]: row["name"] for row in database.connectors}
     for group in database.dead:
         letters = f"{group['letters']:,} dead letter{'s' if group['letters'] > 1 else ''}"
         yield Trouble(
             "dead_letters",
             False,
-            f"{letters} of {_connectors(group['connector_ids'])}: {meaning_of(group['reason'])}.",
+            f"{letters} of {_connectors(group['connector_ids'], names)}: {meaning_of(group['reason'])}.",
             f"Look: `ingestctl dead list --fingerprint {group['fingerprint']}`; then `dead retry` or `dead drop`.",
             tuple(group["connector_ids"]),
         )
-    yield from _of_refusals(database)
+    yield from _of_refusals(database, names)
     quiet, never = ([row for row in database.connectors if row["silence"] == silence] for silence in ("quiet", "never"))
     for kind, rows, words, remedy in (
         ("quiet", quiet, "stopped sending", "Look at the machine or source that it runs on."),
@@ -147,8 +148,7 @@ _REFUSALS: Final = {
 }
 
 
-def _of_refusals(database: DatabaseState) -> Iterator[Trouble]:
-    names = {row["connector_id"]: row["name"] for row in database.connectors}
+def _of_refusals(database: DatabaseState, names: Mapping[int, str]) -> Iterator[Trouble]:
     counts: Counter[tuple[int, str, str]] = Counter()
     latest: dict[tuple[int, str, str], dict[str, Any]] = {}
     for group in database.refusals:
@@ -164,8 +164,11 @@ def _of_refusals(database: DatabaseState) -> Iterator[Trouble]:
         yield Trouble(kind, False, f"{sentence}: {counted(count, 'request')} in 15 minutes.", remedy, (connector_id,))
 
 
-def _connectors(ids: tuple[int, ...] | list[int]) -> str:
-    return f"connector {ids[0]}" if len(ids) == 1 else f"{len(ids):,} connectors"
+def _connectors(ids: tuple[int, ...] | list[int], names: Mapping[int, str] | None = None) -> str:
+    if len(ids) > 1:
+        return f"{len(ids):,} connectors"
+    name = (names or {}).get(ids[0])
+    return f"connector {ids[0]} ({name})" if name else f"connector {ids[0]}"
 
 
 def _lanes(numbers: list[int]) -> str:

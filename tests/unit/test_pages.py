@@ -18,7 +18,7 @@ from operations.console.pages.login import local
 from operations.console.pages.routes import actions, page_routes
 from operations.console.pages.survey import Surveyor
 from operations.console.pages.traffic import charted
-from operations.console.pages.view import View, ago, multiline, percent, shown
+from operations.console.pages.view import View, ago, multiline, percent, prose, shown
 from operations.console.pages.visit import Form, Page, whole_number
 from operations.engines import Engines
 from operations.roles import Role
@@ -61,6 +61,11 @@ def test_times_are_told_relative_with_the_exact_one_at_hand() -> None:
     assert ">3 min ago</time>" in ago(NOW - timedelta(minutes=3), NOW)
     assert 'title="2026-01-02T11:57:00.000Z"' in ago(NOW - timedelta(minutes=3), NOW)
     assert "never" in ago(None)
+
+
+def test_words_between_backticks_are_code_and_escaped() -> None:
+    assert prose("Wait for `<Retry>` seconds.") == "Wait for <code>&lt;Retry&gt;</code> seconds."
+    assert prose("<b> ` \u202e") == "&lt;b&gt; ` \\u202e"
 
 
 def test_a_share_that_exists_is_never_shown_as_nothing() -> None:

@@ -62,7 +62,7 @@ def refused(**changed: Any) -> State:
         (refused(), "refused", False, "(crm) is refused, invalid_stream at $.stream: 12 requests"),
         (refused(code="unauthorized", reason="rotated"), "stale_key", False, "(crm) still uses a key that was rotated"),
         (refused(code="rate_limited"), "over_limit", False, "(crm) sends more than its rate allows"),
-        (database(dead=[LETTERS]), "dead_letters", False, "3 dead letters of connector 7: a number is too large"),
+        (database(dead=[LETTERS]), "dead_letters", False, "3 dead letters of connector 7 (crm): a number is too large"),
         (redis(stalled=[3, 5]), "lane_stalled", True, "Lanes 3, 5 are stalled"),
         (redis(workers=[], living_workers=0), "no_worker", True, "No worker runs"),
         (redis(living_workers=1), "frozen_worker", False, "1 of 2 workers"),

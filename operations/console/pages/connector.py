@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from operations.connectors import select_connectors
-from operations.console.pages.survey import STATES, complete
+from operations.console.pages.survey import STATES, complete, tell_stale_key
 from operations.console.pages.traffic import RANGES, traffic_of
 from operations.console.pages.visit import Visit
 from operations.items import select_items, wanted_items
 from operations.refusals import group_refusals
 from operations.requests import select_newest_logs
+from operations.state import LATELY
 from operations.streams import MOST_COUNTED, MOST_STREAMS, glance_at_streams, read_streams
 from shared.log_levels import STORED_LEVELS
 from shared.postgres.connections import Connection
@@ -44,6 +45,8 @@ def activity(visit: Visit) -> dict[str, Any]:
     signs = visit.attempt(lambda: signs_of(visit.engines.redis, [row])) or {}
     with_signs([row], signs, visit.engines.settings.quiet_after_seconds, now)
     complete(row, hour, dead[0]["letters"])
+    if any(one["code"] == "unauthorized" and now - one["last_at"] < LATELY for one in refusals):
+        tell_stale_key(row)
     return {
         "row": row,
         "states": STATES,

@@ -16,9 +16,10 @@ from typing import Any, Final
 import psycopg
 
 from operations.engines import Engines
-from operations.state import State
+from operations.state import DatabaseState, State
 from operations.troubles import Trouble
 from shared.causes import NotNowError, cause_of
+from shared.error_codes import ErrorCode
 from shared.postgres.queries import sql
 
 #: Time for which a reading is shared at least, and after which a page waits for another one, in seconds. Between them
@@ -29,12 +30,15 @@ _SHARE: Final = 20
 _REFUSED_SHARE: Final = 0.01
 _LATE_SECONDS: Final = 60.0
 
+#: Code of requests with a key that is not taken any more.
+_STALE_KEY: Final = ErrorCode.UNAUTHORIZED.text
+
 #: States, the worst first: name, what it means, what to do.
 STATES: Final = {
     "dead": ("has dead letters", "Some of its submissions could not be applied: read why, then retry or drop them."),
     "refused": (
         "is refused",
-        "Requests were refused in this hour or the last one: the refusals say what to change in it.",
+        "Requests were refused in this hour or the last one: the refusals say what to change.",
     ),
     "late": ("is late", "What it sends is applied more than a minute later: see its lane in the engine room."),
     "never": ("never sent", "Nothing was accepted since it was made: check its address and credential."),
@@ -130,13 +134,15 @@ class Surveyor:
         rows: list[dict[str, Any]] = []
         try:
             if state.database:
-                rows = self._completed(state.database.connectors, since)
+                rows = self._completed(state.database, since)
         except psycopg.Error as error:
             state = dataclasses.replace(state, database=None, database_fault=cause_of(error))
         return Survey(now, since, state, engines.troubles(state), rows)
 
-    def _completed(self, rows: list[dict[str, Any]], since: datetime) -> list[dict[str, Any]]:
+    def _completed(self, found: DatabaseState, since: datetime) -> list[dict[str, Any]]:
         """Return connectors with their traffic, dead letters and what is wrong with them, the worst first."""
+        rows = found.connectors
+        stale = {one["connector_id"] for one in found.refusals if one["code"] == _STALE_KEY}
         with self._engines.database() as connection:
             values = {"since": round(since.timestamp() * 1000) << 20}
             sums = connection.execute(sql("sum_traffic_by_connector"), values).fetchall()
@@ -145,6 +151,8 @@ class Surveyor:
         dead = {row["connector_id"]: row["letters"] for row in counted}
         for row in rows:
             complete(row, traffic.get(row["connector_id"]), dead.get(row["connector_id"], 0))
+            if row["connector_id"] in stale:
+                tell_stale_key(row)
         return sorted(rows, key=_badness)
 
 
@@ -168,6 +176,14 @@ def complete(row: dict[str, Any], traffic: dict[str, Any] | None, dead: int) -> 
         "quiet": row["silence"] == "quiet",
     }
     row["problems"] = [state for state in STATES if applies.get(state)] or ["well"]
+    row["state"] = row["problems"][0]
+
+
+def tell_stale_key(row: dict[str, Any]) -> None:
+    """Add to a completed row that requests with a key of the connector are refused, which no traffic counts for it."""
+    row["top_code"] = row["top_code"] or _STALE_KEY
+    applying = {*row["problems"], "refused"} - {"well"}
+    row["problems"] = [state for state in STATES if state in applying]
     row["state"] = row["problems"][0]
 
 
