@@ -129,11 +129,11 @@ def _of_connectors(database: DatabaseState) -> Iterator[Trouble]:
         ),
     ):
         if rows:
-            names = ", ".join(row["name"] for row in rows[:_NAMED])
+            told = ", ".join(row["name"] for row in rows[:_NAMED])
             more = f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
             ids = tuple(row["connector_id"] for row in rows)
             whom = _connectors(ids)
-            yield Trouble(kind, False, f"{whom[0].upper()}{whom[1:]} {words}: {names}{more}.", remedy, ids)
+            yield Trouble(kind, False, f"{whom[0].upper()}{whom[1:]} {words}: {told}{more}.", remedy, ids)
 
 
 #: What it means that requests are refused, by code; any other code: the request is wrong.

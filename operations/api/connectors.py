@@ -60,9 +60,10 @@ class ConnectorIds(Input):
 @operation("GET", "/connectors", Role.VIEWER)
 def list_connectors(call: Call, query: ConnectorQuery) -> Page[Connector]:
     """List connectors."""
-    wanted = {"after": query.after(), "enabled": query.enabled, "search": query.search, "limit": query.limit + 1}
     with call.engines.database() as connection:
-        rows = select_some_connectors(connection, **wanted)
+        rows = select_some_connectors(
+            connection, after=query.after(), enabled=query.enabled, search=query.search, limit=query.limit + 1
+        )
     found = [Connector.of(row) for row in call.engines.with_signs(rows)]
     return page(found, query.limit, lambda one: one.connector_id)
 
