@@ -131,7 +131,7 @@ def test_only_a_proxy_that_is_named_tells_where_a_browser_is(allowed: str, peer:
     config = configured(app, read_settings({"FORWARDED_ALLOW_IPS": allowed}))  # type: ignore[arg-type] # an application
     config.load()
     scope = {"type": "http", "client": (peer, 1), "headers": [(b"x-forwarded-for", b"1.1.1.1, 2.2.2.2")]}
-    asyncio.run(config.loaded_app(scope, None, None))  # type: ignore[arg-type] # as uvicorn calls it
+    asyncio.run(config.loaded_app(scope, None, None))
     assert found == [seen]
 
 
