@@ -2,7 +2,7 @@
 # (`make run PORT=9000`).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test proof check coverage bench soak troubles clients picture lock clean
+.PHONY: help run test proof check coverage bench soak troubles clients picture screenshots lock clean
 .NOTPARALLEL:
 
 python := .venv/bin/python
@@ -11,7 +11,7 @@ ready_to_develop := .venv/ready-to-develop
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-	while IFS='|' read -r name line; do printf '  make %-8s %s\n' "$$name" "$$line"; done
+	while IFS='|' read -r name line; do printf '  make %-11s %s\n' "$$name" "$$line"; done
 
 run: $(ready_to_run) ## Start everything on this machine: engines, API, workers (PORT, DATA_DIR, WORKERS, WEB_CONCURRENCY)
 	@exec $(python) -m operations.local.run --end-with-parent
@@ -44,6 +44,9 @@ clients: $(ready_to_develop) ## Build the packages for authors of connectors int
 
 picture: $(ready_to_develop) ## Take the README's picture of the operators' page again (docs/overview.png)
 	@$(python) -m tests.picture docs/overview.png
+
+screenshots: $(ready_to_develop) ## Take pictures of all operators' pages, light, dark and narrow, into .data/screenshots
+	@$(python) -m tests.screenshots .data/screenshots
 
 lock: $(ready_to_develop) ## Pin the newest dependencies that pyproject.toml allows
 	$(compile) --extra embedded --extra otel --output-file requirements.txt

@@ -17,6 +17,7 @@ from typing import Final
 
 from benchmarks import (
     accept,
+    console,
     drain,
     durability,
     end_to_end,
@@ -46,6 +47,7 @@ SUBJECTS: Final[dict[str, ModuleType]] = {
     "memory": memory,
     "durability": durability,
     "hostile": hostile,
+    "console": console,
 }
 
 

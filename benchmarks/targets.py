@@ -45,6 +45,8 @@ TARGETS: Final = (
         "re-sending unchanged items against changed ones, part of the WAL", "unchanged_wal_ratio", 0.25, at_least=False
     ),
     Target("API memory, sixteen 30 MB bodies in flight", "memory_api_peak_mb", 700, " MB", at_least=False),
+    Target("the console's largest page, 10,000 connectors", "console_page_bytes", 50_000, " bytes", at_least=False),
+    Target("the console's slowest page, median", "console_median_ms", 100, " ms", at_least=False),
     Target("API memory, idle", "memory_api_idle_mb", 80, " MB", at_least=False),
     Target("worker memory, any load", "memory_worker_peak_mb", 300, " MB", at_least=False),
 )

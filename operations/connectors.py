@@ -57,6 +57,14 @@ class CreatedConnector:
     credential: NewCredential
 
 
+def select_some_connectors(
+    connection: Connection, *, after: int, enabled: bool | None, search: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return the next connectors after one, in the order of their ids."""
+    values = {"after": after, "enabled": enabled, "search": search, "limit": limit}
+    return connection.execute(sql("select_some_connectors"), values).fetchall()
+
+
 def select_connectors(connection: Connection, connector_id: int | None = None) -> list[dict[str, Any]]:
     """Return all connectors, or the one with an id, from Postgres alone."""
     rows = connection.execute(sql("select_connectors"), {"connector_id": connector_id}).fetchall()

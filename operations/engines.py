@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cached_property
+from threading import Thread
 from typing import Any, Final
 
 import psycopg
@@ -26,9 +27,8 @@ from shared.postgres.connections import ANSWER_TIMEOUT_SECONDS, OPTIONS, SHORT_T
 from shared.process.settings import Settings
 from shared.process.startup import queue_of
 from shared.redis.connections import connect_redis
-from shared.redis.numbers import copied_lanes
 from shared.redis.primaries import require_answer
-from shared.redis.signs_of_life import read_signs, with_signs
+from shared.redis.signs_of_life import signs_of, with_signs
 
 #: Requests that use Postgres at the same time; more wait.
 _CONNECTIONS: Final = 8
@@ -41,6 +41,7 @@ class Engines:
         self.settings = settings
         self.keyring = Keyring(settings.secrets_key)
         self.jobs = Jobs(self.database)
+        self._background: Thread | None = None
         self._pool = ConnectionPool(
             settings.database_url,
             connection_class=Connection,
@@ -68,8 +69,15 @@ class Engines:
         """Let connections be made, when they are needed."""
         self._pool.open(wait=False)
 
+    def in_background(self, work: Callable[[], None]) -> None:
+        """Do work that ends within seconds in a thread; `close` waits for the last one."""
+        self._background = Thread(target=work, name="background", daemon=True)
+        self._background.start()
+
     def close(self) -> None:
         """Close all connections."""
+        if self._background:
+            self._background.join(SHORT_TIMEOUT_SECONDS)
         self._pool.close()
         self.queue.connection.close()
         self.redis.close()
@@ -94,20 +102,24 @@ class Engines:
     def connector_rows(self, connector_id: int | None = None) -> list[dict[str, Any]]:
         """Return rows of `select_connectors`, with what Redis knows of their last signs of life."""
         with self.database() as connection:
-            rows = select_connectors(connection, connector_id)
+            return self.with_signs(select_connectors(connection, connector_id))
+
+    def with_signs(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return rows of connectors, completed by what Redis knows of their last signs of life."""
         signs: dict[int, datetime] = {}
         with contextlib.suppress(RedisError):
-            signs = read_signs(self.redis, copied_lanes(self.redis))
+            signs = signs_of(self.redis, rows)
         with_signs(rows, signs, self.settings.quiet_after_seconds)
         return rows
 
-    def state(self) -> State:
+    def state(self, *, with_connectors: bool = True) -> State:
         """Return what both engines tell of the installation."""
         return look(
             self.database,
             lambda: contextlib.nullcontext(self.redis),
             lambda _: self.queue,
             quiet_after_seconds=self.settings.quiet_after_seconds,
+            with_connectors=with_connectors,
         )
 
     def troubles(self, state: State) -> list[Trouble]:

@@ -48,6 +48,12 @@ def check_password(connection: Connection, name: str, password: str) -> Operator
     return Operator(row["operator_id"], row["name"], Role(row["role"]), row["must_change"])
 
 
+def stored_password(connection: Connection, name: str) -> str | None:
+    """Return the hash of an operator's password, None if there is none that may be used now."""
+    rows = connection.execute(sql("select_password"), {"name": name}).fetchall()
+    return str(rows[0]["password"]) if rows else None
+
+
 def select_operators(connection: Connection, name: str | None = None) -> list[dict[str, Any]]:
     """Return all operators, or the one with a name, without passwords."""
     return connection.execute(sql("select_operators"), {"name": name}).fetchall()

@@ -80,13 +80,14 @@ def look(
     *,
     quiet_after_seconds: int,
     told: Callable[[Exception], str] = cause_of,
+    with_connectors: bool = True,
 ) -> State:
     """Read the state of both engines; one that can't be used does not keep the other from being read."""
-    found, database_fault = _attempt(lambda: _look_at_database(database), told)
+    found, database_fault = _attempt(lambda: _look_at_database(database, with_connectors=with_connectors), told)
     lanes = found.lanes if found else None
     redis_state, redis_fault = _attempt(lambda: _look_at_redis(redis, queue, lanes), told)
-    signs, _ = _attempt(lambda: _read_signs(redis), told)
-    waiting, _ = _attempt(lambda: _read_waiting(redis, redis_state), told)
+    signs, _ = _attempt(lambda: _read_signs(redis), told) if with_connectors else ({}, None)
+    waiting, _ = _attempt(lambda: _read_waiting(redis, redis_state), told) if with_connectors else ({}, None)
     if found:
         with_signs(found.connectors, signs or {}, quiet_after_seconds)
     return State(found, database_fault, redis_state, redis_fault, signs, waiting or {})
@@ -112,11 +113,15 @@ def _attempt(look_at: Callable[[], Found], told: Callable[[Exception], str]) -> 
         return None, told(error)
 
 
-def _look_at_database(open_database: Callable[[], AbstractContextManager[Connection]]) -> DatabaseState:
+def _look_at_database(
+    open_database: Callable[[], AbstractContextManager[Connection]], *, with_connectors: bool
+) -> DatabaseState:
     with open_database() as connection:
         lanes = int(connection.execute(sql("count_lanes")).fetchall()[0]["lanes"])
         if lanes == 0:
             raise NotMigratedError
+        if not with_connectors:
+            return DatabaseState(lanes, [])
         return DatabaseState(
             lanes,
             select_connectors(connection),

@@ -28,7 +28,7 @@ _HOUR = "INSERT INTO traffic_hours SELECT connector_id, (version >> 20) / 360000
 def main(file: Path) -> None:
     """Start an installation, make traffic, and take the picture."""
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), WORKERS=2) as stack:
-        _make_traffic(stack)
+        make_traffic(stack)
         with chromium(Path(folder)) as browser:
             page = browser.new_page(viewport={"width": 1280, "height": 900}, device_scale_factor=1)
             address, name, password = console_of(stack)
@@ -40,7 +40,7 @@ def main(file: Path) -> None:
             page.screenshot(path=file)
 
 
-def _make_traffic(stack: Stack) -> None:
+def make_traffic(stack: Stack) -> None:
     connectors = [stack.connector(name) for name in _NAMES]
     for number, (connector, peak) in enumerate(zip(connectors, _PEAKS, strict=True)):
         if number != len(connectors) - 1:  # the last one stays silent

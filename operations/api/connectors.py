@@ -10,6 +10,7 @@ from operations.api.answers import Credential, Job, NewConnectorDocument
 from operations.api.inputs import Burst, Id, Ids, Name, PageQuery, Rate
 from operations.api.jobs import job_document
 from operations.api.operation import Call, Input, Page, operation, page
+from operations.connectors import select_some_connectors
 from operations.documents import Connector
 from operations.errors import ChangedMeanwhileError
 from operations.removal import count_items, deletion
@@ -59,15 +60,12 @@ class ConnectorIds(Input):
 @operation("GET", "/connectors", Role.VIEWER)
 def list_connectors(call: Call, query: ConnectorQuery) -> Page[Connector]:
     """List connectors."""
-    rows = call.engines.connector_rows()
-    found = [
-        Connector.of(row)
-        for row in rows
-        if row["connector_id"] > query.after()
-        and (query.enabled is None or row["enabled"] == query.enabled)
-        and (query.search or "").lower() in row["name"].lower()
-    ]
-    return page(found[: query.limit + 1], query.limit, lambda one: one.connector_id)
+    with call.engines.database() as connection:
+        rows = select_some_connectors(
+            connection, after=query.after(), enabled=query.enabled, search=query.search, limit=query.limit + 1
+        )
+    found = [Connector.of(row) for row in call.engines.with_signs(rows)]
+    return page(found, query.limit, lambda one: one.connector_id)
 
 
 @operation("POST", "/connectors", Role.OPERATOR, status=201)

@@ -15,8 +15,6 @@ from operations.requests import log_document, outcome, select_newest_logs
 from operations.roles import Role
 from shared.log_levels import STORED_LEVELS
 
-_VALUES: Final = frozenset(("fields", "tags", "context"))
-
 Level = Annotated[str, Meta(pattern=f"^({'|'.join(STORED_LEVELS)}){END}")]
 
 
@@ -57,7 +55,7 @@ def list_items(call: Call, connector_id: Id, query: ItemQuery) -> Page[dict[str,
     )
     with call.engines.database() as connection:
         select_connectors(connection, connector_id)
-        found = [_shown(call, item_document(row)) for row in select_items(connection, wanted)]
+        found = [call.role.shown(item_document(row)) for row in select_items(connection, wanted)]
     return page(found, query.limit, lambda one: one["id"])
 
 
@@ -75,7 +73,7 @@ def list_log_entries(call: Call, connector_id: Id, query: LogQuery) -> Page[dict
             limit=query.limit + 1,
         )
     shown: Page[dict[str, Any]] = page(rows, query.limit, lambda row: f"{row['version']}-{row['index']}")
-    told = [_shown(call, log_document(row["lane"], row)) for row in shown.items]
+    told = [call.role.shown(log_document(row["lane"], row)) for row in shown.items]
     return Page(items=told, next_cursor=shown.next_cursor)
 
 
@@ -85,14 +83,8 @@ def show_request(call: Call, request_id: str) -> dict[str, Any]:
     with call.engines.database() as connection:
         found = outcome(connection, call.engines.redis, request_id)
     if "entries" in found:
-        found["entries"] = [_shown(call, entry) for entry in found["entries"]]
+        found["entries"] = [call.role.shown(entry) for entry in found["entries"]]
     return found
-
-
-def _shown(call: Call, document: dict[str, Any]) -> dict[str, Any]:
-    """Return an item or a log entry, without its values if the role does not see them."""
-    hidden = () if call.role.sees_values else _VALUES & document.keys()
-    return {**document, **dict.fromkeys(hidden)}
 
 
 OPERATIONS: Final = (list_items, list_log_entries, show_request)

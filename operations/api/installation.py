@@ -12,7 +12,7 @@ from operations.roles import Role
 @operation("GET", "/engines", Role.VIEWER, answer=EngineState)
 def show_engines(call: Call) -> dict[str, Any]:
     """Show lanes, workers and engines; of an engine that is away, why."""
-    return call.engines.state().document()
+    return call.engines.state(with_connectors=False).document()
 
 
 @operation("GET", "/troubles", Role.VIEWER, answer=Page[TroubleDocument])

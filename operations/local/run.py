@@ -18,6 +18,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -212,16 +213,32 @@ class Run:
         return int(made["connectorId"] if found is None else found), str(made["credential"])
 
     async def _console_login(self, environ: Mapping[str, str]) -> str:
-        """Return how to log in to the console: the first time with a one-time password."""
+        """Return how to log in to the console: the one-time password is told until it is replaced or has expired."""
         file = self._folder / "console-login"
+        other = f"log in as {_ADMINISTRATOR}; `ingestctl operator reset {_ADMINISTRATOR}` makes another password"
         if not file.exists():
             words = ("operator", "create", _ADMINISTRATOR, "--role", "administrator", "--json")
             try:
                 made = json.loads(await self._cli(environ, *words))
             except LocalError:  # the database is an older one, which has this operator
-                return f"log in as {_ADMINISTRATOR}; `ingestctl operator reset` makes another password"
+                return other
             write_private(file, f"{made['oneTimePassword']}\n")
-        return f"log in as {_ADMINISTRATOR}; the first time with the password {file.read_text().strip()}"
+        elif file.read_text() and not await self._is_current(environ, file.stat().st_mtime):
+            write_private(file, "")
+        password = file.read_text().strip()
+        return f"log in as {_ADMINISTRATOR}; the first time with the password {password}" if password else other
+
+    async def _is_current(self, environ: Mapping[str, str], written_at: float) -> bool:
+        """Return whether the one-time password of then is still the one to log in with."""
+        listed = json.loads(await self._cli(environ, "operator", "list", "--json"))["operators"]
+        now, written = datetime.now(UTC), datetime.fromtimestamp(written_at, UTC)
+        return any(
+            datetime.fromisoformat(one["passwordChangedAt"]) <= written
+            and one["oneTimeUntil"] is not None
+            and datetime.fromisoformat(one["oneTimeUntil"]) > now
+            for one in listed
+            if one["name"] == _ADMINISTRATOR
+        )
 
     def _print_what_to_paste(self, url: str, console: str, connector_id: int, credential: str) -> None:
         line = self._terminal.line

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
 from shared.limits import MB
+from shared.process.addresses import networks
 from shared.redis.schemes import SCHEMES, is_cluster
 
 #: Length of a key of AES-256.
@@ -171,6 +172,9 @@ class Settings:
     )
     port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")
     console_port: int = _setting(_whole(1, 65535), 8001, "Port that the console listens on: operators' pages and API.")
+    forwarded_allow_ips: str = _setting(
+        networks, "", "Addresses or networks of proxies before the console: their `X-Forwarded-For` names the browser."
+    )
     web_concurrency: int = _setting(_whole(1, 64), 1, "Number of API processes that share the port.")
     metrics_port: int = _setting(
         _whole(0, 65535),

@@ -7,7 +7,7 @@ memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -25,21 +25,46 @@ def read_signs(redis: Redis, lanes: int) -> dict[int, datetime]:
 
     Raises RedisError if none does.
     """
+
+    def on(node: Redis, part: list[int]) -> list[Any]:
+        pipeline = node.pipeline(transaction=False)
+        for lane in part:
+            pipeline.hgetall(lane_keys(lane).seen)
+        return pipeline.execute(raise_on_error=False)
+
+    return _told(redis, range(lanes), on)
+
+
+def signs_of(redis: Redis, rows: Iterable[dict[str, Any]]) -> dict[int, datetime]:
+    """Return the same of some connectors, which are rows of `select_connectors`."""
+    wanted: dict[int, list[int]] = {}
+    for row in rows:
+        wanted.setdefault(row["lane"], []).append(row["connector_id"])
+
+    def on(node: Redis, part: list[int]) -> list[Any]:
+        pipeline = node.pipeline(transaction=False)
+        for lane in part:
+            pipeline.hmget(lane_keys(lane).seen, wanted[lane])
+        told = zip(part, pipeline.execute(raise_on_error=False), strict=True)
+        return [_by_name(wanted[lane], signs) for lane, signs in told]
+
+    return _told(redis, list(wanted), on) if wanted else {}
+
+
+def _by_name(connector_ids: list[int], signs: Any) -> Any:
+    names = (b"%d" % connector_id for connector_id in connector_ids)
+    return dict(zip(names, (sign or b"" for sign in signs), strict=True)) if isinstance(signs, list) else signs
+
+
+def _told(redis: Redis, lanes: Sequence[int], on: Callable[[Redis, list[int]], list[Any]]) -> dict[int, datetime]:
     found: dict[int, datetime] = {}
     is_number = _NUMBER.fullmatch
-    for signs in (signs for part in told_by_any(ask_each(redis, range(lanes), _signs_on)) for signs in part):
+    for signs in (signs for part in told_by_any(ask_each(redis, lanes, on)) for signs in part):
         if isinstance(signs, dict):  # else a key of another type, which no process of ours has written
             for one, at in signs.items():
                 if is_number(one) and is_number(at):  # the latest: a connector may have been in two lanes
                     found[int(one)] = max(_moment(at), found.get(int(one), _moment(at)))
     return found
-
-
-def _signs_on(node: Redis, lanes: list[int]) -> list[Any]:
-    pipeline = node.pipeline(transaction=False)
-    for lane in lanes:
-        pipeline.hgetall(lane_keys(lane).seen)
-    return pipeline.execute(raise_on_error=False)
 
 
 def with_signs(

@@ -55,6 +55,10 @@ def cli(words):
     known = folder / "known-connector"
     if words == ["connector", "list", "--json"]:
         print(json.dumps({"connectors": [{"connectorId": 7, "name": "demo"}] if known.exists() else []}))
+    elif words[:2] == ["operator", "list"]:
+        until = None if (folder / "password-is-chosen").exists() else "2999-01-01T00:00:00Z"
+        admin = {"name": "admin", "passwordChangedAt": "2000-01-01T00:00:00Z", "oneTimeUntil": until}
+        print(json.dumps({"operators": [admin]}))
     elif words[0] == "operator":
         print(json.dumps({"name": words[2], "oneTimePassword": "once"}))
     elif words[0] != "migrate":

@@ -69,6 +69,17 @@ def test_run_prints_lines_to_paste_and_a_second_run_starts_quickly_and_prints_th
         assert run.ends(signal.SIGTERM) == 0
 
 
+def test_the_one_time_password_is_printed_until_it_is_replaced(folder: Path, port: int) -> None:
+    for _ in range(2):
+        with make_run(folder, port, **ELSEWHERE) as run:
+            run.says(r"log in as admin; the first time with the password once")
+    (folder / "password-is-chosen").touch()
+    with make_run(folder, port, **ELSEWHERE) as run:
+        run.says(r"log in as admin; `ingestctl operator reset admin` makes another password")
+        assert "once" not in run.printed.read_text()
+    assert not (folder / "console-login").read_text()
+
+
 def test_lost_demo_credential_is_rotated(folder: Path, port: int) -> None:
     with make_run(folder, port, **ELSEWHERE) as run:
         run.is_up()

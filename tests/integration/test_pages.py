@@ -101,6 +101,19 @@ def test_guessing_is_stopped_and_does_not_lock_others_out(console: Console, log_
     assert guesser.log_in("anna", PASSWORD).status_code == 303
 
 
+def test_a_browser_that_has_logged_in_before_is_not_locked_out_by_strangers(console: Console, log_in: LogIn) -> None:
+    log_in("anna", Role.VIEWER)
+    own, stranger = Browser(console), Browser(console)
+    own.log_in("anna", PASSWORD)
+
+    assert [stranger.log_in("anna", "guess").status_code for _ in range(6)] == [401] * 5 + [429]
+    assert stranger.log_in("anna", PASSWORD).status_code == 429
+    stranger.cookies["known"] = own.cookies["known"].partition(".")[0] + "." + 64 * "0"
+    assert stranger.log_in("anna", PASSWORD).status_code == 429, "The proof is made up."
+    assert own.log_in("anna", PASSWORD).status_code == 303
+    assert [own.log_in("anna", "guess").status_code for _ in range(6)] == [401] * 5 + [429]
+
+
 def test_a_one_time_password_has_to_be_replaced_first(console: Console, connection: Connection) -> None:
     password = Operators(connection).create("anna", Role.ADMINISTRATOR)
     browser = Browser(console)

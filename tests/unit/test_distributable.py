@@ -24,7 +24,10 @@ LARGE = {
     *("connector_liveness", "connector_configurations"),
 }
 #: Parts of statements, which are checked where they are included.
-FRAGMENTS = {"is_selected", "is_overtaken", "others", "traffic_sums", "unlocked_letters", "wanted_refusals"}
+FRAGMENTS = {
+    *("connectors_as_operators_see_them", "is_selected", "is_overtaken", "others", "traffic_sums", "unlocked_letters"),
+    "wanted_refusals",
+}
 #: Statements that ask every node, which is legal if they only read; and why they do.
 ASKS_ALL = {
     "select_letters_to_retry": "a drain, by an index that is empty as a rule",
@@ -35,6 +38,7 @@ ASKS_ALL = {
     "count_dead_letters": "operators",
     "select_submission": "operators, who have a request id alone",
     "select_connectors": "operators",
+    "select_some_connectors": "operators",
     "count_dead_by_connector": "operators",
     "select_newest_outcomes": "operators",
     "count_waiting_letters": "the sweeper, at each scrape of its metrics",

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from markupsafe import escape
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
-from operations.console.pages.attempts import Attempts
+from operations.console.__main__ import configured
+from operations.console.pages.attempts import Attempts, source_of
 from operations.console.pages.charts import Series, chart, rows_of, sparkline
+from operations.console.pages.live import RELOAD, Streams
 from operations.console.pages.login import local
 from operations.console.pages.routes import actions, page_routes
 from operations.console.pages.survey import Surveyor
 from operations.console.pages.traffic import charted
-from operations.console.pages.view import View, ago, multiline, percent, shown
-from operations.console.pages.visit import Form, whole_number
+from operations.console.pages.view import View, ago, multiline, percent, prose, shown
+from operations.console.pages.visit import Form, Page, whole_number
 from operations.engines import Engines
 from operations.roles import Role
-from shared.process.settings import read_settings
+from shared.process.settings import SettingError, read_settings
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -58,6 +63,11 @@ def test_times_are_told_relative_with_the_exact_one_at_hand() -> None:
     assert "never" in ago(None)
 
 
+def test_words_between_backticks_are_code_and_escaped() -> None:
+    assert prose("Wait for `<Retry>` seconds.") == "Wait for <code>&lt;Retry&gt;</code> seconds."
+    assert prose("<b> ` \u202e") == "&lt;b&gt; ` \\u202e"
+
+
 def test_a_share_that_exists_is_never_shown_as_nothing() -> None:
     assert [percent(0, 10), percent(1, 10_000), percent(1, 8), percent(1, 0)] == ["0 %", "< 0.1 %", "12.5 %", "0 %"]
 
@@ -83,6 +93,7 @@ def test_failed_logins_are_limited_for_an_address_without_locking_others_out() -
 
     assert [attempts.begin("1.1.1.1", "anna") > 0 for _ in range(6)] == [False] * 5 + [True]
     assert attempts.begin("2.2.2.2", "anna") == 0
+    assert [attempts.begin("1.1.1.1", f"name {number}") for number in range(200)] == [0.0] * 200
     assert attempts.begin("1.1.1.1", "bert") == 0
     now[0] = 901.0
     assert attempts.begin("1.1.1.1", "anna") == 0
@@ -90,12 +101,76 @@ def test_failed_logins_are_limited_for_an_address_without_locking_others_out() -
     assert [attempts.begin("1.1.1.1", "anna") for _ in range(5)] == [0.0] * 5
 
 
+def test_a_name_that_is_tried_from_everywhere_is_locked_but_for_browsers_that_are_known() -> None:
+    attempts = Attempts(lambda: 0.0)
+
+    assert [attempts.begin(f"address {number}", "anna") > 0 for number in range(101)] == [False] * 100 + [True]
+    assert attempts.begin("a browser", "anna", is_known=True) == 0
+    assert [attempts.begin("a browser", "anna", is_known=True) > 0 for _ in range(5)] == [False] * 4 + [True]
+
+
+def test_addresses_of_one_owner_are_counted_as_one() -> None:
+    assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") != source_of("2001:db8:1::1")
+    assert [source_of("10.0.0.1"), source_of(""), source_of("x" * 300)] == ["10.0.0.1", "", "x" * 64]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "peer", "seen"),
+    [
+        ("", "10.0.0.1", "10.0.0.1"),
+        ("10.0.0.0/8, ::1", "10.0.0.1", "2.2.2.2"),
+        ("10.0.0.0/8", "9.9.9.9", "9.9.9.9"),
+    ],
+)
+def test_only_a_proxy_that_is_named_tells_where_a_browser_is(allowed: str, peer: str, seen: str) -> None:
+    found: list[str] = []
+
+    async def app(scope: Scope, _: Receive, __: Send) -> None:
+        found.append(scope["client"][0])
+
+    config = configured(app, read_settings({"FORWARDED_ALLOW_IPS": allowed}))  # type: ignore[arg-type] # an application
+    config.load()
+    scope = {"type": "http", "client": (peer, 1), "headers": [(b"x-forwarded-for", b"1.1.1.1, 2.2.2.2")]}
+    asyncio.run(config.loaded_app(scope, None, None))
+    assert found == [seen]
+
+
+@pytest.mark.parametrize("unusable", ["proxy", "*", "10.0.0.1/8"])
+def test_a_proxy_is_named_by_its_address(unusable: str) -> None:
+    with pytest.raises(SettingError, match="FORWARDED_ALLOW_IPS must be addresses or networks"):
+        read_settings({"FORWARDED_ALLOW_IPS": unusable})
+
+
+def test_an_operator_has_so_many_streams_and_others_have_theirs() -> None:
+    streams, page = Streams(), Page("/", "overview.html", lambda _: {}, live_seconds=5)
+
+    def opened(operator_id: int) -> Response:
+        return streams.open(operator_id, page, lambda: RELOAD)
+
+    first = opened(1)
+    assert [opened(1).status_code for _ in range(20)] == [200] * 19 + [429]
+    assert [opened(operator_id).status_code for operator_id in range(2, 11) for _ in range(20)] == [200] * 180
+    assert opened(11).status_code == 503
+    assert int(opened(1).headers["retry-after"]) > 0
+    asyncio.run(_ended(first))
+    assert opened(1).status_code == 200
+
+
+async def _ended(response: Response) -> None:
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None: ...
+
+    await response({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
+
+
 def test_names_that_are_tried_from_everywhere_take_bounded_memory() -> None:
     attempts = Attempts(lambda: 0.0)
-    for number in range(20_000):
+    for number in range(50_000):
         attempts.begin(f"address {number}", f"name {number}")
 
-    assert len(attempts._failures) <= 20_003  # noqa: SLF001 - the bound is the subject
+    assert len(attempts._failures) <= 80_002  # noqa: SLF001 - the bound is the subject
 
 
 @pytest.mark.parametrize("elsewhere", ["//x", "https://x", "/\\x", "javascript:x", "x", "/a\nb", "/\t/x", "\\\\x"])
@@ -108,6 +183,13 @@ def test_numbers_of_forms_are_those_that_postgres_can_hold() -> None:
     assert Form(ids="1,x,99999999999999999999,٣,2").numbers("ids") == [1, 2]
     assert whole_number("9223372036854775807") == 9223372036854775807
     assert whole_number("9223372036854775808") is None
+
+
+def test_a_viewer_sees_no_values() -> None:
+    row = {"id": "1", "name": "x", "fields": "{}", "tags": "{}", "context": "{}"}
+
+    assert Role.VIEWER.shown(row) == {**row, "fields": None, "tags": None, "context": None}
+    assert Role.OPERATOR.shown(row) == Role.ADMINISTRATOR.shown(row) == row
 
 
 def test_whatever_changes_something_needs_more_than_a_viewer() -> None:

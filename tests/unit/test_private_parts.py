@@ -20,6 +20,7 @@ from rq.job import Job
 from rq.scheduler import RQScheduler
 from rq.worker import SimpleWorker
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,10 +33,14 @@ INTERNAL: set[Owner] = {
     Connection,
     BlockingConnectionPool,
     Route,
+    H11Protocol,
 }
 #: The private names in use, for each file and each class or module that defines them.
 PRIVATE: dict[str, dict[Owner, str]] = {
     "ingest_api/http/protocol.py": {ServerState: "connections default_headers tasks total_requests"},
+    "operations/console/protocol.py": {
+        H11Protocol: "conn connection_lost connection_made loop on_response_complete transport"
+    },
     "ingest_api/append.py": {
         Connection: "check_health disconnect read_response send_packed_command",
         BlockingConnectionPool: "disconnect get_connection release",

@@ -1,19 +1,27 @@
-"""Limit failed logins: per address and name, per address, and per name. Kept in this process' memory, within bounds."""
+"""Limit failed logins. Kept in this process' memory, within bounds.
+
+A browser that has logged in with a name before is counted for itself, so that no stranger can lock it out. Any other
+one is counted for its address and the name, and for the name from anywhere. No address is locked as a whole: several
+operators may share one, behind a proxy.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import Final
 
-#: Failures that are allowed within a window, for one address and name; for one address; for one name from anywhere.
-#: The last is wide: else a stranger could lock an operator out.
-_PAIR, _ADDRESS, _NAME = 5, 50, 200
+#: Failures that are allowed within a window, for one browser or address with one name; for one name from all browsers
+#: that are not known.
+_PAIR, _NAME = 5, 100
 _WINDOW_SECONDS: Final = 900.0
-#: Maximum number of counters; the oldest goes first.
-_COUNTERS: Final = 20_000
+#: Maximum number of counters; the oldest goes first. Passwords are not checked fast enough to fill it in a window.
+_COUNTERS: Final = 80_000
+#: An owner of IPv6 addresses has at least as many as these bits leave.
+_PREFIX_BITS: Final = 64
 
 
 class Attempts:
@@ -24,23 +32,25 @@ class Attempts:
         self._failures: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
         self._lock = Lock()
 
-    def begin(self, address: str, name: str) -> float:
+    def begin(self, source: str, name: str, *, is_known: bool = False) -> float:
         """Count an attempt as failed until `succeed` is called; return how many seconds to wait instead, 0: go on.
 
-        It is counted before the password is checked: attempts at the same time can't pass a limit together.
+        `source` is a known browser or an address. The attempt is counted before the password is checked: attempts at
+        the same time can't pass a limit together.
         """
         with self._lock:
             now = self._clock()
-            waits = [self._wait(key, limit, now) for key, limit in _counters(address, name)]
-            if not any(waits):
-                for key, _ in _counters(address, name):
+            counters = list(_counters(source, name, is_known=is_known))
+            wait = max(self._wait(key, limit, now) for key, limit in counters)
+            if not wait:
+                for key, _ in counters:
                     self._count(key, now)
-            return max(waits)
+            return wait
 
-    def succeed(self, address: str, name: str) -> None:
-        """Forget the failures of this address with this name; for others it was one failure less."""
+    def succeed(self, source: str, name: str, *, is_known: bool = False) -> None:
+        """Forget the failures of this source with this name; for others it was one failure less."""
         with self._lock:
-            pair, *others = (key for key, _ in _counters(address, name))
+            pair, *others = (key for key, _ in _counters(source, name, is_known=is_known))
             self._failures.pop(pair, None)
             for key in others:
                 began, failures = self._failures.get(key, (0.0, 1))
@@ -59,7 +69,16 @@ class Attempts:
             self._failures.popitem(last=False)
 
 
-def _counters(address: str, name: str) -> Iterator[tuple[tuple[str, str], int]]:
-    yield (address, name), _PAIR
-    yield (address, ""), _ADDRESS
-    yield ("", name), _NAME
+def source_of(address: str) -> str:
+    """Return what an address is counted as: one of IPv6 as its network, of which its owner has all."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:_PREFIX_BITS]
+    return str(ipaddress.ip_network((found, _PREFIX_BITS), strict=False)) if found.version == 6 else address  # noqa: PLR2004 - IPv6
+
+
+def _counters(source: str, name: str, *, is_known: bool) -> Iterator[tuple[tuple[str, str], int]]:
+    yield (source, name), _PAIR
+    if not is_known:
+        yield ("", name), _NAME

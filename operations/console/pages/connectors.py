@@ -40,6 +40,7 @@ class ConnectorList:
         rows = found[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]
         minutes = (survey.at - survey.since).total_seconds() / 60
         return {
+            "at": survey.at,
             "rows": rows,
             "found": len(found),
             "all": len(survey.rows),

@@ -38,15 +38,18 @@ class Find:
         with visit.engines.database() as connection:
             requests = _request(visit, connection, text) if _REQUEST.fullmatch(text) else {}
             keys = _keys(connection, text)
-            items = _items(visit, connection, text) if text else []
+            connectors = passing(self._surveyor.connectors(), "", text)[:_CONNECTORS] if text and not keys else []
+            # Each stream of each connector is looked at: only if nothing else has this name.
+            looks = bool(text) and (visit.text("items") == "yes" or not (requests or keys or connectors))
+            items = _items(visit, connection, text) if looks else []
             names = names_of(connection, [requests.get("connectorId")])
-        connectors = passing(self._surveyor.connectors(), "", text)[:_CONNECTORS] if text and not keys else []
         return {
             "q": text[:15] if is_secret else text,
             "is_secret": is_secret,
             "request": requests,
             "keys": keys,
             "items": items,
+            "looked": looks,
             "connectors": connectors,
             "names": names,
             "advice": ADVICE,

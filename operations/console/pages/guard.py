@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
@@ -15,10 +15,10 @@ import psycopg
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from operations.console.pages import sessions
+from operations.console.pages import live, sessions
 from operations.console.pages.sessions import Session, Sessions
 from operations.console.pages.view import HEADERS, View
 from operations.console.pages.visit import Action, Done, Form, Outcome, Page, Question, Visit
@@ -31,13 +31,8 @@ COOKIE: Final = "console"
 _LARGEST_FORM: Final = 4 << 20
 _FORM_SECONDS: Final = 30.0
 _MOST_FIELDS: Final = 2_000
-#: Pages that are kept up to date at the same time; further ones stay as they are until they are loaded again.
-_STREAMS: Final = 200
-#: Life of one stream in seconds: browsers connect again by themselves.
-_STREAM_SECONDS: Final = 600.0
 #: After Postgres has not answered, time in which remembered sessions are not checked, in seconds.
 _AGAIN_SECONDS: Final = 5.0
-_RELOAD: Final = "event: reload\ndata:\n\n"
 AWAY: Final = (psycopg.Error, RedisError, SentenceError)
 
 
@@ -56,7 +51,8 @@ class Guard:
         self.engines = engines
         self.view = view
         self._sessions = Sessions()
-        self._streams = 0
+        self._streams = live.Streams()
+        self._parts = live.Parts()
         self._failed_at = -_AGAIN_SECONDS
 
     def page(self, page: Page) -> list[Route]:
@@ -66,15 +62,12 @@ class Guard:
             return await run_in_threadpool(self._answer, request, lambda visit: self._show(page, visit))
 
         async def stream(request: Request) -> Response:
-            if self._streams >= _STREAMS:
-                return Response(status_code=503, headers={**HEADERS, "Retry-After": "30"})
-            events = self._events(page, request)
-            return StreamingResponse(
-                events, headers={**HEADERS, "X-Accel-Buffering": "no"}, media_type="text/event-stream"
-            )
+            owner = await run_in_threadpool(self._owner, request)
+            return self._streams.open(owner, page, lambda: self._event(page, request))
 
-        live = [Route(f"{page.path.rstrip('/')}/live", stream, methods=["GET"])] if page.live_seconds else []
-        return [*live, Route(page.path, whole, methods=["GET"])]
+        path = f"{page.path.rstrip('/')}/live"
+        streams = [Route(path, stream, methods=["GET"])] if page.live_seconds else []
+        return [*streams, Route(page.path, whole, methods=["GET"])]
 
     def action(self, action: Action) -> Route:
         """Return the route of what a form does."""
@@ -92,10 +85,6 @@ class Guard:
     async def not_found(self, request: Request) -> Response:
         """Answer a browser that asks for a page that does not exist."""
         return await run_in_threadpool(self._answer, request, _no_such_page)
-
-    def secret(self, request: Request) -> str:
-        """Return what the cookie holds; one that another host or an unencrypted page may have set comes last."""
-        return request.cookies.get(f"__Host-{COOKIE}") or request.cookies.get(COOKIE) or ""
 
     def _answer(self, request: Request, respond: Callable[[Visit], Response]) -> Response:
         """Answer a request of a logged-in operator, or lead to the login."""
@@ -118,7 +107,7 @@ class Guard:
             return self._problem(request, visit, 503, cause_of(error))
 
     def _session(self, request: Request) -> Session | None:
-        secret = self.secret(request)
+        secret = cookie_of(request, COOKIE)
         if not secret:
             return None
         remembered = self._sessions.remembered(secret) if request.method == "GET" else None
@@ -139,8 +128,8 @@ class Guard:
                 403, f"This page is for the role {page.role.value}; yours is {visit.session.role.value}."
             )
         values = page.show(visit)
-        live = visit.with_query().replace(visit.path, f"{visit.path.rstrip('/')}/live", 1)
-        context = {**self._context(visit), **values, "live": live if page.live_seconds else None}
+        stream = visit.with_query().replace(visit.path, f"{visit.path.rstrip('/')}/live", 1)
+        context = {**self._context(visit), **values, "live": stream if page.live_seconds else None}
         response = self.view.page(page.template, context, status=200)
         if visit.session.notice:
             with self.engines.database() as connection:
@@ -183,32 +172,35 @@ class Guard:
             "problem.html", {**context, "sentence": sentence, "status": status, "retry": retry}, status=status
         )
 
-    async def _events(self, page: Page, request: Request) -> AsyncIterator[str]:
-        """Yield the part of a page that changes, again and again, until the browser goes."""
-        self._streams += 1
-        deadline = asyncio.get_running_loop().time() + _STREAM_SECONDS
-        try:
-            yield "retry: 3000\n\n"
-            while asyncio.get_running_loop().time() < deadline:
-                event = await run_in_threadpool(self._event, page, request)
-                yield event
-                if event == _RELOAD:
-                    return
-                await asyncio.sleep(page.live_seconds or _STREAM_SECONDS)
-        finally:
-            self._streams -= 1
+    def _owner(self, request: Request) -> int:
+        """Return the operator that a stream is for, 0 if no session says so."""
+        with contextlib.suppress(*AWAY):
+            session = self._session(request)
+            return session.operator_id if session else 0
+        return 0
 
     def _event(self, page: Page, request: Request) -> str:
         """Return one event: the new part, why there is none, or that the page has to be loaded again."""
         try:
             session = self._session(request)
             if session is None or not session.role.may(page.role) or session.must_change:
-                return _RELOAD
+                return live.RELOAD
             visit = Visit(request, self.engines, session)
-            text = self.view.live(page.template, {**self._context(visit), **page.show(visit)})
+            return (
+                self._parts.get(visit.with_query(), lambda: self._part(page, visit))
+                if page.is_alike
+                else self._part(page, visit)
+            )
         except AWAY as error:
-            return f"event: fault\ndata: {cause_of(error)}\n\n"
-        return "event: part\n" + "".join(f"data: {line}\n" for line in text.splitlines()) + "\n"
+            return live.fault(error)
+
+    def _part(self, page: Page, visit: Visit) -> str:
+        return live.part(self.view.live(page.template, {**self._context(visit), **page.show(visit)}))
+
+
+def cookie_of(request: Request, name: str) -> str:
+    """Return what a cookie holds; one that another host or an unencrypted page may have set comes last."""
+    return request.cookies.get(f"__Host-{name}") or request.cookies.get(name) or ""
 
 
 def _admit(visit: Visit) -> Response:

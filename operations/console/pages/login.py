@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -12,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from operations.console.pages import sessions
-from operations.console.pages.attempts import Attempts
-from operations.console.pages.guard import AWAY, COOKIE, Guard, RefusedError, read_form, require_own_form
+from operations.console.pages import known_browsers, sessions
+from operations.console.pages.attempts import Attempts, source_of
+from operations.console.pages.guard import AWAY, COOKIE, Guard, RefusedError, cookie_of, read_form, require_own_form
 from operations.console.pages.sessions import select_sessions
 from operations.console.pages.view import HEADERS
 from operations.console.pages.visit import Done, Form, Outcome, Visit
@@ -29,6 +31,8 @@ _LONGEST_NAME = 200
 #: Passwords that are checked at the same time, since each takes memory, a core, a thread and a connection to Postgres;
 #: seconds to wait for a turn.
 _CHECKS, _TURN_SECONDS = 2, 10.0
+#: Logins of one address that may wait for a turn: one address can't keep the turns from others.
+_WAITING: Final = 4
 
 log = structlog.get_logger()
 
@@ -36,10 +40,12 @@ log = structlog.get_logger()
 class Login:
     """The pages that need no session."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, prepare: Callable[[], None]) -> None:
         self._guard = guard
+        self._prepare = prepare
         self._attempts = Attempts()
         self._turns = asyncio.Semaphore(_CHECKS)
+        self._waiting: Counter[str] = Counter()
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -49,10 +55,21 @@ class Login:
         ]
 
     async def _ask(self, request: Request) -> Response:
+        self._prepare()
         return self._page(request.query_params.get("next", ""))
 
     async def _log_in(self, request: Request) -> Response:
         form = await read_form(request, _LARGEST_FORM)
+        source = source_of(_address(request))
+        if self._waiting[source] >= _WAITING:
+            return self._page(form.get("next", ""), "Too many logins at once from here. Try again in a moment.", 429)
+        self._waiting[source] += 1
+        try:
+            return await self._in_turn(request, form)
+        finally:
+            self._waiting -= Counter((source,))  # which forgets those that have none
+
+    async def _in_turn(self, request: Request, form: Form) -> Response:
         try:
             async with asyncio.timeout(_TURN_SECONDS):
                 await self._turns.acquire()
@@ -67,30 +84,37 @@ class Login:
         wanted = form.get("next", "")
         try:
             require_own_form(request)
-            secret = self._begin(request, form)
+            secret, proof = self._begin(request, form)
         except RefusedError as error:
             return self._page(wanted, str(error), error.status, form.get("name", ""))
         except AWAY as error:
             return self._page(wanted, cause_of(error), 503, form.get("name", ""))
         response = RedirectResponse(local(wanted), 303, HEADERS)
-        _set_cookie(request, response, secret)
+        _set_cookie(request, response, COOKIE, secret, sessions.LIFE_SECONDS)
+        _set_cookie(request, response, known_browsers.COOKIE, proof, known_browsers.LIFE_SECONDS)
         return response
 
-    def _begin(self, request: Request, form: Form) -> str:
-        """Check name and password, and begin a session. Raises RefusedError."""
+    def _begin(self, request: Request, form: Form) -> tuple[str, str]:
+        """Check name and password, and begin a session; return its secret, and a proof that the browser is known.
+
+        Raises RefusedError.
+        """
         name, password = form.get("name", "").strip()[:_LONGEST_NAME], form.get("password", "")
-        address = request.client.host if request.client else ""
-        if wait := self._attempts.begin(address, name):
-            raise RefusedError(429, f"Too many failed logins. Try again in {math.ceil(wait / 60)} min.")
+        address = _address(request)
         with self._guard.engines.database() as connection:
+            browser = known_browsers.known_browser(connection, name, cookie_of(request, known_browsers.COOKIE))
+            source, is_known = browser or source_of(address), browser is not None
+            if wait := self._attempts.begin(source, name, is_known=is_known):
+                raise RefusedError(429, f"Too many failed logins. Try again in {math.ceil(wait / 60)} min.")
             operator = check_password(connection, name, password)
             if operator is None:
                 log.warning("login_refused", address=address)
                 raise RefusedError(401, "Name or password is wrong, or the one-time password has expired.")
-            self._attempts.succeed(address, name)
+            self._attempts.succeed(source, name, is_known=is_known)
             log.info("login", operator=operator.name, address=address)
-            browser = request.headers.get("user-agent", "")
-            return sessions.begin(connection, operator.operator_id, address=address, browser=browser)
+            told = request.headers.get("user-agent", "")
+            secret = sessions.begin(connection, operator.operator_id, address=address, browser=told)
+            return secret, known_browsers.new_proof(connection, name)
 
     def _page(self, wanted: str, problem: str | None = None, status: int = 200, name: str = "") -> Response:
         values = {"next": local(wanted), "problem": problem, "name": name, "session": None, "path": "/login"}
@@ -150,13 +174,17 @@ def local(wanted: str) -> str:
     return wanted if is_local and wanted.isprintable() and "\\" not in wanted else "/"
 
 
-def _set_cookie(request: Request, response: Response, secret: str) -> None:
-    """Give the browser its session. Where it speaks TLS, which its Origin tells also behind a proxy, only there."""
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _set_cookie(request: Request, response: Response, name: str, secret: str, seconds: int) -> None:
+    """Give the browser a cookie. Where it speaks TLS, which its Origin tells also behind a proxy, only there."""
     secure = request.headers["origin"].startswith("https://")
     response.set_cookie(
-        f"__Host-{COOKIE}" if secure else COOKIE,
+        f"__Host-{name}" if secure else name,
         secret,
-        max_age=sessions.LIFE_SECONDS,
+        max_age=seconds,
         httponly=True,
         samesite="strict",
         secure=secure,

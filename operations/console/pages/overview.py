@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Final
 
 from operations.console.pages.survey import Survey, Surveyor
@@ -16,10 +18,17 @@ _TROUBLES: Final = 25
 _REFUSED: Final = ("/refusals?connector={}", "/refusals")
 #: Where a trouble of connectors is looked at: of one connector, of several. Any other kind: in the engine room.
 _PAGES: Final = {
-    **dict.fromkeys(("refused", "stale_key", "over_limit", "connector_backlog_full", "unavailable"), _REFUSED),
+    **dict.fromkeys(("refused", "stale_key", "connector_backlog_full", "unavailable"), _REFUSED),
     "dead_letters": ("/dead?connector={}", "/dead"),
+    "over_limit": ("/connectors/{}/settings", "/refusals"),
     "quiet": ("/connectors/{}", "/connectors?state=quiet"),
     "never_seen": ("/connectors/{}", "/connectors?state=never"),
+}
+#: What to do about a trouble whose remedy names a command, on these pages.
+_REMEDIES: Final = {
+    "dead_letters": "Read why; then retry them, once the cause is gone, or drop them.",
+    "over_limit": "Let it send larger batches, or raise its rate under “Key, limits, hooks”.",
+    "lane_stalled": "The workers' log says why; the engine room shows which connectors have most in it.",
 }
 
 
@@ -40,7 +49,10 @@ class Overview:
             "survey": survey,
             "redis": survey.state.redis,
             "bound": visit.engines.settings.max_backlog_bytes,
-            "troubles": [(trouble, address_of(trouble)) for trouble in survey.troubles[:_TROUBLES]],
+            "troubles": [
+                (trouble, address_of(trouble), _REMEDIES.get(trouble.kind, trouble.remedy))
+                for trouble in survey.troubles[:_TROUBLES]
+            ],
             "further": max(0, len(survey.troubles) - _TROUBLES),
             "range": name,
             "ranges": [(key, label) for key, (label, _, _) in RANGES.items()],
@@ -63,5 +75,5 @@ def address_of(trouble: Trouble) -> str:
 def talkers(survey: Survey) -> dict[str, list[dict[str, Any]]]:
     """Return the connectors with most items, bytes and refusals."""
     measures = ("items", "bytes", "refused")
-    most = {one: sorted(survey.rows, key=lambda row: -row[one])[:_TALKERS] for one in measures}
+    most = {one: heapq.nlargest(_TALKERS, survey.rows, key=itemgetter(one)) for one in measures}
     return {measure: [row for row in rows if row[measure]] for measure, rows in most.items()}

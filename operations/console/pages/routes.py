@@ -42,7 +42,7 @@ def page_routes(engines: Engines) -> list[Route]:
 
     return [
         Route("/static/{digest}/{name}", file, methods=["GET"]),
-        *Login(guard).routes(),
+        *Login(guard, surveyor.prepare).routes(),
         *(route for page in pages(surveyor) for route in guard.page(page)),
         *map(guard.action, actions(surveyor)),
         Route("/{path:outside_the_api}", guard.not_found, methods=["GET"]),
@@ -53,7 +53,7 @@ def pages(surveyor: Surveyor) -> list[Page]:
     """Return the pages."""
     one, settings = "/connectors/{connector_id}", ConnectorSettings(surveyor)
     return [
-        Page("/", "overview.html", Overview(surveyor).show, live_seconds=5),
+        Page("/", "overview.html", Overview(surveyor).show, live_seconds=5, is_alike=True),
         Page("/connectors", "connectors.html", ConnectorList(surveyor).show, live_seconds=10),
         Page(one, "connector.html", connector.activity, live_seconds=5),
         Page(f"{one}/items", "connector_items.html", connector.items),

@@ -16,23 +16,29 @@ from typing import Any, Final
 import psycopg
 
 from operations.engines import Engines
-from operations.state import State
+from operations.state import DatabaseState, State
 from operations.troubles import Trouble
 from shared.causes import NotNowError, cause_of
+from shared.error_codes import ErrorCode
 from shared.postgres.queries import sql
 
-#: Time for which a reading is shared, in seconds.
-_SHARED_SECONDS: Final = 3.0
+#: Time for which a reading is shared at least, and after which a page waits for another one, in seconds. Between them
+#: it is shown while a thread reads again; what it takes is at most one part in so many of all time.
+_SHARED_SECONDS, _OLD_SECONDS = 3.0, 15.0
+_SHARE: Final = 20
 #: Share of refused requests from which a connector counts as refused, and lag in seconds from which it counts as late.
 _REFUSED_SHARE: Final = 0.01
 _LATE_SECONDS: Final = 60.0
+
+#: Code of requests with a key that is not taken any more.
+_STALE_KEY: Final = ErrorCode.UNAUTHORIZED.text
 
 #: States, the worst first: name, what it means, what to do.
 STATES: Final = {
     "dead": ("has dead letters", "Some of its submissions could not be applied: read why, then retry or drop them."),
     "refused": (
         "is refused",
-        "Requests were refused in this hour or the last one: the refusals say what to change in it.",
+        "Requests were refused in this hour or the last one: the refusals say what to change.",
     ),
     "late": ("is late", "What it sends is applied more than a minute later: see its lane in the engine room."),
     "never": ("never sent", "Nothing was accepted since it was made: check its address and credential."),
@@ -66,30 +72,48 @@ class Survey:
 
 
 class Surveyor:
-    """Makes surveys, at most one every few seconds."""
+    """Makes surveys, at most one every few seconds; pages do not wait for them while they are asked for."""
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
         self._lock = Lock()
         self._last: Survey | None = None
         self._made_at = 0.0
+        #: Seconds that the last one took.
+        self._took = 0.0
         self._changes = 0
 
     def survey(self) -> Survey:
-        """Return a survey that is some seconds old at most; while another thread makes one, the one before."""
-        last = self._last
-        if not self._lock.acquire(blocking=last is None) and last:
-            return last
+        """Return a survey that is some seconds old at most."""
+        last, age = self._last, time.monotonic() - self._made_at
+        if last is None or age > _OLD_SECONDS:
+            with self._lock:
+                # Another thread may have made one meanwhile.
+                is_new = self._last and time.monotonic() - self._made_at < _SHARED_SECONDS
+                return self._last if self._last and is_new else self._made_again()
+        self.prepare()
+        return last
+
+    def prepare(self) -> None:
+        """Let a thread make a survey, unless the last one is new: the next page does not wait for it."""
+        age = time.monotonic() - self._made_at
+        if age > max(_SHARED_SECONDS, _SHARE * self._took) and self._lock.acquire(blocking=False):
+            self._engines.in_background(self._renew)
+
+    def _renew(self) -> None:
         try:
-            shared, changes = self._last, self._changes
-            if shared is None or time.monotonic() - self._made_at > _SHARED_SECONDS:
-                shared = self._made()
-                self._made_at = time.monotonic()
-                # One that was begun before a change may not show it.
-                self._last = shared if changes == self._changes else None
-            return shared
+            self._made_again()
         finally:
             self._lock.release()
+
+    def _made_again(self) -> Survey:
+        changes, began = self._changes, time.monotonic()
+        made = self._made()
+        self._made_at = time.monotonic()
+        self._took = self._made_at - began
+        # One that was begun before a change may not show it.
+        self._last = made if changes == self._changes else None
+        return made
 
     def connectors(self) -> Survey:
         """Return a survey with connectors. Raises NotNowError while Postgres is unavailable."""
@@ -110,13 +134,15 @@ class Surveyor:
         rows: list[dict[str, Any]] = []
         try:
             if state.database:
-                rows = self._completed(state.database.connectors, since)
+                rows = self._completed(state.database, since)
         except psycopg.Error as error:
             state = dataclasses.replace(state, database=None, database_fault=cause_of(error))
         return Survey(now, since, state, engines.troubles(state), rows)
 
-    def _completed(self, rows: list[dict[str, Any]], since: datetime) -> list[dict[str, Any]]:
+    def _completed(self, found: DatabaseState, since: datetime) -> list[dict[str, Any]]:
         """Return connectors with their traffic, dead letters and what is wrong with them, the worst first."""
+        rows = found.connectors
+        stale = {one["connector_id"] for one in found.refusals if one["code"] == _STALE_KEY}
         with self._engines.database() as connection:
             values = {"since": round(since.timestamp() * 1000) << 20}
             sums = connection.execute(sql("sum_traffic_by_connector"), values).fetchall()
@@ -125,6 +151,8 @@ class Surveyor:
         dead = {row["connector_id"]: row["letters"] for row in counted}
         for row in rows:
             complete(row, traffic.get(row["connector_id"]), dead.get(row["connector_id"], 0))
+            if row["connector_id"] in stale:
+                tell_stale_key(row)
         return sorted(rows, key=_badness)
 
 
@@ -148,6 +176,14 @@ def complete(row: dict[str, Any], traffic: dict[str, Any] | None, dead: int) -> 
         "quiet": row["silence"] == "quiet",
     }
     row["problems"] = [state for state in STATES if applies.get(state)] or ["well"]
+    row["state"] = row["problems"][0]
+
+
+def tell_stale_key(row: dict[str, Any]) -> None:
+    """Add to a completed row that requests with a key of the connector are refused, which no traffic counts for it."""
+    row["top_code"] = row["top_code"] or _STALE_KEY
+    applying = {*row["problems"], "refused"} - {"well"}
+    row["problems"] = [state for state in STATES if state in applying]
     row["state"] = row["problems"][0]
 
 

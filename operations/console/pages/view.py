@@ -41,6 +41,10 @@ HEADERS: Final = {
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
+#: Seconds from which a time is told in minutes.
+_MINUTES_FROM: Final = 120
+
+
 class View:
     """The templates, and the files that they refer to."""
 
@@ -63,6 +67,8 @@ class View:
             "multiline": multiline,
             "number": lambda value: "-" if value is None else f"{value:,}",
             "percent": percent,
+            "plain": lambda value: f"{value:.12g}",
+            "prose": prose,
             "seconds": readable_seconds,
         }
         self._environment.globals |= {
@@ -113,13 +119,24 @@ def multiline(value: str) -> Markup:
     return Markup("\n").join(escape("".join(map(_whole, _pieces(line)))) for line in lines)
 
 
+def prose(text: str) -> Markup:
+    """Return a sentence of ours whose words between backticks are code."""
+    pieces = str(shown(text)).split("`")
+    if len(pieces) % 2 == 0:
+        return escape(shown(text))
+    return Markup().join(
+        Markup("<code>{}</code>").format(one) if place % 2 else one for place, one in enumerate(pieces)
+    )
+
+
 def ago(moment: datetime | None, now: datetime | None = None) -> Markup:
     """Return how long ago something was, with the exact time at hand."""
     if moment is None:
         return Markup("<span class=none>never</span>")
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
     exact = rfc3339(moment)
-    text = "just now" if -1 < seconds < 1 else f"{readable_seconds(abs(seconds))} {'ago' if seconds > 0 else 'ahead'}"
+    told = f"{abs(seconds):.0f} s" if abs(seconds) < _MINUTES_FROM else readable_seconds(abs(seconds))
+    text = "just now" if -1 < seconds < 1 else f"{told} {'ago' if seconds > 0 else 'ahead'}"
     return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(exact, text)
 
 

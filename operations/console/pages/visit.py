@@ -139,6 +139,8 @@ class Page:
     role: Role = Role.VIEWER
     #: Seconds between two readings of the part that changes; None: nothing does.
     live_seconds: float | None = None
+    #: Whether that part is the same for all operators: it is made once for many.
+    is_alike: bool = False
 
 
 @dataclass(frozen=True, slots=True)

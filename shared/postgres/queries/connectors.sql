@@ -6,8 +6,7 @@ INSERT INTO connectors (name, rate, burst, lane)
 VALUES (%(name)s, %(rate)s, %(burst)s, %(lane)s)
 RETURNING connector_id, generation;
 
--- name: select_connectors
--- Returns all connectors or one, with what operators ask about them.
+-- fragment: connectors_as_operators_see_them
 SELECT connector_id, connectors.name, enabled, rate, burst, lane, generation, connectors.created_at,
        key_id, credentials.created_at AS key_created_at, last_seen_at
 FROM connectors
@@ -15,8 +14,20 @@ JOIN credentials USING (connector_id)
 LEFT JOIN (
     SELECT connector_id, least(last_seen_at, now()) AS last_seen_at FROM connector_liveness
 ) AS liveness USING (connector_id)
+
+-- name: select_connectors
+-- Returns all connectors or one, with what operators ask about them.
+-- include: connectors_as_operators_see_them
 WHERE %(connector_id)s::bigint IS NULL OR connector_id = %(connector_id)s
 ORDER BY connector_id;
+
+-- name: select_some_connectors
+-- Returns the next connectors after one, of those whose name contains a text in any case.
+-- include: connectors_as_operators_see_them
+WHERE connector_id > %(after)s AND (%(enabled)s::boolean IS NULL OR enabled = %(enabled)s)
+  AND (%(search)s::text IS NULL OR strpos(lower(connectors.name), lower(%(search)s)) > 0)
+ORDER BY connector_id
+LIMIT %(limit)s;
 
 -- name: lock_connectors
 -- Returns connectors, locked against other changes until the transaction ends, in an order in which two changes can't

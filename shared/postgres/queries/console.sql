@@ -1,10 +1,11 @@
 -- What the operators' pages ask, about all connectors at once.
 
 -- fragment: traffic_sums
+-- The code that refused most is the second of the greatest pair: no sort of all rows.
 coalesce(sum(submissions), 0)::bigint AS submissions, coalesce(sum(items), 0)::bigint AS items,
 coalesce(sum(bytes), 0)::bigint AS bytes, max(lag_ms) AS lag_ms,
 coalesce(sum(refused) FILTER (WHERE code = ''), 0)::bigint AS refused,
-(array_agg(code ORDER BY refused DESC) FILTER (WHERE code <> ''))[1] AS top_code
+(max(ARRAY[lpad(refused::text, 19, '0'), code]) FILTER (WHERE code <> ''))[2] AS top_code
 
 -- name: sum_traffic_by_connector
 -- What each connector sent from an hour on, and the code that refused most of it.
@@ -34,6 +35,38 @@ SELECT count(*) AS letters FROM dead_letters WHERE connector_id = %(connector_id
 SELECT connector_id, version, items
 FROM traffic_minutes
 WHERE connector_id = ANY (%(connector_ids)s::bigint[]) AND version >= %(since)s AND code = '';
+
+-- name: select_streams_up_to
+-- Streams of a connector with their number of items, and when one last changed; of a stream with more than `most`, both
+-- are null: counting would read all of it. The streams are found in the index, one look for each.
+WITH RECURSIVE streams AS (
+    (SELECT stream FROM items WHERE connector_id = %(connector_id)s ORDER BY stream LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT items.stream
+        FROM items
+        WHERE connector_id = %(connector_id)s AND items.stream > streams.stream
+        ORDER BY items.stream
+        LIMIT 1
+    )
+    FROM streams
+    WHERE stream IS NOT NULL
+)
+SELECT stream, CASE WHEN items <= %(most)s THEN items END AS items,
+       CASE WHEN items <= %(most)s THEN last_updated_at END AS last_updated_at
+FROM streams,
+LATERAL (
+    SELECT count(*) AS items, max(updated_at) AS last_updated_at
+    FROM (
+        SELECT updated_at
+        FROM items
+        WHERE connector_id = %(connector_id)s AND items.stream = streams.stream
+        LIMIT %(most)s + 1
+    ) AS chosen
+) AS counted
+WHERE stream IS NOT NULL
+ORDER BY stream
+LIMIT %(streams)s;
 
 -- name: find_items
 -- Items of an id, whatever connector and stream they are of: each stream is looked up in the index.

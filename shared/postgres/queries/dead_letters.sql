@@ -125,16 +125,30 @@ LIMIT %(limit)s;
 
 -- name: select_dead_letter_groups
 -- Letters by their cause, the most frequent first, each with the newest one's reason and detail.
-SELECT fingerprint, count(*) AS letters, sum(octet_length(body))::bigint AS bytes,
-       count(DISTINCT connector_id) AS connectors, array_agg(DISTINCT connector_id) AS connector_ids,
-       min(died_at) AS first_died_at, max(died_at) AS last_died_at,
-       (array_agg(reason ORDER BY died_at DESC))[1] AS reason, (array_agg(detail ORDER BY died_at DESC))[1] AS detail
-FROM dead_letters
-WHERE
+WITH selected AS (
+    SELECT fingerprint, connector_id, count(*) AS letters, sum(octet_length(body)) AS bytes,
+           min(died_at) AS first_died_at, max(died_at) AS last_died_at
+    FROM dead_letters
+    WHERE
 -- include: is_selected
-GROUP BY fingerprint
-ORDER BY letters DESC, fingerprint
-LIMIT %(limit)s;
+    GROUP BY fingerprint, connector_id
+), grouped AS (
+    SELECT fingerprint, sum(letters)::bigint AS letters, sum(bytes)::bigint AS bytes, count(*) AS connectors,
+           array_agg(connector_id ORDER BY connector_id) AS connector_ids,
+           min(first_died_at) AS first_died_at, max(last_died_at) AS last_died_at
+    FROM selected
+    GROUP BY fingerprint
+    ORDER BY letters DESC, fingerprint
+    LIMIT %(limit)s
+), newest AS (
+    SELECT DISTINCT ON (grouped.fingerprint) grouped.fingerprint, reason, detail
+    FROM grouped
+    JOIN dead_letters ON dead_letters.fingerprint = grouped.fingerprint AND died_at = last_died_at
+)
+SELECT grouped.*, reason, detail
+FROM grouped
+JOIN newest USING (fingerprint)
+ORDER BY letters DESC, fingerprint;
 
 -- name: count_dead_letters
 -- How many letters are selected, and the moment at which that was so.

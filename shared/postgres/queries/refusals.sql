@@ -58,13 +58,16 @@ LIMIT %(limit)s;
 
 -- name: group_refusals
 -- Returns refusals by what is wrong and where, the most frequent first, with the newest one as an example.
-SELECT code, reason, regexp_replace(path, '\[\d+\]', '[*]', 'g') AS path_pattern, route, connector_id, stream,
-       (count(*) + sum(skipped))::bigint AS count, min(at) AS first_at, max(at) AS last_at,
-       (array_agg(message ORDER BY number DESC))[1] AS message,
-       (array_agg(request_id ORDER BY number DESC))[1] AS request_id
-FROM refusals
-WHERE
+SELECT grouped.*, message, request_id
+FROM (
+    SELECT code, reason, regexp_replace(path, '\[\d+\]', '[*]', 'g') AS path_pattern, route, connector_id, stream,
+           (count(*) + sum(skipped))::bigint AS count, min(at) AS first_at, max(at) AS last_at, max(number) AS newest
+    FROM refusals
+    WHERE
 -- include: wanted_refusals
-GROUP BY 1, 2, 3, 4, 5, 6
-ORDER BY count DESC, last_at DESC
-LIMIT %(limit)s;
+    GROUP BY 1, 2, 3, 4, 5, 6
+    ORDER BY count DESC, last_at DESC
+    LIMIT %(limit)s
+) AS grouped
+JOIN refusals ON number = newest
+ORDER BY count DESC, last_at DESC;

@@ -2,6 +2,8 @@
 // A page that is hidden asks for nothing. Without this file every page works; it just has to be loaded again.
 const region = document.getElementById("live");
 const lost = document.getElementById("lost");
+const LOST = "The connection to the server is lost. What is shown is from before; this page goes on trying.";
+const AGAIN_MS = 30_000;
 let source = null;
 let received = Date.now();
 
@@ -32,7 +34,20 @@ function connect() {
   });
   source.addEventListener("fault", (event) => say(`${event.data} What is shown is from before; this page goes on trying.`));
   source.addEventListener("reload", () => location.reload());
-  source.onerror = () => say("The connection to the server is lost. What is shown is from before; this page goes on trying.");
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) return explain(source);
+    say(LOST);
+  };
+}
+
+// The server gives this page no stream: say why, and ask again later.
+async function explain(refused) {
+  const answer = await fetch(region.dataset.live).catch(() => null);
+  const why = !answer || answer.ok || answer.status >= 500 && answer.status !== 503 ? LOST : await answer.text();
+  answer?.ok && answer.body.cancel();
+  if (source !== refused) return; // the page was hidden meanwhile
+  say(why);
+  setTimeout(() => source === refused && follow(), answer?.ok ? 0 : AGAIN_MS);
 }
 
 function follow() {
