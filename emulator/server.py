@@ -28,7 +28,8 @@ from shared.hooks.sealing import Keyring
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
 from shared.postgres.pool import Pool
 from shared.process.listening import bind
-from shared.process.settings import SecretKeys, Settings
+from shared.process.setting_values import SecretKeys
+from shared.process.settings import Settings
 
 #: Interval of asking whether the API is ready, in seconds.
 _POLL_SECONDS: Final = 0.01

@@ -18,7 +18,7 @@ from operations.local.child import NEEDS_GUARD, Child
 from operations.local.errors import LocalError
 from operations.local.sockets import remove_socket_folder
 from shared.process.locks import take_lock
-from shared.process.settings import SecretUrl
+from shared.process.setting_values import SecretUrl
 
 #: Maximum time to become ready, in seconds; Postgres replays its log and Valkey reads its whole file first.
 _READY_SECONDS: Final = 300.0

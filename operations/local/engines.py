@@ -12,7 +12,7 @@ from operations.local.data_dir import claim
 from operations.local.engine import start_together
 from operations.local.postgres import Postgres
 from operations.local.valkey import Valkey
-from shared.process.settings import SecretUrl
+from shared.process.setting_values import SecretUrl
 
 
 @dataclass(frozen=True)

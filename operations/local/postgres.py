@@ -24,7 +24,7 @@ from operations.local.engine import Engine
 from operations.local.errors import LocalError
 from operations.local.sockets import socket_folder
 from operations.local.unprivileged import choose_user
-from shared.process.settings import SecretUrl
+from shared.process.setting_values import SecretUrl
 
 _NAME: Final = "ingest"
 _SOCKET: Final = ".s.PGSQL.5432"

@@ -17,7 +17,7 @@ from operations.local.binaries import find_valkey_server
 from operations.local.child import Child, spawn
 from operations.local.engine import Engine
 from operations.local.sockets import socket_folder
-from shared.process.settings import SecretUrl
+from shared.process.setting_values import SecretUrl
 
 _SOCKET: Final = "valkey.sock"
 _PING_SECONDS: Final = 1.0

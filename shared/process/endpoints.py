@@ -14,7 +14,8 @@ from typing import Final
 
 from shared.causes import SentenceError
 from shared.process.locks import is_locked
-from shared.process.settings import SecretKeys, SecretUrl, Settings, read_settings
+from shared.process.setting_values import SecretKeys, SecretUrl
+from shared.process.settings import Settings, read_settings
 
 LOCK_FILE: Final = "lock"
 ENDPOINTS_FILE: Final = "endpoints.json"

@@ -8,21 +8,30 @@ start with a sentence that names the setting. Names are those that platforms use
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
-from urllib.parse import parse_qs, urlencode
 
 from shared.limits import MB
-from shared.process.addresses import networks
+from shared.process.setting_values import (
+    SecretKeys,
+    SecretUrl,
+    flag,
+    host,
+    keys,
+    networks,
+    one_of,
+    parser,
+    path,
+    some_of,
+    url,
+    whole,
+    with_tls,
+)
 from shared.redis.schemes import SCHEMES, is_cluster
-
-#: Length of a key of AES-256.
-_KEY_BYTES: Final = 32
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -32,98 +41,8 @@ class SettingError(Exception):
     """A setting can't be used; the message is a sentence that names it."""
 
 
-class SecretUrl(str):
-    """A URL that may hold a password: its repr hides it from tracebacks and logged objects."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "SecretUrl('…')"
-
-
-class SecretKeys(tuple[bytes, ...]):
-    """Keys that encrypt secrets: neither their repr nor their text shows them."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "SecretKeys(…)"
-
-    def __str__(self) -> str:
-        return "…" if self else ""
-
-
-def _host(value: str) -> str:
-    return value.removeprefix("[").removesuffix("]")
-
-
-def _path(value: str) -> Path:
-    return Path(value).expanduser()
-
-
-def _parser(convert: Callable[[str], Any], is_valid: Callable[[Any], bool], requirement: str) -> Callable[[str], Any]:
-    """Return a parser that raises ValueError with `requirement` if a value can't be converted or is not valid."""
-
-    def parse(value: str) -> Any:
-        try:
-            parsed = convert(value)
-        except (ValueError, KeyError):
-            raise ValueError(requirement) from None
-        if not is_valid(parsed):
-            raise ValueError(requirement)
-        return parsed
-
-    return parse
-
-
-def _flag() -> Callable[[str], Any]:
-    flags = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    return _parser(lambda value: flags[value.strip().lower()], lambda _: True, "must be true or false")
-
-
-def _url(*schemes: str) -> Callable[[str], Any]:
-    starts = tuple(f"{scheme}://" for scheme in schemes)
-    return _parser(SecretUrl, lambda url: url.startswith(starts), f"must start with {' or '.join(starts)}")
-
-
-def _whole(low: int, high: int) -> Callable[[str], Any]:
-    return _parser(int, lambda number: low <= number <= high, f"must be a whole number between {low} and {high}")
-
-
-def _keys() -> Callable[[str], Any]:
-    return _parser(
-        lambda value: SecretKeys(base64.b64decode(key.strip(), validate=True) for key in value.split(",")),
-        lambda keys: all(len(key) == _KEY_BYTES for key in keys),
-        f"must be {_KEY_BYTES} bytes in base64, or several such keys, separated by commas",
-    )
-
-
-def _one_of(*choices: str) -> Callable[[str], Any]:
-    return _parser(str, choices.__contains__, f"must be one of {', '.join(choices)}")
-
-
-def _some_of(*choices: str) -> Callable[[str], Any]:
-    return _parser(
-        lambda value: frozenset(part.strip() for part in value.split(",")),
-        set(choices).issuperset,
-        f"must be one or more of {', '.join(choices)}, separated by commas",
-    )
-
-
 def _setting(parse: Callable[[str], Any], default: Any, doc: str) -> Any:
     return dataclasses.field(default=default, metadata={"parse": parse, "doc": doc})
-
-
-def with_tls(url: SecretUrl, *, verify: bool, ca_file: str) -> SecretUrl:
-    """Return an address of Redis with options about TLS, which every client reads there; those that it has stay."""
-    options = {} if verify else {"ssl_cert_reqs": "none"}
-    if ca_file:
-        options["ssl_ca_certs"] = ca_file
-    address, _, query = url.partition("?")
-    added = {name: value for name, value in options.items() if name not in parse_qs(query)}
-    if not added or not address.startswith(("rediss://", "rediss+")):
-        return url
-    return SecretUrl(f"{address}?{query}{'&' if query else ''}{urlencode(added)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,135 +50,135 @@ class Settings:
     """The effective settings of one process."""
 
     database_url: SecretUrl = _setting(
-        _url("postgres", "postgresql"), SecretUrl(""), "Postgres server. Unset: the one of `make run` in `DATA_DIR`."
+        url("postgres", "postgresql"), SecretUrl(""), "Postgres server. Unset: the one of `make run` in `DATA_DIR`."
     )
     read_database_url: SecretUrl = _setting(
-        _url("postgres", "postgresql"),
+        url("postgres", "postgresql"),
         SecretUrl(""),
         "Postgres server, perhaps a standby, to list items, logs and dead letters from. Unset: `DATABASE_URL`.",
     )
     redis_url: SecretUrl = _setting(
-        _url(*SCHEMES),
+        url(*SCHEMES),
         SecretUrl(""),
         "Redis or Valkey: one server, sentinels or a cluster. Unset: the server of `make run` in `DATA_DIR`.",
     )
     redis_tls_url: SecretUrl = _setting(
-        _url(*SCHEMES),
+        url(*SCHEMES),
         SecretUrl(""),
         "Used instead of `REDIS_URL`: some platforms set both, and only this one speaks TLS.",
     )
     queue_redis_url: SecretUrl = _setting(
-        _url(*SCHEMES),
+        url(*SCHEMES),
         SecretUrl(""),
         "Redis of RQ's queue: one server or sentinels, and need not be durable. Unset: `REDIS_URL`, which can't be a "
         "cluster then.",
     )
     redis_tls_verify: bool = _setting(
-        _flag(),
+        flag(),
         True,
         "Refuse certificates of Redis that are not trusted. `false` takes any; every process logs a warning.",
     )
     redis_tls_ca_file: str = _setting(
-        _parser(str, lambda path: Path(path).is_file(), "must be a file"),
+        parser(str, lambda file: Path(file).is_file(), "must be a file"),
         "",
         "File with the certificates that are trusted for Redis, in PEM form. Unset: those of the system.",
     )
     accept_data_loss: bool = _setting(
-        _flag(), False, "Start even if Redis or Postgres would lose accepted submissions; every process logs a warning."
+        flag(), False, "Start even if Redis or Postgres would lose accepted submissions; every process logs a warning."
     )
     host: str = _setting(
-        _host, "127.0.0.1", "Address that the API listens on. `::` means all of them, `0.0.0.0` those of IPv4."
+        host, "127.0.0.1", "Address that the API listens on. `::` means all of them, `0.0.0.0` those of IPv4."
     )
-    port: int = _setting(_whole(1, 65535), 8000, "Port that the API listens on.")
-    console_port: int = _setting(_whole(1, 65535), 8001, "Port that the console listens on: operators' pages and API.")
+    port: int = _setting(whole(1, 65535), 8000, "Port that the API listens on.")
+    console_port: int = _setting(whole(1, 65535), 8001, "Port that the console listens on: operators' pages and API.")
     forwarded_allow_ips: str = _setting(
         networks, "", "Addresses or networks of proxies before the console: their `X-Forwarded-For` names the browser."
     )
-    web_concurrency: int = _setting(_whole(1, 64), 1, "Number of API processes that share the port.")
+    web_concurrency: int = _setting(whole(1, 64), 1, "Number of API processes that share the port.")
     metrics_port: int = _setting(
-        _whole(0, 65535),
+        whole(0, 65535),
         0,
         "Port on which a worker or sweeper serves its metrics, on `HOST`; if it is taken, the next free one. 0: none.",
     )
     surfaces: frozenset[str] = _setting(
-        _some_of("data", "management"),
+        some_of("data", "management"),
         frozenset(("data", "management")),
         "Routes that an API process serves: `data` for submissions, `management` for connector configurations.",
     )
     secrets_key: SecretKeys = _setting(
-        _keys(),
+        keys(),
         SecretKeys(),
         "Key of the signing secrets of hooks: 32 bytes in base64. Several, separated by commas: the first one "
         "encrypts, each decrypts. Unset: hooks are off.",
     )
     max_inflight_bytes: int = _setting(
-        _whole(64 * MB, 1 << 40), 512 * MB, "Maximum bytes of bodies in one API process; more are answered 503."
+        whole(64 * MB, 1 << 40), 512 * MB, "Maximum bytes of bodies in one API process; more are answered 503."
     )
     max_backlog_bytes: int = _setting(
-        _whole(MB, 1 << 50),
+        whole(MB, 1 << 50),
         512 * MB,
         "Maximum bytes accepted and not yet applied; more are answered 503. The default suits a Redis of 1 GB.",
     )
     max_connector_backlog_bytes: int = _setting(
-        _whole(MB, 1 << 50), 128 * MB, "The same for each connector: its share of `MAX_BACKLOG_BYTES`."
+        whole(MB, 1 << 50), 128 * MB, "The same for each connector: its share of `MAX_BACKLOG_BYTES`."
     )
     wait_replicas: int = _setting(
-        _whole(0, 16),
+        whole(0, 16),
         0,
         "Replicas of Redis that must have a submission on disk before its 202; else it is answered 503.",
     )
     body_timeout_seconds: int = _setting(
-        _whole(1, 600), 15, "Maximum time in which nothing of a body arrives; then the request is answered 408."
+        whole(1, 600), 15, "Maximum time in which nothing of a body arrives; then the request is answered 408."
     )
     shutdown_seconds: int = _setting(
-        _whole(1, 600), 4, "Time after SIGTERM for running requests to end before they are cut off."
+        whole(1, 600), 4, "Time after SIGTERM for running requests to end before they are cut off."
     )
     postgres_connections: int = _setting(
-        _whole(1, 1000), 8, "Maximum connections of one API process to Postgres, in its pool."
+        whole(1, 1000), 8, "Maximum connections of one API process to Postgres, in its pool."
     )
-    redis_connections: int = _setting(_whole(4, 1000), 16, "Maximum connections of one API process to Redis.")
+    redis_connections: int = _setting(whole(4, 1000), 16, "Maximum connections of one API process to Redis.")
     datapool_address: str = _setting(str, "http://127.0.0.1:8000", "`dataPoolAddress` in a connector's configuration.")
     canary_key: SecretUrl = _setting(
         SecretUrl, SecretUrl(""), "Key of the connector as which `operations.canary` submits."
     )
     quiet_after_seconds: int = _setting(
-        _whole(1, 31_536_000), 300, "Time without a submission after which `ingestctl status` calls a connector quiet."
+        whole(1, 31_536_000), 300, "Time without a submission after which `ingestctl status` calls a connector quiet."
     )
     stalled_after_seconds: int = _setting(
-        _whole(1, 86_400), 60, "Time in which a lane with submissions applies none, after which it counts as stalled."
+        whole(1, 86_400), 60, "Time in which a lane with submissions applies none, after which it counts as stalled."
     )
-    keep_logs_days: int = _setting(_whole(1, 3650), 30, "Days for which connectors' log entries are kept.")
+    keep_logs_days: int = _setting(whole(1, 3650), 30, "Days for which connectors' log entries are kept.")
     keep_receipts_days: int = _setting(
-        _whole(1, 3650), 7, "Days for which the status of an applied request is available."
+        whole(1, 3650), 7, "Days for which the status of an applied request is available."
     )
     keep_dead_letters_days: int = _setting(
-        _whole(1, 3650), 90, "Days for which submissions that can't be applied are kept."
+        whole(1, 3650), 90, "Days for which submissions that can't be applied are kept."
     )
     keep_traffic_days: int = _setting(
-        _whole(1, 3650), 30, "Days for which traffic is kept by the hour, and refusals; by the minute, it is two days."
+        whole(1, 3650), 30, "Days for which traffic is kept by the hour, and refusals; by the minute, it is two days."
     )
     keep_audit_days: int = _setting(
-        _whole(1, 36_500), 1_095, "Days for which the record of operators' changes is kept: `ingestctl audit`."
+        whole(1, 36_500), 1_095, "Days for which the record of operators' changes is kept: `ingestctl audit`."
     )
-    data_dir: Path = _setting(_path, Path(".data"), "Folder of `make run`: the engines' data, sockets, state.")
+    data_dir: Path = _setting(path, Path(".data"), "Folder of `make run`: the engines' data, sockets, state.")
     run_dir: str = _setting(
         str,
         "",
         "Folder for `python -m workers.health`. Unset: one of the user's own in the system's temporary folder.",
     )
-    workers: int = _setting(_whole(0, 64), 2, "Number of worker processes that `make run` starts.")
+    workers: int = _setting(whole(0, 64), 2, "Number of worker processes that `make run` starts.")
     otel_traces_exporter: str = _setting(
-        _one_of("none", "otlp"), "none", "`otlp` sends traces to a collector; needs the extra `otel`."
+        one_of("none", "otlp"), "none", "`otlp` sends traces to a collector; needs the extra `otel`."
     )
     otel_exporter_otlp_endpoint: SecretUrl = _setting(
-        _url("http", "https"), SecretUrl(""), "Collector that takes OTLP over HTTP. Unset: `http://localhost:4318`."
+        url("http", "https"), SecretUrl(""), "Collector that takes OTLP over HTTP. Unset: `http://localhost:4318`."
     )
     otel_service_name: str = _setting(str, "", "`service.name` of the traces. Unset: `ingest-api`, `ingest-worker`.")
     log_format: LogFormat = _setting(
-        _one_of(*get_args(LogFormat)), "auto", "`console`, `json`, or `auto`: `console` on a terminal, else `json`."
+        one_of(*get_args(LogFormat)), "auto", "`console`, `json`, or `auto`: `console` on a terminal, else `json`."
     )
     log_level: LogLevel = _setting(
-        _one_of(*get_args(LogLevel)), "info", "Lowest level that is logged: `debug`, `info`, `warning` or `error`."
+        one_of(*get_args(LogLevel)), "info", "Lowest level that is logged: `debug`, `info`, `warning` or `error`."
     )
 
     @property

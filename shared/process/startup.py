@@ -27,7 +27,8 @@ from shared.postgres.suitability import require_suitable
 from shared.process.endpoints import with_engines
 from shared.process.log import configure_logging
 from shared.process.output import take_over_output
-from shared.process.settings import SecretUrl, SettingError, Settings, read_settings
+from shared.process.setting_values import SecretUrl
+from shared.process.settings import SettingError, Settings, read_settings
 from shared.process.tracing import require_tracing
 from shared.redis.connections import connect_redis, require_readable
 from shared.redis.durability import Durability, blocking_problem, check_durability

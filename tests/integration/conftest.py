@@ -20,7 +20,8 @@ from operations.local.engines import Engines, engines
 from shared.postgres import partitions
 from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.migrations import migrate
-from shared.process.settings import SecretUrl, Settings
+from shared.process.setting_values import SecretUrl
+from shared.process.settings import Settings
 from shared.redis.connections import connect_redis
 from tests.integration.ingestctl_tools import Ingestctl, bare_environ
 from tests.integration.lane_tools import Lane

@@ -18,7 +18,8 @@ from operations.connectors import Connectors
 from operations.hooks import Hooks, NewHook
 from shared.hooks.sealing import Keyring
 from shared.postgres.connections import Connection
-from shared.process.settings import SecretKeys, Settings
+from shared.process.setting_values import SecretKeys
+from shared.process.settings import Settings
 from tests.support.signing import Hook
 
 KEY = os.urandom(32)

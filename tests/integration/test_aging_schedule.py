@@ -19,7 +19,8 @@ from shared.outage import Outage
 from shared.postgres import partitions
 from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.partitions import TABLES, Tally, make_ahead
-from shared.process.settings import SecretUrl, Settings
+from shared.process.setting_values import SecretUrl
+from shared.process.settings import Settings
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import queued_lanes, wake_queue
 from tests.integration.partition_tools import DAY, KEEP, NOON, names, places, put

@@ -6,7 +6,8 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from operations.engines import Engines
-from shared.process.settings import SecretUrl, Settings
+from shared.process.setting_values import SecretUrl
+from shared.process.settings import Settings
 from tests.support.tcp_proxy import PostgresProxy
 
 

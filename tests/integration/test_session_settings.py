@@ -24,7 +24,8 @@ from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.pool import postgres_pool
 from shared.postgres.queries import sql
 from shared.postgres.transactions import LIMITS
-from shared.process.settings import SecretUrl, Settings
+from shared.process.setting_values import SecretUrl
+from shared.process.settings import Settings
 from shared.process.startup import exit_if_postgres_is_unusable
 from shared.request_id import position_of_entry
 from tests.integration.conftest import temporary_database

@@ -18,7 +18,7 @@ from operations.local.ports import base_url
 from operations.local.sockets import remove_socket_folder, socket_folder
 from operations.local.terminal import Terminal
 from shared.process.endpoints import Endpoints, find_endpoints
-from shared.process.settings import SecretUrl
+from shared.process.setting_values import SecretUrl
 
 
 @pytest.mark.parametrize(

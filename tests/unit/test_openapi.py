@@ -21,7 +21,8 @@ from shared import limits
 from shared.credentials import credential
 from shared.kinds import COUNTED, KINDS
 from shared.log_levels import STORED_LEVELS
-from shared.process.settings import SecretUrl, Settings
+from shared.process.setting_values import SecretUrl
+from shared.process.settings import Settings
 from shared.request_id import unaccepted_request_id
 from tests.bodies import ANYTHING, BATCHES, LOGS, RETAINS, damaged, records
 from tests.validators import validate_items, validate_log_entries, validate_retain, validate_webhook

@@ -14,7 +14,8 @@ from ingest_api.app import create_app
 from ingest_api.errors import ErrorCode
 from ingest_api.openapi.document import document
 from ingest_api.openapi.page import page
-from shared.process.settings import SecretUrl, Settings
+from shared.process.setting_values import SecretUrl
+from shared.process.settings import Settings
 
 
 class Reader(HTMLParser):
