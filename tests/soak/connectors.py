@@ -1,8 +1,8 @@
 """`python -m tests.soak.connectors`: connectors with an outbox, which are killed, as the API and the network are.
 
 A connector puts numbered rows and tells which are on disk. At random it is killed, the API is killed, or the network
-between them hangs, refuses, or loses answers. In the end no number may be missing, doubled or out of order, but for the
-few that a connector had put and not told when it was killed: its successor puts them again.
+between them hangs, refuses, or loses answers. A row's id has the number of the process before its own, so that what a
+successor puts again is another row: in the end no row may be missing, doubled or out of order, without any allowance.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from tests.support.processes import ROOT, environment, wait_until
 from tests.support.stack import Stack, running
 from tests.support.tcp_proxy import TcpProxy
 
-#: Rows that a connector may have put beyond the last ones that it told.
-_UNTOLD = 12
+#: Numbers of a process of the connector: the id of its row n is n more than so many times the number of its start.
+SPAN = 10_000_000
 #: Pause of the connector after it has told, in seconds: it must put no more than can be sent.
 _PAUSE_OF_PUTS = 0.05
 #: Shortest and longest time between two faults, and of a fault of the network, in seconds.
@@ -61,15 +61,16 @@ class Numbers:
         self._environment = environment(INSPIRE_INGEST_KEY=connector.credential, PAUSE=_PAUSE_OF_PUTS) | {
             "PYTHONPATH": str(ROOT / "clients" / "python" / "src")
         }
-        #: The first number that may be lost.
+        #: The first number that may be lost, and the id of the last row that was told.
         self.first = 0
+        self.last_id = -1
         self.starts = 0
         self.start()
 
     def start(self) -> None:
         """Start a process, which goes on from what was told."""
         self.starts += 1
-        words = [*self._command, *self._arguments, str(self.first)]
+        words = [*self._command, *self._arguments, str(self.starts * SPAN + self.first)]
         self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=self._environment)
         self._reader = threading.Thread(target=self._read, args=[self._process.stdout])
         self._reader.start()
@@ -84,7 +85,8 @@ class Numbers:
     def _read(self, lines: Any) -> None:
         with lines:
             for line in lines:
-                self.first = int(line) + self._offset
+                self.last_id = int(line) + self._offset - 1
+                self.first = self.last_id % SPAN + 1
 
 
 class Chaos:
@@ -117,13 +119,14 @@ class Chaos:
                 fault = self._dice.choice([*self._faults])
                 self._faults[fault]()
                 counts[fault] += 1
-            last = self._numbers.first
-            wait_until("what was told is applied", lambda: self._stored() >= last, _GRACE)
+            told, last_id = self._numbers.first, self._numbers.last_id
+            wait_until("what was told is applied", lambda: self._newest() >= last_id, _GRACE)
         finally:
             self._numbers.kill()
             self._proxy.close()
-        _say(f"{last} numbers; " + ", ".join(f"{fault}: {count}" for fault, count in counts.items()))
-        return self._verify(last)
+        _say(f"{told} numbers; " + ", ".join(f"{fault}: {count}" for fault, count in counts.items()))
+        self._stack.lanes_are_empty()
+        return faults_of(*self._stored(), told)
 
     def _kill_connector(self) -> None:
         self._numbers.kill()
@@ -142,24 +145,25 @@ class Chaos:
         time.sleep(self._dice.uniform(*_TROUBLE))
         end()
 
-    def _stored(self) -> int:
-        query = "SELECT count(*) FROM items WHERE connector_id = %s"
-        return int(self._stack.value(query, self._connector.id))
+    def _newest(self) -> int:
+        query = "SELECT max(id::bigint) FROM items WHERE connector_id = %s"
+        return int(self._stack.value(query, self._connector.id) or -1)
 
-    def _verify(self, last: int) -> list[str]:
-        query = "SELECT id::bigint AS number, version FROM items WHERE connector_id = %s ORDER BY version, number"
-        rows = self._stack.rows(query, self._connector.id)
-        numbers = [row["number"] for row in rows]
+    def _stored(self) -> tuple[list[int], int]:
+        """Return all ids by their versions, and the number of rows of all accepted submissions."""
+        query = "SELECT id::bigint AS id FROM items WHERE connector_id = %s ORDER BY version, items.id::bigint"
         received = "SELECT sum(received) FROM receipts WHERE connector_id = %s AND kind = 'items'"
-        self._stack.lanes_are_empty()
-        doubled = int(self._stack.value(received, self._connector.id)) - self._stored()
-        missing = set(range(last)) - set(numbers)
-        found = [f"{len(missing)} numbers are missing: {sorted(missing)[:10]}"] if missing else []
-        if back := [pair for pair in itertools.pairwise(numbers) if pair[0] > pair[1]]:
-            found.append(f"Numbers are out of order: {back[:10]}.")
-        if doubled > self._numbers.starts * _UNTOLD:
-            found.append(f"{doubled} numbers are doubled, with {self._numbers.starts} starts.")
-        return found
+        ids = [row["id"] for row in self._stack.rows(query, self._connector.id)]
+        return ids, int(self._stack.value(received, self._connector.id))
+
+
+def faults_of(ids: Sequence[int], received: int, told: int) -> list[str]:
+    """Return what is wrong with rows, by their versions, if so many numbers were told to be on disk."""
+    missing = sorted(set(range(told)) - {one % SPAN for one in ids})
+    back = [pair for pair in itertools.pairwise(ids) if pair[0] > pair[1]]
+    found = [f"{len(missing)} numbers are missing: {missing[:10]}"] if missing else []
+    found += [f"{len(back)} rows are out of order: {back[:10]}"] if back else []
+    return found + ([f"{received - len(ids)} rows are doubled."] if received > len(ids) else [])
 
 
 def main() -> int:
