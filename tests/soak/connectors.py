@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ SPAN = 10_000_000
 _PAUSE_OF_PUTS = 0.05
 #: Shortest and longest time between two faults, and of a fault of the network, in seconds.
 _PAUSE, _TROUBLE = (0.5, 3.0), (0.2, 2.0)
-#: Time in seconds in which all is well again after the last fault.
+#: Longest time without progress after the last fault, in seconds. What waits in the outbox may take longer as a whole.
 _GRACE = 120.0
 
 
@@ -120,13 +121,28 @@ class Chaos:
                 self._faults[fault]()
                 counts[fault] += 1
             told, last_id = self._numbers.first, self._numbers.last_id
-            wait_until("what was told is applied", lambda: self._newest() >= last_id, _GRACE)
+            waited = self._wait_for(last_id)
         finally:
             self._numbers.kill()
             self._proxy.close()
-        _say(f"{told} numbers; " + ", ".join(f"{fault}: {count}" for fault, count in counts.items()))
+        _say(
+            f"{told} numbers, the last of them applied after {waited:.0f} s; "
+            + ", ".join(f"{fault}: {count}" for fault, count in counts.items())
+        )
         self._stack.lanes_are_empty()
         return faults_of(*self._stored(), told)
+
+    def _wait_for(self, last_id: int) -> float:
+        """Wait until a row is applied; return the seconds that it took."""
+        began, newest = time.monotonic(), -1
+        while newest < last_id:
+            newest = wait_until(f"more than {newest} is applied", partial(self._newer_than, newest), _GRACE)
+        return time.monotonic() - began
+
+    def _newer_than(self, newest: int) -> int | None:
+        query = "SELECT max(id::bigint) FROM items WHERE connector_id = %s"
+        found = self._stack.value(query, self._connector.id)
+        return int(found) if found is not None and int(found) > newest else None
 
     def _kill_connector(self) -> None:
         self._numbers.kill()
@@ -144,10 +160,6 @@ class Chaos:
         begin()
         time.sleep(self._dice.uniform(*_TROUBLE))
         end()
-
-    def _newest(self) -> int:
-        query = "SELECT max(id::bigint) FROM items WHERE connector_id = %s"
-        return int(self._stack.value(query, self._connector.id) or -1)
 
     def _stored(self) -> tuple[list[int], int]:
         """Return all ids by their versions, and the number of rows of all accepted submissions."""
