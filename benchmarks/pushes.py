@@ -65,13 +65,16 @@ def _measured(words: list[str], connector: Connector) -> str:
     environ = environment(INSPIRE_BASE_URL=connector.url, INSPIRE_INGEST_KEY=connector.credential)
     environ["PYTHONPATH"] = str(ROOT / "clients" / "python" / "src")
     started = time.monotonic()
-    process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout  # noqa: S101 - a pipe, as asked for
+        told_at = [time.monotonic() for _ in process.stdout]  # the example in TypeScript then waits for more
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(words)} ended with {process.returncode}.")
     cpu = used.ru_utime + used.ru_stime
-    return f" {time.monotonic() - started:7.1f} s  {cpu:6.1f} s of CPU  {used.ru_maxrss // 1024:5} MB"
+    accepted_at = min([*told_at, time.monotonic()])
+    return f" {accepted_at - started:7.1f} s  {cpu:6.1f} s of CPU  {used.ru_maxrss // 1024:5} MB"
 
 
 if __name__ == "__main__":
