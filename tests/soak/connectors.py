@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ SPAN = 10_000_000
 #: Pause of the connector after it has told, in seconds: it must put no more than can be sent.
 _PAUSE_OF_PUTS = 0.05
 #: Shortest and longest time between two faults, and of a fault of the network, in seconds.
-_PAUSE, _TROUBLE = (0.5, 3.0), (0.2, 2.0)
+_PAUSE, _TROUBLE = (0.2, 1.5), (0.2, 2.0)
 #: Longest time without progress after the last fault, in seconds. What waits in the outbox may take longer as a whole.
 _GRACE = 120.0
 
@@ -78,7 +79,7 @@ class Numbers:
 
     def kill(self) -> None:
         """Kill the process, and take what it told before."""
-        assert self._process.poll() is None, "The connector ended by itself."
+        assert self._process.poll() in {None, -signal.SIGKILL}, "The connector ended by itself."
         self._process.kill()
         self._process.wait()
         self._reader.join()
@@ -91,11 +92,13 @@ class Numbers:
 
 
 class Chaos:
-    """One run with one language."""
+    """A connector in one language, and what is done to it."""
 
     def __init__(self, stack: Stack, language: str, dice: random.Random) -> None:
+        self.language = language
         self._stack = stack
         self._dice = dice
+        self._told = 0
         self._connector = stack.connector(f"numbers in {language}")
         self._proxy = TcpProxy(int(stack.url.rpartition(":")[2]), close_damaged=True)
         command, offset = LANGUAGES[language]()
@@ -109,28 +112,30 @@ class Chaos:
             "the network refuses": lambda: self._trouble(self._proxy.close, self._proxy.open),
             "answers are lost": lambda: self._trouble(self._lose_answers, self._proxy.resume),
         }
+        self._counts = dict.fromkeys(self._faults, 0)
 
-    def run(self, seconds: float) -> list[str]:
-        """Inject faults for so many seconds; return what is wrong in the end."""
-        until = time.monotonic() + seconds
-        counts = dict.fromkeys(self._faults, 0)
-        try:
-            while time.monotonic() < until:
-                time.sleep(self._dice.uniform(*_PAUSE))
-                fault = self._dice.choice([*self._faults])
-                self._faults[fault]()
-                counts[fault] += 1
-            told, last_id = self._numbers.first, self._numbers.last_id
-            waited = self._wait_for(last_id)
-        finally:
-            self._numbers.kill()
-            self._proxy.close()
-        _say(
-            f"{told} numbers, the last of them applied after {waited:.0f} s; "
-            + ", ".join(f"{fault}: {count}" for fault, count in counts.items())
-        )
-        self._stack.lanes_are_empty()
-        return faults_of(*self._stored(), told)
+    def inject(self) -> None:
+        """Inject a fault."""
+        fault = self._dice.choice([*self._faults])
+        self._faults[fault]()
+        self._counts[fault] += 1
+
+    def end(self) -> None:
+        """Wait until what was told by now is applied, then kill the connector."""
+        self._told, last_id = self._numbers.first, self._numbers.last_id
+        waited = self._wait_for(last_id)
+        self.kill()
+        injected = ", ".join(f"{fault}: {count}" for fault, count in self._counts.items())
+        _say(f"{self.language}: {self._told} numbers, the last applied after {waited:.0f} s; {injected}")
+
+    def kill(self) -> None:
+        """End the connector and the network."""
+        self._numbers.kill()
+        self._proxy.close()
+
+    def found(self) -> list[str]:
+        """Return what is wrong, as soon as the lanes are empty."""
+        return [f"{self.language}: {one}" for one in faults_of(*self._stored(), self._told)]
 
     def _wait_for(self, last_id: int) -> float:
         """Wait until a row is applied; return the seconds that it took."""
@@ -185,15 +190,28 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--language", choices=LANGUAGES, action="append")
     given = parser.parse_args()
-    wrong = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that every process is ended
+    _say(f"{given.minutes:g} minutes, seed {given.seed}")
     with tempfile.TemporaryDirectory(prefix="connectors-") as folder, running(Path(folder), WORKERS=1) as stack:
-        for language in given.language or LANGUAGES:
-            _say(f"{language}: {given.minutes:g} minutes, seed {given.seed}")
-            chaos = Chaos(stack, language, random.Random(given.seed))
-            wrong += [f"{language}: {one}" for one in chaos.run(given.minutes * 60)]
+        wrong = _run(stack, given.language or [*LANGUAGES], random.Random(given.seed), given.minutes * 60)
     _say("\n".join(wrong) or "Nothing is missing, doubled or out of order.")
     return 1 if wrong else 0
+
+
+def _run(stack: Stack, languages: Sequence[str], dice: random.Random, seconds: float) -> list[str]:
+    """Inject faults for so many seconds, each into one of the languages; return what is wrong in the end."""
+    with ExitStack() as killed:
+        connectors = [Chaos(stack, language, dice) for language in languages]
+        for one in connectors:
+            killed.callback(one.kill)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(dice.uniform(*_PAUSE))
+            dice.choice(connectors).inject()
+        for one in connectors:
+            one.end()
+    stack.lanes_are_empty()
+    return [fault for one in connectors for fault in one.found()]
 
 
 def _say(line: str) -> None:
