@@ -49,7 +49,8 @@ def readable(path: str, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        message = f"{path} can't be read: {str(error).rstrip('.')}."
+        said = " ".join(str(error).split()).rstrip(". ")
+        message = f"{path} can't be read: {said}."
         if isinstance(error, UnicodeDecodeError):
             message += " It must be UTF-8: convert it, as by iconv."
         raise NotReadable(message) from error
