@@ -21,7 +21,9 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 
 #: `name==version`, an optional marker, then hashes; no address and no option.
-PIN = re.compile(r"(?P<name>[a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==(?P<version>[^ ;]+)(?: ; [^-]+?)?(?: +--hash=sha256:[0-9a-f]{64})+")
+PIN = re.compile(
+    r"(?P<name>[a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==(?P<version>[^ ;]+)(?: ; [^-]+?)?(?: +--hash=sha256:[0-9a-f]{64})+"
+)
 #: Built from parts, so that this file does not match it.
 REGISTRY = re.compile(
     "(" + "|".join(("py" + "pi", "python" + "hosted", "npm" + "js", "deb" + "ian")) + r")\.(org|net|com)"
