@@ -14,6 +14,10 @@ import pytest
 from tests.support.client import Connector, batch, item
 from tests.support.processes import ROOT, Process
 
+pytestmark = pytest.mark.heavy
+
+#: Seconds for the first start, in which Python compiles all that was installed.
+FIRST_START = 120.0
 PACKAGES = ("emulator", "ingest_api", "operations", "shared", "workers")
 
 
@@ -44,7 +48,7 @@ def run(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[s
 def test_it_answers_without_engines(python: Path, tmp_path: Path) -> None:
     words = (python.with_name("ingestctl"), "emulate", "--port", "0", "--json")
     with Process(words, folder=tmp_path, name="emulator", PYTHONPATH="") as process:
-        told = json.loads(process.says(r"^\{.*\}$")[0])
+        told = json.loads(process.says(r"^\{.*\}$", FIRST_START)[0])
         connector = Connector(told["connectorId"], told["credential"], told["url"])
         assert connector.post(batch(item("agent-1"))).status_code == 202
 
