@@ -21,7 +21,7 @@ function items(count: number, first = 0): Item[] {
 const now = { "Retry-After": "0" };
 
 test("rows arrive in order, in batches, one at a time", async (t) => {
-  const { service, connector } = open(t, { batchItems: 100 });
+  const { service, connector } = open(t, { batchItems: 100, batchSeconds: 60 });
   const agents = connector.stream("agents");
   for (const item of items(1_050)) await agents.put(item);
   await agents.delete(7);
