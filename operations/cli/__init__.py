@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib.util import find_spec
 
 from operations.cli.interrupts import exit_on_interrupt
 
@@ -18,7 +19,13 @@ def main() -> None:
     """Run the command `ingestctl`."""
     exit_on_interrupt()
     # Importing the commands takes most of a second, in which Ctrl-C must not end in a traceback.
-    from operations.cli.app import app  # noqa: PLC0415
+    try:
+        from operations.cli.app import app  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if find_spec(package):  # a part of it is missing: a bug
+            raise
+        sys.exit(f"The package {package} is missing: install inspire-data-ingest again, without --no-deps.")
 
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show a character gets its number instead of an error.

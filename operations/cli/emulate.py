@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -79,6 +80,7 @@ def emulate(  # noqa: PLR0913 - each option is an argument
 def _emulator() -> Any:
     """Import what only this command needs, and only the extra `emulator` installs."""
     try:
+        import_module("lupa")  # fakeredis can be imported without it, and then has no scripts
         from emulator import faults, server  # noqa: PLC0415 - it takes half a second
     except ModuleNotFoundError as error:
         if error.name not in ("fakeredis", "lupa"):

@@ -86,6 +86,21 @@ def test_a_key_that_was_used_for_another_body_is_replaced(service: Service, conn
     assert len(set(keys(service))) == 2
 
 
+def test_an_empty_retain_is_sent_under_another_key_and_told_if_it_is_unsent(service: Service, connect: Connect) -> None:
+    service.replies = [refused(409, "idempotency_key_reused")]
+    connector = connect()
+    connector.retain("agents", [], at_most=5)
+    connector.stream("agents").flush(wait="accepted")
+
+    assert service.retained == [{"stream": "agents", "ids": [], "atMost": 5}]
+    assert len({seen.key for seen in service.seen}) == 2
+    service.replies = [refused(503, "overloaded", retry_after=60)]
+    connector.retain("agents", [])
+    unsent = connector.close(0)
+    assert unsent
+    assert (unsent.items, unsent.batches) == (0, 1)
+
+
 def test_a_large_row_is_told_by_its_id(connect: Connect) -> None:
     connector = connect(on_rejected="collect")
     connector.stream("agents").put("a", fields={"bad": "x" * 20_000})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -54,6 +54,8 @@ def test_an_id_without_an_obvious_text_is_refused(given: Any) -> None:
         (Decimal("0.10"), "0.10"),
         (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05+00:00"),
         (date(2026, 1, 2), "2026-01-02"),
+        (timedelta(days=1, microseconds=500_000), "PT86400.5S"),
+        (timedelta(seconds=-1), "PT-1S"),
     ],
 )
 def test_a_value_is_sent_exactly(given: Any, sent: Any) -> None:

@@ -1,4 +1,4 @@
-"""Generators of clients can use the OpenAPI document: their clients compile and parse every example in it.
+"""Generators of clients can use the OpenAPI document: their clients compile, parse every example, use the emulator.
 
 The generators are pinned beside this file, in `generators/`, and installed into `.bench/` by the first run. A machine
 that can't reach a package registry skips these tests; in CI (`CI` is set) that is a failure.
@@ -15,7 +15,9 @@ import pytest
 
 from benchmarks.peers.environments import NodeModules, VirtualEnvironment
 from ingest_api.openapi.document import document
+from tests.support.emulated import Emulated, emulating
 from tests.support.installed import installed, run
+from tests.support.processes import wait_until
 
 GENERATORS = Path(__file__).parent / "generators"
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document()))
@@ -76,6 +78,9 @@ def test_openapi_python_client_parses_every_example(document_file: Path, tmp_pat
     for case, (class_name, parsed) in zip(every_case, results, strict=True):
         assert without_times(parsed) == without_times(case["answer"])
         assert (class_name == "Refusal") == ("error" in (case["answer"] or ()))
+    with emulating(tmp_path) as service:
+        words = (script.with_name("use_service.py"), tmp_path / "generated", service.url, service.first.credential)
+        used(service, run(generator.python, "-W", "error", *words, folder=tmp_path))
 
 
 def without_times(answer: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -100,7 +105,7 @@ def typescript() -> str:
     return "\n".join([*lines, expected, wrong_item, expected, wrong_code, "];", ""])
 
 
-def test_types_of_openapi_typescript_fit_every_example(document_file: Path) -> None:
+def test_types_of_openapi_typescript_fit_every_example(document_file: Path, tmp_path: Path) -> None:
     generator = installed(NodeModules(GENERATORS / "openapi_typescript"))
     packages = generator.folder / "node_modules"
     (generator.folder / "examples.ts").write_text(typescript())
@@ -111,3 +116,22 @@ def test_types_of_openapi_typescript_fit_every_example(document_file: Path) -> N
     )
     assert "warning" not in printed.lower()
     run(generator.node, packages / "typescript" / "bin" / "tsc", "--project", ".", folder=generator.folder)
+    with emulating(tmp_path) as service:
+        words = ("use_service.ts", service.url, service.first.credential)
+        used(service, run(generator.node, *words, folder=generator.folder))
+
+
+def used(service: Emulated, printed: str) -> None:
+    """Check what a generated client was answered, and what the service has."""
+    answers = {name: (status, answer) for name, status, answer in map(json.loads, printed.splitlines())}
+    expected = {"getRequestStatus": 200, "publishConfiguration": 200, "getConfiguration": 200}
+    expected |= {"refused": 409, "unauthorized": 401}
+    assert {name: status for name, (status, _) in answers.items()} == {
+        name: expected.get(name, 202) for name in answers
+    }
+    assert len(answers) == 10
+    assert answers["repeated"][1]["requestId"] == answers["ingestItems"][1]["requestId"]
+    assert answers["getRequestStatus"][1]["state"] == "applied"
+    assert answers["getConfiguration"][1]["configuration"] == '{"poll":60}'
+    assert answers["refused"][1]["error"]["path"] == "$.items[0].id"
+    wait_until("the retain is applied", lambda: [item["name"] for item in service.ask("GET", "/items")] == ["Ann"])

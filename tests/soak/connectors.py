@@ -1,8 +1,8 @@
 """`python -m tests.soak.connectors`: connectors with an outbox, which are killed, as the API and the network are.
 
 A connector puts numbered rows and tells which are on disk. At random it is killed, the API is killed, or the network
-between them hangs, refuses, or loses answers. In the end no number may be missing, doubled or out of order, but for the
-few that a connector had put and not told when it was killed: its successor puts them again.
+between them hangs, refuses, or loses answers. A row's id has the number of the process before its own, so that what a
+successor puts again is another row: in the end no row may be missing, doubled or out of order, without any allowance.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,13 @@ from tests.support.processes import ROOT, environment, wait_until
 from tests.support.stack import Stack, running
 from tests.support.tcp_proxy import TcpProxy
 
-#: Rows that a connector may have put beyond the last ones that it told.
-_UNTOLD = 12
+#: Numbers of a process of the connector: the id of its row n is n more than so many times the number of its start.
+SPAN = 10_000_000
 #: Pause of the connector after it has told, in seconds: it must put no more than can be sent.
 _PAUSE_OF_PUTS = 0.05
 #: Shortest and longest time between two faults, and of a fault of the network, in seconds.
-_PAUSE, _TROUBLE = (0.5, 3.0), (0.2, 2.0)
-#: Time in seconds in which all is well again after the last fault.
+_PAUSE, _TROUBLE = (0.2, 1.5), (0.2, 2.0)
+#: Longest time without progress after the last fault, in seconds. What waits in the outbox may take longer as a whole.
 _GRACE = 120.0
 
 
@@ -61,22 +63,23 @@ class Numbers:
         self._environment = environment(INSPIRE_INGEST_KEY=connector.credential, PAUSE=_PAUSE_OF_PUTS) | {
             "PYTHONPATH": str(ROOT / "clients" / "python" / "src")
         }
-        #: The first number that may be lost.
+        #: The first number that may be lost, and the id of the last row that was told.
         self.first = 0
+        self.last_id = -1
         self.starts = 0
         self.start()
 
     def start(self) -> None:
         """Start a process, which goes on from what was told."""
         self.starts += 1
-        words = [*self._command, *self._arguments, str(self.first)]
+        words = [*self._command, *self._arguments, str(self.starts * SPAN + self.first)]
         self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=self._environment)
         self._reader = threading.Thread(target=self._read, args=[self._process.stdout])
         self._reader.start()
 
     def kill(self) -> None:
         """Kill the process, and take what it told before."""
-        assert self._process.poll() is None, "The connector ended by itself."
+        assert self._process.poll() in {None, -signal.SIGKILL}, "The connector ended by itself."
         self._process.kill()
         self._process.wait()
         self._reader.join()
@@ -84,15 +87,18 @@ class Numbers:
     def _read(self, lines: Any) -> None:
         with lines:
             for line in lines:
-                self.first = int(line) + self._offset
+                self.last_id = int(line) + self._offset - 1
+                self.first = self.last_id % SPAN + 1
 
 
 class Chaos:
-    """One run with one language."""
+    """A connector in one language, and what is done to it."""
 
     def __init__(self, stack: Stack, language: str, dice: random.Random) -> None:
+        self.language = language
         self._stack = stack
         self._dice = dice
+        self._told = 0
         self._connector = stack.connector(f"numbers in {language}")
         self._proxy = TcpProxy(int(stack.url.rpartition(":")[2]), close_damaged=True)
         command, offset = LANGUAGES[language]()
@@ -106,24 +112,42 @@ class Chaos:
             "the network refuses": lambda: self._trouble(self._proxy.close, self._proxy.open),
             "answers are lost": lambda: self._trouble(self._lose_answers, self._proxy.resume),
         }
+        self._counts = dict.fromkeys(self._faults, 0)
 
-    def run(self, seconds: float) -> list[str]:
-        """Inject faults for so many seconds; return what is wrong in the end."""
-        until = time.monotonic() + seconds
-        counts = dict.fromkeys(self._faults, 0)
-        try:
-            while time.monotonic() < until:
-                time.sleep(self._dice.uniform(*_PAUSE))
-                fault = self._dice.choice([*self._faults])
-                self._faults[fault]()
-                counts[fault] += 1
-            last = self._numbers.first
-            wait_until("what was told is applied", lambda: self._stored() >= last, _GRACE)
-        finally:
-            self._numbers.kill()
-            self._proxy.close()
-        _say(f"{last} numbers; " + ", ".join(f"{fault}: {count}" for fault, count in counts.items()))
-        return self._verify(last)
+    def inject(self) -> None:
+        """Inject a fault."""
+        fault = self._dice.choice([*self._faults])
+        self._faults[fault]()
+        self._counts[fault] += 1
+
+    def end(self) -> None:
+        """Wait until what was told by now is applied, then kill the connector."""
+        self._told, last_id = self._numbers.first, self._numbers.last_id
+        waited = self._wait_for(last_id)
+        self.kill()
+        injected = ", ".join(f"{fault}: {count}" for fault, count in self._counts.items())
+        _say(f"{self.language}: {self._told} numbers, the last applied after {waited:.0f} s; {injected}")
+
+    def kill(self) -> None:
+        """End the connector and the network."""
+        self._numbers.kill()
+        self._proxy.close()
+
+    def found(self) -> list[str]:
+        """Return what is wrong, as soon as the lanes are empty."""
+        return [f"{self.language}: {one}" for one in faults_of(*self._stored(), self._told)]
+
+    def _wait_for(self, last_id: int) -> float:
+        """Wait until a row is applied; return the seconds that it took."""
+        began, newest = time.monotonic(), -1
+        while newest < last_id:
+            newest = wait_until(f"more than {newest} is applied", partial(self._newer_than, newest), _GRACE)
+        return time.monotonic() - began
+
+    def _newer_than(self, newest: int) -> int | None:
+        query = "SELECT max(id::bigint) FROM items WHERE connector_id = %s"
+        found = self._stack.value(query, self._connector.id)
+        return int(found) if found is not None and int(found) > newest else None
 
     def _kill_connector(self) -> None:
         self._numbers.kill()
@@ -142,24 +166,21 @@ class Chaos:
         time.sleep(self._dice.uniform(*_TROUBLE))
         end()
 
-    def _stored(self) -> int:
-        query = "SELECT count(*) FROM items WHERE connector_id = %s"
-        return int(self._stack.value(query, self._connector.id))
-
-    def _verify(self, last: int) -> list[str]:
-        query = "SELECT id::bigint AS number, version FROM items WHERE connector_id = %s ORDER BY version, number"
-        rows = self._stack.rows(query, self._connector.id)
-        numbers = [row["number"] for row in rows]
+    def _stored(self) -> tuple[list[int], int]:
+        """Return all ids by their versions, and the number of rows of all accepted submissions."""
+        query = "SELECT id::bigint AS id FROM items WHERE connector_id = %s ORDER BY version, items.id::bigint"
         received = "SELECT sum(received) FROM receipts WHERE connector_id = %s AND kind = 'items'"
-        self._stack.lanes_are_empty()
-        doubled = int(self._stack.value(received, self._connector.id)) - self._stored()
-        missing = set(range(last)) - set(numbers)
-        found = [f"{len(missing)} numbers are missing: {sorted(missing)[:10]}"] if missing else []
-        if back := [pair for pair in itertools.pairwise(numbers) if pair[0] > pair[1]]:
-            found.append(f"Numbers are out of order: {back[:10]}.")
-        if doubled > self._numbers.starts * _UNTOLD:
-            found.append(f"{doubled} numbers are doubled, with {self._numbers.starts} starts.")
-        return found
+        ids = [row["id"] for row in self._stack.rows(query, self._connector.id)]
+        return ids, int(self._stack.value(received, self._connector.id))
+
+
+def faults_of(ids: Sequence[int], received: int, told: int) -> list[str]:
+    """Return what is wrong with rows, by their versions, if so many numbers were told to be on disk."""
+    missing = sorted(set(range(told)) - {one % SPAN for one in ids})
+    back = [pair for pair in itertools.pairwise(ids) if pair[0] > pair[1]]
+    found = [f"{len(missing)} numbers are missing: {missing[:10]}"] if missing else []
+    found += [f"{len(back)} rows are out of order: {back[:10]}"] if back else []
+    return found + ([f"{received - len(ids)} rows are doubled."] if received > len(ids) else [])
 
 
 def main() -> int:
@@ -169,15 +190,28 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--language", choices=LANGUAGES, action="append")
     given = parser.parse_args()
-    wrong = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that every process is ended
+    _say(f"{given.minutes:g} minutes, seed {given.seed}")
     with tempfile.TemporaryDirectory(prefix="connectors-") as folder, running(Path(folder), WORKERS=1) as stack:
-        for language in given.language or LANGUAGES:
-            _say(f"{language}: {given.minutes:g} minutes, seed {given.seed}")
-            chaos = Chaos(stack, language, random.Random(given.seed))
-            wrong += [f"{language}: {one}" for one in chaos.run(given.minutes * 60)]
+        wrong = _run(stack, given.language or [*LANGUAGES], random.Random(given.seed), given.minutes * 60)
     _say("\n".join(wrong) or "Nothing is missing, doubled or out of order.")
     return 1 if wrong else 0
+
+
+def _run(stack: Stack, languages: Sequence[str], dice: random.Random, seconds: float) -> list[str]:
+    """Inject faults for so many seconds, each into one of the languages; return what is wrong in the end."""
+    with ExitStack() as killed:
+        connectors = [Chaos(stack, language, dice) for language in languages]
+        for one in connectors:
+            killed.callback(one.kill)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(dice.uniform(*_PAUSE))
+            dice.choice(connectors).inject()
+        for one in connectors:
+            one.end()
+    stack.lanes_are_empty()
+    return [fault for one in connectors for fault in one.found()]
 
 
 def _say(line: str) -> None:

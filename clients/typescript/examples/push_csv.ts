@@ -10,7 +10,7 @@ const [file = "", stream = "", idColumn = "", nameColumn] = process.argv.slice(2
 const started = performance.now();
 const seconds = () => ((performance.now() - started) / 1000).toFixed(1);
 
-await using connector = Connector.fromEnv({ onRejected: "collect" });
+const connector = Connector.fromEnv({ onRejected: "collect" });
 connector.exitOnSignal();
 const items = connector.stream(stream);
 for await (const item of rows()) await items.put(item);
@@ -19,12 +19,14 @@ console.log(`${items.result.items} accepted, ${items.result.rejectedItems} rejec
 await items.flush({ wait: "applied" });
 console.log(`All are applied after ${seconds()} s.`);
 for (const { id, message } of items.result.rejected) console.error(`${id}: ${message}`);
+await connector.close();
 
 async function* rows(): AsyncGenerator<Item> {
   let head: string[] | undefined;
   for await (const cells of parseCsv(createReadStream(file, "utf8"))) {
     if (!head) {
       head = cells;
+      if (!head.includes(idColumn)) throw new Error(`There is no column ${idColumn}: name one of ${head.join(", ")}.`);
       continue;
     }
     const fields = Object.fromEntries(head.map((name, index) => [name, cells[index] ?? null]));

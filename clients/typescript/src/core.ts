@@ -231,7 +231,7 @@ export class Core {
   /** Throw what the author of a connector has to know at its end. */
   throwUntold(unsent: Unsent): void {
     for (const error of [this.error, ...[...this.lanes.values()].map((lane) => lane.error)]) if (error) throw error;
-    if (unsent.items && !unsent.onDisk) throw new NotSent(unsent);
+    if ((unsent.items || unsent.batches) && !unsent.onDisk) throw new NotSent(unsent);
     for (const lane of this.lanes.values()) lane.throwRejected();
   }
 }

@@ -8,7 +8,7 @@ const MB = 1_048_576;
 export interface Options {
   /** File that keeps what was not accepted yet (Node 22.13 or newer); without it, rows wait in memory. */
   outbox?: string;
-  /** Bytes of rows that may wait: 1 GB on disk or 64 MB in memory by default. */
+  /** Bytes of rows that may wait: 1 GB on disk or 16 MB in memory by default. */
   outboxBytes?: number;
   /** Seconds that `put` waits for room before it throws OutboxFull; without it, as long as it takes. */
   roomSeconds?: number;
@@ -37,7 +37,7 @@ export type Settings = Required<Omit<Options, "outbox" | "roomSeconds">> & Pick<
 /** Return all options, with defaults for those that are not given. */
 export function withDefaults(options: Options): Settings {
   return {
-    outboxBytes: options.outbox === undefined ? 64 * MB : 1_024 * MB,
+    outboxBytes: options.outbox === undefined ? 16 * MB : 1_024 * MB,
     onRejected: "throw",
     convert: exactText,
     batchItems: 1_000,

@@ -150,6 +150,14 @@ test("a retain follows the rows that were put before", async (t) => {
   assert.deepEqual(service.retained[1], { stream: "agents", ids: [], atMost: 5 });
 });
 
+test("an empty retain that is unsent is told", async (t) => {
+  const { service, connector } = open(t);
+  service.replies = [refused(503, "overloaded", {}, { "Retry-After": "60" })];
+  await connector.retain("agents", []);
+  await connector.close({ timeoutSeconds: 0 });
+  await assert.rejects(async () => connector[Symbol.asyncDispose](), NotSent);
+});
+
 test("log entries are sent, and dropped rather than waited for", async (t) => {
   const { service, connector } = open(t, { outboxBytes: 20_000 });
   for (let n = 0; n < 1_500; n += 1) connector.log("info", `message ${n}`, { n });

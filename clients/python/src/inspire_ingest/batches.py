@@ -61,7 +61,7 @@ class Batch:
     def without(self, indexes: Collection[int]) -> list[Batch]:
         """Return the batch without some rows, in its place and under a key of its own; nothing if none is left."""
         left = [row for index, row in enumerate(self._rows()) if index not in indexes]
-        return [self._piece(left, self.part)] if left else []
+        return [self._piece(left, self.part)] if left or not self.count else []
 
     def halves(self) -> list[Batch]:
         """Return two batches in the place of this one, each under a key of its own."""

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Callable, Union
 from uuid import UUID
@@ -22,6 +22,9 @@ def exact_text(value: Any) -> Primitive:
     """Return the exact text of a value that JSON has no type for; raise TypeError if it has no obvious one."""
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        seconds = Decimal(value // timedelta(microseconds=1)).scaleb(-6)
+        return f"PT{seconds.normalize():f}S"
     if isinstance(value, (Decimal, UUID)):
         return str(value)
     if hasattr(value, "__index__"):  # integers of numpy and pandas

@@ -40,7 +40,7 @@ class Options:
 
     #: File that keeps what was not accepted yet; None keeps it in memory.
     outbox: str | None = None
-    #: Bytes of rows that may wait: 1 GB on disk or 64 MB in memory, if it is None.
+    #: Bytes of rows that may wait: 1 GB on disk or 16 MB in memory, if it is None.
     outbox_bytes: int | None = None
     #: Seconds that `put` waits for room before it raises OutboxFull; None waits as long as it takes.
     room_seconds: float | None = None
@@ -62,7 +62,7 @@ class Options:
     @property
     def max_bytes(self) -> int:
         """Return the bound of the outbox in bytes."""
-        return self.outbox_bytes or (64 * MB if self.outbox is None else 1_024 * MB)
+        return self.outbox_bytes or (16 * MB if self.outbox is None else 1_024 * MB)
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:

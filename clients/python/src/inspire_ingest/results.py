@@ -48,7 +48,7 @@ class Unsent:
     rows: list[Any]
 
     def __bool__(self) -> bool:
-        return self.items > 0
+        return self.items > 0 or self.batches > 0  # a retain may have no id
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ from inspire_ingest.errors import ConfigurationError, InvalidRow
 from inspire_ingest.logs import exit_on_sigterm
 from inspire_ingest.results import Result
 
+from .files import FORMATS, open_file
 from .output import print_document
 from .progress import Progress
 from .reading import Reading
 from .rejects import Rejects
 from .shaping import Item, Shape
-from .sources import FORMATS, Bad, Source, open_file
+from .sources import Bad, Source
 from .sql import Query
 from .state import State, StateFile
 
@@ -195,9 +196,9 @@ class Push:
         settled = result.items + result.rejected_items
         self._rejects.take(result)
         rows, cursor = self._read.settled(settled - self._rejects.unsent)
-        if self._kept is not None and self._source.identity:
-            by_cursor = self._arguments.cursor is not None
-            self._kept.write(State(self._source.identity, 0 if by_cursor else rows, cursor))
+        state = State(self._source.identity, 0 if self._arguments.cursor else max(rows, self._state.rows), cursor)
+        if self._kept is not None and self._source.identity and (state.rows or cursor is not None):
+            self._kept.write(state)
 
     def _forget(self) -> None:
         if self._kept is None:

@@ -49,8 +49,8 @@ class Reading:
 
     def settled(self, count: int) -> tuple[int, Any]:
         """Return the number of rows, and the cursor's value, up to which all is settled if `count` rows are."""
-        if count >= self._puts:
-            return self.rows, self._cursor_before
+        if count >= self._puts:  # a signal may have come between the last row and its put
+            return max(0, self.rows - 1), self._cursor_before
         while len(self._marks) > 1 and self._marks[1][0] <= count:
             self._marks.popleft()
         return self._marks[0][1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,4 +55,13 @@ class Shape:
 
 def _flat(value: Any) -> Any:
     """Return a value; a nested one as its JSON text."""
-    return json.dumps(value, default=any_text, ensure_ascii=False) if isinstance(value, _NESTED) else value
+    return json.dumps(_finite(value), default=any_text, ensure_ascii=False) if isinstance(value, _NESTED) else value
+
+
+def _finite(value: Any) -> Any:
+    """Return a nested value with text for NaN and infinities, which JSON has not."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return any_text(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,7 +10,7 @@ from typing import Any
 
 from inspire_ingest.errors import ConfigurationError, IngestError
 
-from .sources import Bad, Row, Source
+from .sources import Bad, Row, Source, all_different
 
 #: The place of the cursor's value in a query; `::` is a cast.
 _PLACE = re.compile(r"(?<!:):cursor\b")
@@ -59,7 +59,7 @@ def _sqlite(query: Query) -> Iterator[Row]:
     try:
         with closing(sqlite3.connect(f"file:{query.path}?mode=ro", uri=True)) as connection:
             found = connection.execute(*query.bound(":cursor"))
-            names = [column[0] for column in found.description]
+            names = all_different([column[0] for column in found.description])
             for values in found:
                 yield dict(zip(names, values))
     except sqlite3.Error as error:
@@ -79,6 +79,7 @@ def _postgres(query: Query) -> Iterator[Row]:
             found.itersize = _FETCHED
             text, values = query.bound("%(cursor)s")
             found.execute(text.encode(), values or None)
+            all_different([column.name for column in found.description or ()])
             yield from found
     except psycopg.Error as error:
         message = f"PostgreSQL refuses the query: {error}"
