@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa  # type: ignore[import-not-found,unused-ignore] # it is in an environment of its own
 from pyarrow import parquet  # type: ignore[import-not-found,unused-ignore] # as above
 
 SECONDS = 1_700_000_000
-COLUMNS = {
+COLUMNS: dict[str, tuple[list[Any], Any]] = {
     "local": ([SECONDS * 10**6 + 120_000], pa.timestamp("us")),
     "zoned": ([SECONDS * 10**9 + 123_456_789], pa.timestamp("ns", "Europe/Oslo")),
     "utc": ([SECONDS * 10**6], pa.timestamp("us", "UTC")),

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from parse_examples import body_class, snake
+_parsing = import_module("parse_examples")  # beside this file, which runs in an environment of its own
 
 ITEMS = {"stream": "agents", "items": [{"id": "1", "name": "Ann", "fields": {"n": 1, "none": None}}, {"id": "2"}]}
 ENTRY = {"level": "info", "message": "hello", "timestamp": "2026-01-02T03:04:05Z", "context": {"n": 1}}
@@ -20,8 +20,8 @@ def main(folder: Path, url: str, credential: str) -> None:
 
     def ask(name: str, operation: str, body: Any = None, key: str = credential, **arguments: Any) -> Any:
         tag, _, function = operation.partition(".")
-        call = import_module(f"{folder.name}.api.{tag}.{snake(function)}").sync_detailed
-        given = {} if body is None else {"body": body_class(call).from_dict(body)}
+        call = import_module(f"{folder.name}.api.{tag}.{_parsing.snake(function)}").sync_detailed
+        given = {} if body is None else {"body": _parsing.body_class(call).from_dict(body)}
         opened = import_module(f"{folder.name}.client").AuthenticatedClient(base_url=url, token=key)
         with opened as client:
             answer = call(client=client, **given, **arguments)
