@@ -14,6 +14,7 @@ from tests.support.stack import Stack
 
 _TOKEN = re.compile(r'name="token" value="([^"]+)"')
 _ENTRY = re.compile(r'<li class="(?:urgent|later)">(.*?)</li>', re.DOTALL)
+_REMEDY = '<span class="remedy">'
 _LINK = re.compile(r'<a href="([^"]+)"[^>]*>(.*?)</a>', re.DOTALL)
 _TIMEOUT_SECONDS = 30
 MOST_CLICKS = 2
@@ -45,13 +46,13 @@ class Console:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def clicks_to(self, subject: str, remedy: str) -> int | None:
+    def clicks_to(self, subject: str) -> int | None:
         """Return after how many clicks the page of a trouble's subject is shown; None if it is not within two.
 
         The first one is on the entry of the overview that names the subject and says what to do, the second one on a
         link that names the subject.
         """
-        address = next((href for href, text in self._entries() if subject in text and remedy in text), None)
+        address = next((href for href, text, remedy in self._entries() if subject in text and remedy), None)
         for clicks in range(1, MOST_CLICKS + 1):
             if address is None:
                 return None
@@ -61,10 +62,10 @@ class Console:
             address = next((href for href, text in _links(page) if subject in text), None)
         return None
 
-    def _entries(self) -> list[tuple[str, str]]:
-        """Return address and text of what the overview says to need an operator."""
+    def _entries(self) -> list[tuple[str, str, str]]:
+        """Return address and text of what the overview says to need an operator, and what it says to do."""
         entries = _ENTRY.findall(self._page("/"))
-        return [(_links(entry)[0][0], _text(entry)) for entry in entries]
+        return [(*_links(entry)[0], _text(entry.partition(_REMEDY)[2])) for entry in entries]
 
     def _page(self, address: str) -> str:
         answer = self._client.get(address)

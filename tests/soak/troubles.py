@@ -94,7 +94,7 @@ class Judge:
         left = began + WITHIN - time.monotonic()
         fires, _ = row.timed(f"{trouble.alert} fires", partial(self._prometheus.firing, trouble.alert), left)
         row.fires = None if fires is None else time.monotonic() - began
-        found = partial(self._console.clicks_to, names[0], row.remedy)
+        found = partial(self._console.clicks_to, names[0])
         _, row.clicks = row.timed("the console's overview leads to it", found, WITHIN)
         self._check_text(trouble, names[0], row)
 
