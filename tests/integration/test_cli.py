@@ -76,7 +76,7 @@ def test_migrate_reports_that_it_waits_for_postgres_and_gives_up_in_time(unmigra
     started = time.monotonic()
     code, out, err = unmigrated.run("migrate", "--wait", "1", DATABASE_URL=AWAY_POSTGRES)
     assert (code, out) == (1, "")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     waiting, gave_up = err.splitlines()
     assert "Waiting for it, up to 1 s." in waiting
     assert gave_up.startswith("Postgres can't be used now: ")
