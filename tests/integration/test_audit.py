@@ -80,7 +80,7 @@ def test_a_stolen_dump_holds_no_usable_secret(crm: CreatedConnector, connection:
     dump = dump_of(connection)
     assert "anna" in dump
     for secret in (password, token, crm.credential.text, rotated, signing):
-        bare = secret.rpartition("_")[2]
+        bare = secret.split("_", 2)[2] if secret.startswith(("ik_", "it_")) else secret
         assert bare not in dump
         assert bare.encode().hex() not in dump
     assert "hunter2" not in str(select_audit(connection))

@@ -18,7 +18,9 @@ from urllib.parse import quote
 
 import psycopg
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from tests.preloaded import run_ingestctl
 from tests.support.client import JSON, Connector, batch, item
@@ -52,7 +54,8 @@ class Server:
         given |= {"repl-diskless-sync-delay": 0, "repl-timeout": 60}
         given |= {option.replace("_", "-"): value for option, value in options.items()}
         self._words = [str(word) for option, value in given.items() for word in (f"--{option}", value)]
-        self.client = Redis.from_url(self.url, socket_timeout=PATIENCE)
+        # A server may close connections when its role changes.
+        self.client = Redis.from_url(self.url, socket_timeout=PATIENCE, retry=Retry(NoBackoff(), 3))
         self.start()
 
     def start(self) -> None:
