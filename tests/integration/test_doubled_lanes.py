@@ -138,6 +138,26 @@ def test_a_letter_of_before_is_retried_in_the_new_lane_and_found_by_its_id(doubl
     assert {row["lane"] for row in doubling.rows("SELECT lane FROM receipts")} == {former, former + BEFORE}
 
 
+def test_what_waits_in_a_new_lane_that_a_restored_postgres_forgot_does_not_overtake_the_former_lane(
+    doubling: Doubling,
+) -> None:
+    mover = doubling.connector(moves=True)
+    former = doubling.lane_of(mover)
+    doubling.send(mover, 1)
+    doubling.double()
+    doubling.send(mover, 2)
+    doubling.connection.execute(b"UPDATE connectors SET lane = lane %% %s", [BEFORE])
+    doubling.connection.execute(b"DELETE FROM credential_revisions WHERE lane >= %s", [BEFORE])
+    doubling.connection.execute(b"DELETE FROM lanes WHERE lane >= %s", [BEFORE])
+
+    double_lanes(doubling.connection, doubling.redis)
+    doubling.drain(former + BEFORE)  # before the former lane is closed
+
+    assert doubling.number(mover) is None
+    doubling.drain_all()
+    assert doubling.number(mover) == 2
+
+
 def test_the_command_doubles_once_a_day(ingestctl: Ingestctl) -> None:
     code, out, _ = ingestctl.run("lanes", "double")
     assert (code, out) == (0, "There are 8 lanes, where there were 4.\n")
