@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from ingest_api.idempotency import name_of
 from operations import lanes
 from operations.lanes import double_lanes
 from shared.credentials.splitting import complete_doubling
@@ -76,6 +77,17 @@ def test_a_repeat_of_what_was_sent_before_is_answered_with_the_first_id(doubling
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
     assert doubling.send(mover, 2, "new").json()["requestId"] == new.json()["requestId"]
     assert len(doubling.rows("SELECT FROM receipts")) == 2
+
+
+def test_a_record_in_the_former_lane_that_no_process_of_ours_has_written_is_no_first_submission(
+    doubling: Doubling,
+) -> None:
+    mover = doubling.connector(moves=True)
+    record = name_of(b"key", connector_id=mover.connector_id, lane=doubling.lane_of(mover))
+    doubling.double()
+    doubling.redis.set(record, "00 99999999999999999999-1")
+
+    assert doubling.send(mover, 1, "key").status_code == 202
 
 
 def test_a_hook_stays_in_one_order_with_its_connector_wherever_its_id_falls(doubling: Doubling) -> None:
