@@ -22,8 +22,8 @@ from ingest_api.readiness import Readiness
 from shared.credentials.credential import Presented
 from shared.redis.names import lane_keys
 
-#: As append.lua writes it: the submission's fingerprint, and the entry's id.
-_RECORD: Final = re.compile(rb"([0-9a-f]+) (\d+-\d+)")
+#: As append.lua writes it: the submission's fingerprint, and the entry's id, which fits into a request id.
+_RECORD: Final = re.compile(rb"([0-9a-f]+) (\d{1,13}-\d{1,6})")
 
 
 class FormerLanes:

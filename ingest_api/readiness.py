@@ -146,8 +146,8 @@ class Readiness:
             "redis_writable": Condition("ok", " ".join(away)),
             "credentials_loaded": failed_if(None if loaded else "The credentials are not loaded into Redis."),
         }
-        is_known = self._lanes is not None and self._lanes.doubled_at != NOT_YET
-        return conditions, is_known and all(one.is_loaded for one in found)
+        is_final = self._lanes is not None and self._lanes.doubled_at != NOT_YET
+        return conditions, is_final and all(one.is_loaded for one in found)
 
     @staticmethod
     def _look(lanes: Lanes, node: Redis, part: list[int]) -> _Server:

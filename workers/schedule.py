@@ -63,7 +63,7 @@ def next_run(now: datetime) -> datetime:
 
 
 def enqueue_rest(queue: Queue) -> None:
-    """Enqueue the rest of what a run deletes, behind the jobs that wait by now."""
+    """Enqueue the rest of what a run deletes, behind the jobs that wait."""
     queue.enqueue(AGING_TASK, rest=True, **_options())
 
 

@@ -78,13 +78,16 @@ class RequestStream:
         self._body: FixedBody | ChunkedBody | None = None
         #: Whether the body of the last head has not ended yet.
         self.in_body = False
-        #: Whether more of the body had arrived than was taken: very many chunks.
-        self.has_more = False
 
     @property
     def pending_bytes(self) -> int:
         """Bytes that are held."""
         return len(self._data) - self._start
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more of the body had arrived than was taken: very many chunks."""
+        return self._body is not None and self._body.has_more
 
     def in_head(self) -> bool:
         """Whether a head has begun and not ended; empty lines before it don't count."""
@@ -114,7 +117,6 @@ class RequestStream:
         if self._body is None:
             return b""
         data, self._start = self._body.take(self._data, self._start)
-        self.has_more = self._body.has_more
         if self._body.is_complete:
             self._body, self.in_body = None, False
         if self._start == len(self._data):

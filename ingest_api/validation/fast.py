@@ -31,6 +31,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ingest_api.validation.decoders import LONGEST_SOURCE, MEASURED, WIDEST, Form, array_of, decoder, struct_of
+from ingest_api.validation.json_text import is_utf8
 from ingest_api.validation.names import has_only_short_names
 from ingest_api.validation.numbers import holds_long_number, holds_many_digits
 from ingest_api.validation.structure import find_nul, is_deeper, marks
@@ -99,7 +100,7 @@ class FastValidator:
         elif not around and self._holds_bare(source):
             return source.count(b"{")
         else:
-            may_be_right, decoders = self._members == _NO_OBJECTS or _is_in_bounds(source, around), self._passed[around]
+            may_be_right, decoders = not self._has_objects or _is_in_bounds(source, around), self._passed[around]
         if may_be_right:
             for width in _WIDE if escapes or not source.isascii() else _NARROW:
                 try:
@@ -207,12 +208,4 @@ def _holds_long_integer(source: bytes) -> bool:
 
 def _is_in_bounds(source: bytes, around: int) -> bool:
     """Whether names and numbers are right; a batch is not yet known to be UTF-8."""
-    return has_only_short_names(source) and not holds_long_number(source) and (not around or _is_utf8(source))
-
-
-def _is_utf8(source: bytes) -> bool:
-    try:
-        source.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return has_only_short_names(source) and not holds_long_number(source) and (not around or is_utf8(source))

@@ -42,7 +42,8 @@ def check_text(body: bytes) -> None:
         raise ApiError(
             ErrorCode.INVALID_ENCODING, "The body starts with a byte order mark; send plain UTF-8 without it."
         )
-    _check_utf8(body)
+    if not is_utf8(body):
+        raise ApiError(ErrorCode.INVALID_ENCODING, "The body is not valid UTF-8; encode it as UTF-8.")
     try:
         _json_syntax.decode(body)
     except RecursionError:
@@ -51,9 +52,10 @@ def check_text(body: bytes) -> None:
         raise _explain(body, str(error)) from None
 
 
-def _check_utf8(body: bytes) -> None:
+def is_utf8(body: bytes) -> bool:
+    """Return whether a body is UTF-8."""
     if body.isascii():
-        return
+        return True
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         # In pieces: one character beyond the BMP would make the whole text four times as large.
@@ -61,7 +63,8 @@ def _check_utf8(body: bytes) -> None:
             decoder.decode(body[start : start + _DECODED_AT_ONCE])
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        raise ApiError(ErrorCode.INVALID_ENCODING, "The body is not valid UTF-8; encode it as UTF-8.") from None
+        return False
+    return True
 
 
 def _explain(body: bytes, error: str) -> ApiError:

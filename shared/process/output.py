@@ -141,7 +141,7 @@ class Printed(io.TextIOBase):
     """Takes the place of `sys.stdout` or `sys.stderr`: what is printed goes the way of the log's lines."""
 
     def __init__(self, file: int, replaced: TextIO | None) -> None:
-        # Without the original the number belongs to another file by now, or will.
+        # Without the original the number belongs to another file, or will.
         self.lines = Lines(file if replaced else -1)
         self._replaced = replaced
         self._rest = ""

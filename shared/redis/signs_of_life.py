@@ -73,7 +73,7 @@ def with_signs(
     quiet_after_seconds: int,
     now: datetime | None = None,
 ) -> None:
-    """Complete rows of `select_connectors` by what Redis knows: the last sign of life, and who is silent.
+    """Complete rows of `select_connectors` by what Redis knows: the last sign of life, and which are silent.
 
     Sets `last_seen_at`; `silent_seconds`, since then or since the connector was made; `quiet`, of enabled connectors
     that are silent for too long; `silence`: 'never' if such a one was never seen, else 'quiet'; None of others.

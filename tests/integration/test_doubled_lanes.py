@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from ingest_api.idempotency import name_of
 from operations import lanes
 from operations.lanes import double_lanes
 from shared.credentials.splitting import complete_doubling
@@ -78,6 +79,17 @@ def test_a_repeat_of_what_was_sent_before_is_answered_with_the_first_id(doubling
     assert len(doubling.rows("SELECT FROM receipts")) == 2
 
 
+def test_a_record_in_the_former_lane_that_no_process_of_ours_has_written_is_no_first_submission(
+    doubling: Doubling,
+) -> None:
+    mover = doubling.connector(moves=True)
+    record = name_of(b"key", connector_id=mover.connector_id, lane=doubling.lane_of(mover))
+    doubling.double()
+    doubling.redis.set(record, "00 99999999999999999999-1")
+
+    assert doubling.send(mover, 1, "key").status_code == 202
+
+
 def test_a_hook_stays_in_one_order_with_its_connector_wherever_its_id_falls(doubling: Doubling) -> None:
     mover = doubling.connector(moves=True)
     while True:
@@ -136,6 +148,26 @@ def test_a_letter_of_before_is_retried_in_the_new_lane_and_found_by_its_id(doubl
     assert (dead, still, doubling.state(mover, first)) == ("dead", "dead", "applied")
     assert doubling.number(mover) == 2
     assert {row["lane"] for row in doubling.rows("SELECT lane FROM receipts")} == {former, former + BEFORE}
+
+
+def test_what_waits_in_a_new_lane_that_a_restored_postgres_forgot_does_not_overtake_the_former_lane(
+    doubling: Doubling,
+) -> None:
+    mover = doubling.connector(moves=True)
+    former = doubling.lane_of(mover)
+    doubling.send(mover, 1)
+    doubling.double()
+    doubling.send(mover, 2)
+    doubling.connection.execute(b"UPDATE connectors SET lane = lane %% %s", [BEFORE])
+    doubling.connection.execute(b"DELETE FROM credential_revisions WHERE lane >= %s", [BEFORE])
+    doubling.connection.execute(b"DELETE FROM lanes WHERE lane >= %s", [BEFORE])
+
+    double_lanes(doubling.connection, doubling.redis)
+    doubling.drain(former + BEFORE)  # before the former lane is closed
+
+    assert doubling.number(mover) is None
+    doubling.drain_all()
+    assert doubling.number(mover) == 2
 
 
 def test_the_command_doubles_once_a_day(ingestctl: Ingestctl) -> None:

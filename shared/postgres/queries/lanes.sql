@@ -25,9 +25,10 @@ LOCK TABLE connectors IN ROW EXCLUSIVE MODE;
 LOCK TABLE connectors IN EXCLUSIVE MODE;
 
 -- name: double_lanes
--- Adds a lane for each one, which takes half of its connectors.
-INSERT INTO lanes (lane, split_from)
-SELECT lane + (SELECT count(*) FROM lanes), lane
+-- Adds a lane for each one, which takes half of its connectors. It waits from the start: if Postgres was restored to a
+-- state of before an earlier doubling, its stream holds what was sent after what waits in the former lane.
+INSERT INTO lanes (lane, split_from, waits)
+SELECT lane + (SELECT count(*) FROM lanes), lane, true
 FROM lanes;
 
 -- name: select_lanes_of_keys
@@ -61,7 +62,7 @@ SELECT lanes.lane, lanes.split_from, lanes.split_version,
        (SELECT count(*) FROM lanes)::int AS number
 FROM lanes
 JOIN lanes AS former ON former.lane = lanes.split_from
-WHERE lanes.split_version IS NULL OR lanes.waits
+WHERE lanes.waits
 ORDER BY lanes.lane;
 
 -- name: select_former_lanes
@@ -77,7 +78,7 @@ SELECT lane FROM former ORDER BY lane;
 -- Stores up to which version a lane's connectors are in their former lane. What is above is newer than all of it; rows
 -- below may still be overtaken by a dead letter.
 UPDATE lanes
-SET split_version = %(version)s, split_at = now(), waits = true,
+SET split_version = %(version)s, split_at = now(),
     applied_version = greatest(applied_version, %(version)s), dead_version = greatest(dead_version, %(version)s)
 WHERE lane = %(lane)s AND split_version IS NULL;
 

@@ -27,7 +27,8 @@ ORDER BY version, index;
 
 -- name: select_newest_logs
 -- The same before a position, the newest first.
-SELECT lane_at((SELECT lane FROM connectors WHERE connector_id = %(connector_id)s), version) AS lane, version, index, logged_at, level, message, context::text AS context
+SELECT lane_at((SELECT lane FROM connectors WHERE connector_id = %(connector_id)s), version) AS lane,
+       version, index, logged_at, level, message, context::text AS context
 FROM connector_logs
 WHERE connector_id = %(connector_id)s
   AND (%(level)s::text IS NULL OR level = %(level)s)
