@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
 from ingest_api.append import Appender, StoreUnavailableError
 from ingest_api.append_script import AppendCall, AppendResult, Mode, Status, Submission
@@ -37,6 +37,13 @@ def read_credential(context: RequestContext) -> Presented:
     if credential is None:
         raise ApiError.unauthorized("malformed" if scheme else "missing")
     return credential
+
+
+class Place(NamedTuple):
+    """The lane of a credential, and the number of lanes by which it was found."""
+
+    lane: int
+    lanes: int
 
 
 class CredentialCache:
@@ -74,14 +81,15 @@ class Authenticator:
         self._appender = appender
         self._cache = CredentialCache()
 
-    def lane_of(self, credential: Presented) -> int:
-        """Return the lane of a credential. Raises ApiError(not_ready) while the number of lanes is unknown."""
-        return _lane_of(credential, self._readiness.lanes())
+    def place_of(self, credential: Presented) -> Place:
+        """Return where a credential is. Raises ApiError(not_ready) while the number of lanes is unknown."""
+        lanes = self._readiness.lanes()
+        # A hook is in the lane of its connector's credential.
+        return Place(lane_of(credential.bucket or credential.key_id, lanes), lanes)
 
     def may_have_sent(self, credential: Presented, position: Position) -> bool:
         """Return False of a submission in a lane that the credential's connector never was in."""
-        lanes = self._readiness.lanes()
-        return may_have_been(position.lane, _lane_of(credential, lanes), lanes)
+        return may_have_been(position.lane, *self.place_of(credential))
 
     async def identify(self, context: RequestContext, credential: Presented) -> int:
         """Return the connector of a credential before its body is read; takes no token.
@@ -90,35 +98,32 @@ class Authenticator:
         """
         connector_id = self._cache.connector_of(credential)
         if connector_id is None:
-            connector_id = (await self._call(context, credential, "check")).connector_id
+            connector_id = (await self._call(context, credential, self.place_of(credential), "check")).connector_id
         context.connector_id = connector_id
         return connector_id
 
     async def charge(self, context: RequestContext, credential: Presented, *, read_bucket: bool = False) -> int:
         """Take a token for a request that appends nothing, and return its connector."""
-        return (await self._call(context, credential, "charge", read_bucket=read_bucket)).connector_id
+        place = self.place_of(credential)
+        return (await self._call(context, credential, place, "charge", read_bucket=read_bucket)).connector_id
 
     async def append(
-        self, context: RequestContext, credential: Presented, lane: int, submission: Submission
+        self, context: RequestContext, credential: Presented, place: Place, submission: Submission
     ) -> AppendResult:
-        """Take a token and append, if the credential is still in `lane`; the result is 'ok' or 'replayed'."""
-        return await self._call(context, credential, "append", submission, lane=lane)
+        """Take a token and append; the result is 'ok' or 'replayed'. Not ready if the lanes were doubled meanwhile."""
+        return await self._call(context, credential, place, "append", submission)
 
     async def _call(
         self,
         context: RequestContext,
         credential: Presented,
+        place: Place,
         mode: Mode,
         submission: Submission | None = None,
         *,
         read_bucket: bool = False,
-        lane: int | None = None,
     ) -> AppendResult:
-        lanes = self._readiness.lanes()
-        found = _lane_of(credential, lanes)
-        if lane not in (None, found):  # the lanes were doubled while the body arrived
-            raise ApiError(ErrorCode.NOT_READY)
-        call = AppendCall(found, credential, mode, submission, read_bucket, lanes)
+        call = AppendCall(place.lane, credential, mode, submission, read_bucket, place.lanes)
         try:
             result = await self._appender.call(call)
         except StoreUnavailableError:
@@ -138,8 +143,3 @@ class Authenticator:
         if error := _ERRORS.get(result.status):
             raise ApiError(error, retry_after=result.retry_after)
         return result
-
-
-def _lane_of(credential: Presented, lanes: int) -> int:
-    """Return the lane of a credential; a hook's is that of its connector's credential."""
-    return lane_of(credential.bucket or credential.key_id, lanes)

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ingest_api.append_script import AppendResult, Submission
-from ingest_api.authentication import Authenticator
+from ingest_api.authentication import Authenticator, Place
 from ingest_api.context import RequestContext
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.idempotency import name_of
@@ -37,20 +37,20 @@ class FormerLanes:
         self._open: set[tuple[int, int]] = set()
 
     async def replay(
-        self, context: RequestContext, credential: Presented, lane: int, key: bytes, submission: Submission
+        self, context: RequestContext, credential: Presented, place: Place, key: bytes, submission: Submission
     ) -> tuple[int, AppendResult] | None:
         """Return a former lane, and the first submission with this key there; None if there is none.
 
         Takes a token for a repeat. Raises ApiError.
         """
         lanes = self._readiness.all_lanes()
-        former = lanes.former(lane)
+        former = lanes.former(place.lane)
         if former is None or submission.idempotency is None:
             return None
         fingerprint = submission.idempotency.fingerprint
         name = name_of(key, connector_id=context.connector_id or 0, lane=former)
         try:
-            await self._require_open(lane, lanes.number, lanes.suffix.encode())
+            await self._require_open(place.lane, lanes.number, lanes.suffix.encode())
             record: Any = await self._redis.get(name)
         except RedisError:
             raise ApiError(ErrorCode.STORE_UNAVAILABLE) from None

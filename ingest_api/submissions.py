@@ -49,7 +49,7 @@ class Submissions:
         credential = delivery.credential if delivery else read_credential(context)
         connector_id = await self.authenticator.identify(context, credential)
         context.takes_suffix = kind.takes_suffix
-        lane = self.authenticator.lane_of(credential)
+        place = self.authenticator.place_of(credential)
         # Strangers have a share of their own, so that they take neither memory nor turns from the connector.
         with self.bodies.reserve(-connector_id if delivery else connector_id) as reservation:
             try:
@@ -63,10 +63,11 @@ class Submissions:
                     await self.authenticator.charge(context, credential)
                 raise
             key = delivery.idempotency_key(found) if delivery else key
-            idempotency = idempotency_of(key, found.fingerprint, connector_id=connector_id, lane=lane)
+            idempotency = idempotency_of(key, found.fingerprint, connector_id=connector_id, lane=place.lane)
             submission = Submission(encode_meta(meta), found.count, body if check.keeps_body else b"", idempotency)
-            replay = await self.former.replay(context, credential, lane, key, submission) if key else None
-            lane, result = replay or (lane, await self.authenticator.append(context, credential, lane, submission))
+            replay = await self.former.replay(context, credential, place, key, submission) if key else None
+            append = self.authenticator.append
+            lane, result = replay or (place.lane, await append(context, credential, place, submission))
         if result.status == "ok":
             self.tally.accepted(connector_id, found.count, context.received_bytes)
         context.request_id = request_id_of_entry(lane, result.entry_id)

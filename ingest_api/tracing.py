@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest_api.append import Appender
 from ingest_api.append_script import AppendResult, Submission
-from ingest_api.authentication import Authenticator
+from ingest_api.authentication import Authenticator, Place
 from ingest_api.cluster_append import ClusterAppender
 from ingest_api.context import RequestContext
 from ingest_api.readiness import Readiness
@@ -90,18 +90,18 @@ class TracedAuthenticator(Authenticator):
         self._spans = spans
 
     async def append(
-        self, context: RequestContext, credential: Presented, lane: int, submission: Submission
+        self, context: RequestContext, credential: Presented, place: Place, submission: Submission
     ) -> AppendResult:
         """Take a token and append; the result is 'ok' or 'replayed'."""
-        attributes = messaging(lane, "append", "send")
-        span = self._spans.start(f"append {lane_name(lane)}", "PRODUCER", context.scope[_SPAN], attributes)
+        attributes = messaging(place.lane, "append", "send")
+        span = self._spans.start(f"append {lane_name(place.lane)}", "PRODUCER", context.scope[_SPAN], attributes)
         try:
-            result = await super().append(context, credential, lane, self._with_traceparent(submission, span))
+            result = await super().append(context, credential, place, self._with_traceparent(submission, span))
         except BaseException as error:
             self._spans.fail(span, type(error).__name__)
             raise
         else:
-            span.set_attribute("ingest.request_id", request_id_of_entry(lane, result.entry_id))
+            span.set_attribute("ingest.request_id", request_id_of_entry(place.lane, result.entry_id))
             span.set_attribute("ingest.append.status", result.status)
             return result
         finally:
