@@ -138,7 +138,10 @@ def _scale_statistics(connection: psycopg.Connection, scale: Scale) -> None:
 
 def _sign(connection: psycopg.Connection, redis: Redis, lanes: int) -> None:
     """Tell Redis what Postgres knows of the signs of life."""
-    query = b"SELECT lane, connector_id, extract(epoch FROM last_seen_at) * 1000 AS at FROM connector_liveness JOIN connectors USING (connector_id)"  # noqa: E501 - one statement
+    query = (
+        b"SELECT lane, connector_id, extract(epoch FROM last_seen_at) * 1000 AS at "
+        b"FROM connector_liveness JOIN connectors USING (connector_id)"
+    )
     found: dict[int, dict[str, int]] = {}
     for lane, connector_id, at in connection.execute(query).fetchall():
         found.setdefault(lane, {})[str(connector_id)] = int(at)

@@ -20,5 +20,6 @@ with Path(sys.argv[1]).open(newline="") as lines, httpx.Client(base_url=os.envir
         items = [{"id": row.pop("id"), "name": row.pop("name"), "fields": row} for row in batch]
         body = json.dumps({"stream": "agents", "items": items}).encode()
         key = {"Idempotency-Key": uuid.uuid4().hex}
-        while client.post("/api/ingest", content=body, headers=headers | key).status_code in {429, 503}:
+        while (answer := client.post("/api/ingest", content=body, headers=headers | key)).status_code in {429, 503}:
             time.sleep(1)
+        answer.raise_for_status()

@@ -23,8 +23,10 @@ from shared.postgres.migrations import migrate
 from shared.process.setting_values import SecretUrl
 from shared.process.settings import Settings
 from shared.redis.connections import connect_redis
+from tests.integration.console_tools import Console, running_console
 from tests.integration.ingestctl_tools import Ingestctl, bare_environ
 from tests.integration.lane_tools import Lane
+from tests.integration.page_tools import LogIn, logging_in
 from tests.integration.partition_tools import TABLES, names
 
 TEMPLATE = "migrated_template"
@@ -138,6 +140,19 @@ def lane(redis: Redis, database_url: str) -> Iterator[Lane]:
 def connectors(lane: Lane) -> Connectors:
     """Changes the connector of the lane."""
     return Connectors(lane.connection, lane.redis)
+
+
+@pytest.fixture
+def console(settings: Settings, connection: Connection) -> Iterator[Console]:
+    """The console of that installation, without its server."""
+    with running_console(settings, connection) as running:
+        yield running
+
+
+@pytest.fixture
+def log_in(console: Console, connection: Connection) -> LogIn:
+    """Makes operators of the console, and logs them in."""
+    return logging_in(console, connection)
 
 
 def temporary_database(server_url: str, template: str = "") -> Iterator[str]:

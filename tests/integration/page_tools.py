@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import httpx
@@ -15,12 +16,16 @@ from shared.postgres.connections import Connection
 from tests.integration.console_tools import Console
 
 PASSWORD = "correct horse battery staple"
-#: Hashing takes long, so it is done once.
-_HASH = hash_password(PASSWORD)
 _HERE = {"Origin": "http://console"}
 _INSERT = b"INSERT INTO operators (name, role, password) VALUES (%s, %s, %s) RETURNING operator_id"
 
 LogIn = Callable[[str, Role], "Browser"]
+
+
+@cache
+def _hash() -> str:
+    """Hash the password once: it takes long."""
+    return hash_password(PASSWORD)
 
 
 class Browser:
@@ -55,7 +60,7 @@ def logging_in(console: Console, connection: Connection) -> LogIn:
     """Return what makes an operator and logs it in."""
 
     def make(name: str, role: Role) -> Browser:
-        row = connection.execute(_INSERT, (name, role.value, _HASH)).fetchall()[0]
+        row = connection.execute(_INSERT, (name, role.value, _hash())).fetchall()[0]
         browser = Browser(console)
         browser.cookies["console"] = sessions.begin(connection, row["operator_id"], address="", browser="")
         assert browser.get("/").status_code == 200

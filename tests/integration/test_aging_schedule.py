@@ -150,8 +150,11 @@ def test_settings_say_how_long(settings: Settings) -> None:
 def test_records_of_changes_are_deleted_when_their_days_are_over(
     settings: Settings, redis: Redis, connection: Connection
 ) -> None:
+    record = (
+        b"INSERT INTO audit (at, actor_kind, actor, action, subject) "
+        b"VALUES (now() - make_interval(days => %s), 'command', 'a@b', %s, 'x')"
+    )
     for days in (2000, settings.keep_audit_days + 1, settings.keep_audit_days - 1):
-        record = b"INSERT INTO audit (at, actor_kind, actor, action, subject) VALUES (now() - make_interval(days => %s), 'command', 'a@b', %s, 'x')"  # noqa: E501 - one statement
         connection.execute(record, (days, f"after {days} days"))
     enqueue_rest(wake_queue(redis))
 

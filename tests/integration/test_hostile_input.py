@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -19,19 +18,8 @@ from operations.roles import Role
 from operations.traffic import read_traffic
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
-from tests.integration.console_tools import Console, running_console
-from tests.integration.page_tools import PASSWORD, Browser, LogIn, logging_in
-
-
-@pytest.fixture
-def console(settings: Settings, connection: Connection) -> Iterator[Console]:
-    with running_console(settings, connection) as console:
-        yield console
-
-
-@pytest.fixture
-def log_in(console: Console, connection: Connection) -> LogIn:
-    return logging_in(console, connection)
+from tests.integration.console_tools import Console
+from tests.integration.page_tools import PASSWORD, Browser, LogIn
 
 
 def test_a_key_is_found_by_its_id_now_and_after_its_rotation(

@@ -44,7 +44,7 @@ def port() -> int:
             return number
 
 
-def test_run_prints_lines_to_paste_and_a_second_run_starts_quickly_and_prints_the_same(folder: Path, port: int) -> None:
+def test_run_prints_lines_to_paste_and_a_second_run_prints_the_same(folder: Path, port: int) -> None:
     with make_run(folder, port) as run:
         endpoints = run.is_up()
         assert endpoints.api_url == f"http://127.0.0.1:{port}"

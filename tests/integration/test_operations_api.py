@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,16 +16,9 @@ from operations.roles import Role
 from operations.tokens import Tokens
 from shared.credentials.credential import parse_credential
 from shared.postgres.connections import Connection
-from shared.process.settings import Settings
 from shared.request_id import position_of_version
-from tests.integration.console_tools import Console, dump_of, running_console
+from tests.integration.console_tools import Console, dump_of
 from tests.integration.ingestctl_tools import insert_item
-
-
-@pytest.fixture
-def console(settings: Settings, connection: Connection) -> Iterator[Console]:
-    with running_console(settings, connection) as running:
-        yield running
 
 
 @pytest.mark.usefixtures("crm")

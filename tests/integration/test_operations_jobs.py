@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from operations.audit import select_audit
 from operations.roles import Role
-from shared.process.settings import Settings
-from tests.integration.console_tools import Console, running_console
+from tests.integration.console_tools import Console
 from tests.integration.dead_letter_tools import dead_item, dead_text, letters, mend_items
 from tests.integration.lane_tools import Lane
-
-
-@pytest.fixture
-def console(settings: Settings, lane: Lane) -> Iterator[Console]:
-    with running_console(settings, lane.connection) as running:
-        yield running
 
 
 def finished(console: Console, job: dict[str, Any]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,19 +13,8 @@ from operations.operators import Operators
 from operations.roles import Role
 from shared.postgres.connections import Connection
 from shared.process.settings import Settings
-from tests.integration.console_tools import Console, running_console
-from tests.integration.page_tools import PASSWORD, Browser, LogIn, logging_in
-
-
-@pytest.fixture
-def console(settings: Settings, connection: Connection) -> Iterator[Console]:
-    with running_console(settings, connection) as console:
-        yield console
-
-
-@pytest.fixture
-def log_in(console: Console, connection: Connection) -> LogIn:
-    return logging_in(console, connection)
+from tests.integration.console_tools import Console
+from tests.integration.page_tools import PASSWORD, Browser, LogIn
 
 
 def all_paths(settings: Settings) -> tuple[list[str], list[tuple[str, Role]]]:

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-
-import pytest
 
 from operations.roles import Role
-from shared.postgres.connections import Connection
-from shared.process.settings import Settings
-from tests.integration.console_tools import Console, running_console
 from tests.integration.dead_letter_tools import dead_text, letters, marked
 from tests.integration.lane_tools import Lane
-from tests.integration.page_tools import Browser, LogIn, logging_in
+from tests.integration.page_tools import Browser, LogIn
 from tests.support.processes import wait_until
-
-
-@pytest.fixture
-def console(settings: Settings, connection: Connection) -> Iterator[Console]:
-    with running_console(settings, connection) as console:
-        yield console
-
-
-@pytest.fixture
-def log_in(console: Console, connection: Connection) -> LogIn:
-    return logging_in(console, connection)
 
 
 def hidden(html: str) -> dict[str, str]:

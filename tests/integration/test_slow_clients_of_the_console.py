@@ -53,8 +53,8 @@ def ended() -> _Ended:
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch, ended: _Ended) -> Iterator[int]:
-    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.5)
-    monkeypatch.setattr(protocol, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(protocol, "_LOOK_SECONDS", 0.4)
     app = Starlette(routes=[Route("/", _whole, methods=["GET", "POST"]), Route("/live", ended.stream)])
     server = uvicorn.Server(uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None))
     with socket.socket() as listening:
@@ -116,10 +116,10 @@ def test_an_answer_that_is_read_a_byte_at_a_time_is_cut_off(port: int, path: str
 
 def test_a_client_that_reads_and_sends_steadily_is_answered_whole(port: int) -> None:
     with connected(port) as client:
-        for _ in range(4):
+        for _ in range(12):
             client.sendall(b"POST / HTTP/1.1\r\nHost: console\r\nContent-Length: 2\r\n\r\nxx")
             assert client.recv(65536).endswith(b"\r\n\r\n2")
-            time.sleep(0.3)  # longer in all than a request may take
+            time.sleep(0.1)  # longer in all than a request may take
         client.sendall(b"GET / HTTP/1.1\r\nHost: console\r\nConnection: close\r\n\r\n")
         read = 0
         while chunk := client.recv(1 << 20):

@@ -121,7 +121,7 @@ class Chaos:
         self._counts[fault] += 1
 
     def end(self) -> None:
-        """Wait until what was told by now is applied, then kill the connector."""
+        """Wait until all that was told so far is applied, then kill the connector."""
         self._told, last_id = self._numbers.first, self._numbers.last_id
         waited = self._wait_for(last_id)
         self.kill()

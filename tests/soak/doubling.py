@@ -25,9 +25,10 @@ from typing import Any
 
 import httpx
 
+from tests.soak.ledger import version_of
 from tests.support.client import JSON, Connector, batch, item
 from tests.support.processes import environment
-from tests.support.request_ids import entry_of, lane_of
+from tests.support.request_ids import lane_of
 from tests.support.stack import Stack, running
 
 #: Pause of a connector between two numbers, and after an answer of 503, in seconds.
@@ -83,18 +84,13 @@ def _log(number: int) -> bytes:
     return json.dumps({"entries": [{"level": "info", "message": str(number)}]}).encode()
 
 
-def _version(request_id: str) -> int:
-    milliseconds, sequence = map(int, entry_of(request_id).split(b"-"))
-    return milliseconds << 20 | sequence
-
-
 def judge(stack: Stack, sender: Sender) -> list[str]:
     """Return what is wrong with what a connector has in Postgres."""
     found = list(sender.faults)
     receipts = stack.rows(
         "SELECT version, lane, applied_at FROM receipts WHERE connector_id = %s ORDER BY version", sender.connector.id
     )
-    told = [(_version(one), lane_of(one)) for one in sender.accepted.values()]
+    told = [(version_of(one), lane_of(one)) for one in sender.accepted.values()]
     if told != sorted(told, key=lambda one: one[0]):
         found.append("Numbers were accepted out of order.")
     if told != [(row["version"], row["lane"]) for row in receipts]:

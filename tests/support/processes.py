@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 #: Deadline in seconds for what takes a moment; generous, since two slow cores may be busy with other work.
 PATIENCE = 30.0
 _POLL_SECONDS = 0.02
+#: None is given twice: of two that are chosen before a server has the first, the system may return the same.
+_GIVEN_PORTS = {0}
 #: Variables of a developer's environment that would change what the tests start; proxies would intercept localhost.
 _NOT_INHERITED = re.compile(
     r"DATABASE_URL|(?:QUEUE_)?REDIS_\w+|SURFACES|HOST|PORT|DATA_DIR|RUN_DIR|WORKERS|WEB_CONCURRENCY|ACCEPT_DATA_LOSS|DATAPOOL_ADDRESS"
@@ -48,10 +50,14 @@ def environment(**settings: object) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port that no process listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that no process listens on at the moment, another one each time."""
+    port = 0
+    while port in _GIVEN_PORTS:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+    _GIVEN_PORTS.add(port)
+    return port
 
 
 class UnreadPipe:

@@ -64,7 +64,8 @@ def test_every_invalid_credential_gets_the_same_answer(
         f"Bearer {careless.credential}x",
         f"Bearer ik_{key_id}",
         f"Bearer ik_{key_id}_{secret.swapcase()}",
-        f"Bearer ik_{key_id.upper()}_{secret}",
+        # Without a letter, as one in 300 is, it would be right.
+        *(() if key_id.isdecimal() else (f"Bearer ik_{key_id.upper()}_{secret}",)),
         f"Bearer ik_000000000000_{secret}",
         f"Bearer {disabled.credential}",
         f"Bearer {rotated.credential}",

@@ -32,7 +32,7 @@ def test_the_canary_tells_what_is_late_and_what_is_refused(
         going_on.says(r'"faults": ?\["late"\]')
         with workerless.worker():
             wait_until("a round without a fault", lambda: counted(port, "ingest_canary_seconds_count") > 0)
-            with canary(connector, "--rounds", "2", "--every", "0") as satisfied:
+            with canary(connector, "--rounds", "2", "--every", "0", "--late", "30") as satisfied:
                 assert satisfied.ends() == 0, satisfied.printed
             workerless.rotate(connector)
             going_on.says(r'"401 unauthorized"')

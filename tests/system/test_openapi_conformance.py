@@ -23,7 +23,7 @@ _HERE = Path(__file__).parent
 _LONGEST_SECONDS = 300.0
 
 
-#: Requests of each kind that are drawn for each operation, beside those at the bounds of each rule.
+# `drawn` is the number of requests of each kind for each operation, beside those at the bounds of each rule.
 @pytest.mark.parametrize("drawn", [4, pytest.param(40, marks=pytest.mark.heavy)])
 def test_api_and_document_agree(
     stack: Stack, new_connector: Callable[..., Connector], tmp_path: Path, drawn: int
@@ -42,7 +42,7 @@ def test_api_and_document_agree(
 
 
 def schemathesis(connector: Connector, drawn: int, *, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs it to its end."""
+    """Run it to its end."""
     words: list[str | Path] = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", _HERE / "schemathesis.toml"),
         *("run", f"{connector.url}/openapi.json", "--header", f"Authorization: Bearer {connector.credential}"),

@@ -115,3 +115,6 @@ def _answer_once(listener: socket.socket, raw: bytes) -> None:
     with client:
         client.recv(65_536)
         client.sendall(raw)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65_536):  # the rest of the request, which would reset the connection
+            pass
