@@ -113,6 +113,7 @@ _BODIES: Final = (
         (f"items: 200 fields of {value}", "/api/ingest", (_ITEMS, _fields(value), "]}"))
         for value in ("1", "1.5", "1e0000", "12e990")
     ),
+    ("items: 200 fields of strings of 1e9999", "/api/ingest", (_ITEMS, _fields(f'"{"1e9999 " * 700}"'), "]}")),
     ("items: 200 fields of 1, an id of 258 bytes", "/api/ingest", (_ITEMS, _behind(_LONG_ID, _fields("1")), "]}")),
     ("items: mixed, members shadowed", "/api/ingest", (_ITEMS, _MIXED, "]}")),
     ("items: 17 members, a shadowed one wrong", "/api/ingest", (_ITEMS, _behind(_REPEATED, _ITEM), "]}")),

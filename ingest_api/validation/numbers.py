@@ -1,13 +1,13 @@
 """Whether a text holds a number of too many digits, found without looking at each number.
 
-Pure. A number of fewer than 900 characters in front of an exponent of two digits is short enough. Others are looked for
-in the whole text; only those that need too many digits are then looked at for whether they stand in a string.
+Pure. A number of fewer than 900 characters in front of an exponent of two digits is short enough. If the text seems to
+hold others, its strings are dropped, and what is left is looked at one by one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -41,34 +41,28 @@ def holds_long_number(text: bytes) -> bool:
     spelled = text.translate(_SPELLED)
     if not (_MANY_DIGITS in spelled or _EXPONENT in spelled or _SIGNED_EXPONENT in spelled):
         return False
-    places = (place for place, literal in _suspects(text, spelled) if _digits(literal) > MAX_NUMBER_DIGITS)
-    return any(not within for within in _within_strings(text, places))
+    bare = _outside_strings(text)
+    return any(_digits(literal) > MAX_NUMBER_DIGITS for literal in _suspects(bare, bare.translate(_SPELLED)))
 
 
-def _within_strings(text: bytes, places: Iterable[int]) -> Iterator[int]:
-    """Yield for each place whether it is in a string. Places in order are found in one pass."""
+def _outside_strings(text: bytes) -> bytes:
+    """Return JSON text without its strings, which may hold very many that look like long numbers."""
     quotes = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if b"\\" in text else text
-    counted = within = 0
-    for place in places:
-        if place < counted:
-            counted = within = 0
-        within ^= quotes.count(b'"', counted, place) & 1
-        counted = place
-        yield within
+    return b" ".join(quotes.split(b'"')[::2])
 
 
-def _suspects(text: bytes, spelled: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield what may be a number of too many digits, in a string or not, and a place in it."""
+def _suspects(text: bytes, spelled: bytes) -> Iterator[bytes]:
+    """Yield what may be a number of too many digits."""
     for exponent in _SUSPECT.finditer(text):
         place = exponent.start()
         before = text[max(place - MAX_NUMBER_DIGITS, 0) : place]
         digits = len(before) - len(before.rstrip(b"0123456789."))
-        yield place, text[place - digits : exponent.end()]
+        yield text[place - digits : exponent.end()]
     end = 0
     while (place := spelled.find(_MANY_DIGITS, end)) >= 0:
         end = _end_of_run(spelled, place)
         number = _NUMBER.match(text, place)
-        yield place, number[0] if number else b""
+        yield number[0] if number else b""
 
 
 def _end_of_run(spelled: bytes, place: int) -> int:

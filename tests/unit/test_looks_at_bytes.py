@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest_api.errors import ApiError
-from ingest_api.validation import structure
+from ingest_api.validation import numbers, structure
 from ingest_api.validation.json_text import digits_in_plain_form
 from ingest_api.validation.names import has_only_short_names
 from ingest_api.validation.numbers import holds_long_number
@@ -49,6 +49,18 @@ def test_what_only_looks_like_a_number_is_none(text: str, before: str) -> None:
     assert not holds_long_number(f"{body}}}".encode())
     assert holds_long_number(f'{body},"c":1e1000}}'.encode())
     assert holds_long_number(f'{body},"c":{"9" * 1001}}}'.encode())
+
+
+def test_no_string_is_read_for_the_numbers_that_it_seems_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[bytes] = []
+
+    def digits(literal: bytes) -> int:
+        looked_at.append(literal)
+        return 0
+
+    monkeypatch.setattr(numbers, "_digits", digits)
+    assert not holds_long_number(b'{"1e9999":"1e9999 1e9999","b":["\\"1e9999","\\\\"],"c":12e991}')
+    assert looked_at == [b"12e991"]
 
 
 def test_no_literal_of_few_digits_is_taken_for_a_long_one() -> None:

@@ -111,6 +111,7 @@ def test_a_name_that_is_tried_from_everywhere_is_locked_but_for_browsers_that_ar
 
 def test_addresses_of_one_owner_are_counted_as_one() -> None:
     assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") != source_of("2001:db8:1::1")
+    assert source_of("::ffff:10.0.0.1") == source_of("10.0.0.1") != source_of("::ffff:10.0.0.2")
     assert [source_of("10.0.0.1"), source_of(""), source_of("x" * 300)] == ["10.0.0.1", "", "x" * 64]
 
 

@@ -70,12 +70,17 @@ class Attempts:
 
 
 def source_of(address: str) -> str:
-    """Return what an address is counted as: one of IPv6 as its network, of which its owner has all."""
+    """Return what an address is counted as: one of IPv6 as its network, of which its owner has all.
+
+    A server that listens on `::` sees IPv4 addresses within one network of IPv6: these are counted as what they are.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address[:_PREFIX_BITS]
-    return str(ipaddress.ip_network((found, _PREFIX_BITS), strict=False)) if found.version == 6 else address  # noqa: PLR2004 - IPv6
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, _PREFIX_BITS), strict=False))
 
 
 def _counters(source: str, name: str, *, is_known: bool) -> Iterator[tuple[tuple[str, str], int]]:
