@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Final
 
 from shared.causes import SentenceError
+from shared.kinds import TABLES
 from shared.postgres import partitions
 from shared.postgres.connections import Connection
 from shared.postgres.partitions import Tally
@@ -66,10 +67,15 @@ def migrate(connection: Connection, *, lanes: int) -> list[str]:
         connection.execute(_CREATE_REGISTER)
         applied = [_apply(connection, migration) for migration in _missing(connection)]
         connection.execute(sql("insert_lanes"), {"lanes": lanes})
-        connection.execute(sql("grant_rights"))
+        _grant(connection)
     # A new installation starts with partitions. Those that can't be made now are made by the hourly job.
     partitions.make_ahead(connection, Tally())
     return applied
+
+
+def _grant(connection: Connection) -> None:
+    for row in connection.execute(sql("select_grants"), {"tables": [table.name for table in TABLES]}).fetchall():
+        connection.execute(row["statement"].encode())
 
 
 def _missing(connection: Connection) -> Iterator[Migration]:
