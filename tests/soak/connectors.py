@@ -13,82 +13,26 @@ import os
 import random
 import secrets
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from tests.support.client import Connector
-from tests.support.installed import typescript_client
-from tests.support.processes import ROOT, environment, wait_until
+import httpx
+
+from tests.soak.numbered_rows import LANGUAGES, SPAN, Numbers
+from tests.support.client import get
+from tests.support.processes import wait_until
 from tests.support.stack import Stack, running
 from tests.support.tcp_proxy import TcpProxy
 
-#: Numbers of a process of the connector: the id of its row n is n more than so many times the number of its start.
-SPAN = 10_000_000
-#: Pause of the connector after it has told, in seconds: it must put no more than can be sent.
-_PAUSE_OF_PUTS = 0.05
 #: Shortest and longest time between two faults, and of a fault of the network, in seconds.
 _PAUSE, _TROUBLE = (0.2, 1.5), (0.2, 2.0)
-#: Longest time without progress after the last fault, in seconds. What waits in the outbox may take longer as a whole.
+#: Longest time without progress after the last fault, and without the API after it was killed, in seconds.
 _GRACE = 120.0
-
-
-def _python() -> tuple[list[str], int]:
-    return [sys.executable, str(ROOT / "tests" / "clients" / "killed_connector.py")], 0
-
-
-def _typescript() -> tuple[list[str], int]:
-    package = typescript_client()
-    return [str(package.node), str(package.folder / "tests" / "killed.ts")], 1
-
-
-#: By language: how to start the connector, and what to add to what it tells to get the first number that may be lost.
-LANGUAGES: dict[str, Callable[[], tuple[list[str], int]]] = {"python": _python, "typescript": _typescript}
-
-
-class Numbers:
-    """The connector's processes, one after the other."""
-
-    def __init__(self, command: Sequence[str], told_offset: int, url: str, connector: Connector, outbox: Path) -> None:
-        self._command = command
-        self._offset = told_offset
-        self._arguments = [url, str(outbox)]
-        self._environment = environment(INSPIRE_INGEST_KEY=connector.credential, PAUSE=_PAUSE_OF_PUTS) | {
-            "PYTHONPATH": str(ROOT / "clients" / "python" / "src")
-        }
-        #: The first number that may be lost, and the id of the last row that was told.
-        self.first = 0
-        self.last_id = -1
-        self.starts = 0
-        self.start()
-
-    def start(self) -> None:
-        """Start a process, which goes on from what was told."""
-        self.starts += 1
-        words = [*self._command, *self._arguments, str(self.starts * SPAN + self.first)]
-        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=self._environment)
-        self._reader = threading.Thread(target=self._read, args=[self._process.stdout])
-        self._reader.start()
-
-    def kill(self) -> None:
-        """Kill the process, and take what it told before."""
-        assert self._process.poll() in {None, -signal.SIGKILL}, "The connector ended by itself."
-        self._process.kill()
-        self._process.wait()
-        self._reader.join()
-
-    def _read(self, lines: Any) -> None:
-        with lines:
-            for line in lines:
-                self.last_id = int(line) + self._offset - 1
-                self.first = self.last_id % SPAN + 1
 
 
 class Chaos:
@@ -101,10 +45,8 @@ class Chaos:
         self._told = 0
         self._connector = stack.connector(f"numbers in {language}")
         self._proxy = TcpProxy(int(stack.url.rpartition(":")[2]), close_damaged=True)
-        command, offset = LANGUAGES[language]()
-        outbox = stack.folder / f"{language}.db"
         url = f"http://127.0.0.1:{self._proxy.port}"
-        self._numbers = Numbers(command, offset, url, self._connector, outbox)
+        self._numbers = Numbers(language, url, self._connector, stack.folder)
         self._faults: dict[str, Callable[[], None]] = {
             "the connector is killed": self._kill_connector,
             "the API is killed": self._kill_api,
@@ -141,8 +83,23 @@ class Chaos:
         """Wait until a row is applied; return the seconds that it took."""
         began, newest = time.monotonic(), -1
         while newest < last_id:
-            newest = wait_until(f"more than {newest} is applied", partial(self._newer_than, newest), _GRACE)
+            try:
+                newest = wait_until(f"more than {newest} is applied", partial(self._newer_than, newest), _GRACE)
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{self._situation(last_id)}") from None
         return time.monotonic() - began
+
+    def _situation(self, last_id: int) -> str:
+        """Kill the connector; return where its rows may be held up."""
+        said = self._numbers.said()  # before it is killed
+        return "\n".join(
+            [
+                f"{self.language}: told up to {last_id}; outbox: {self._numbers.waiting()}",
+                f"lanes (entries, pending, bytes): {self._stack.lanes()}; API: {self._readiness()}",
+                f"The connector said:\n{said}",
+                f"make run said:\n{self._stack.made.printed[-4000:]}",
+            ]
+        )
 
     def _newer_than(self, newest: int) -> int | None:
         query = "SELECT max(id::bigint) FROM items WHERE connector_id = %s"
@@ -154,9 +111,19 @@ class Chaos:
         self._numbers.start()
 
     def _kill_api(self) -> None:
+        """Kill the API once it is up; killed as it starts, it would be away for most of the time."""
+        wait_until("the API is ready", lambda: self._readiness() == "200", _GRACE)
         pid = self._stack.pid_of("ingest_api")
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+
+    def _readiness(self) -> str:
+        """Return the status and the error of the API's readiness, or that there was no answer."""
+        try:
+            answer = get(f"{self._stack.url}/readyz")
+        except httpx.HTTPError as error:
+            return repr(error)
+        return "200" if answer.is_success else f"{answer.status_code} {answer.text}"
 
     def _lose_answers(self) -> None:
         self._proxy.drops_replies = True
