@@ -16,6 +16,8 @@ MAX_FAULTS = 2
 Reply = tuple[int, dict[str, Any], dict[str, str]]
 #: Stands for a connection that is closed without an answer, after the submission was accepted.
 LOST: Reply = (0, {}, {})
+#: Stands for a connection that stays open without an answer.
+HANGS: Reply = (-1, {}, {})
 
 
 @dataclass
@@ -158,8 +160,10 @@ def handler(answer: Callable[[Seen], Reply]) -> type[BaseHTTPRequestHandler]:
                 status, document, headers = answer(
                     Seen(self.command, self.path, key, json.loads(body) if body else None)
                 )
-            self.close_connection = not status
-            if status:
+            self.close_connection = status <= 0
+            if status < 0:
+                self.rfile.read(1)  # until the client gives up
+            elif status:
                 self._send(status, b"" if status == 304 else json.dumps(document).encode(), headers)
 
         def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from inspire_ingest import Connector, CredentialRefused, Refused, RowsRejected
 
-from tests.clients.service import LOST, Service, refused
+from tests.clients.service import HANGS, LOST, Service, refused
 
 Connect = Callable[..., Connector]
 
@@ -62,6 +62,17 @@ def test_a_lost_answer_doubles_nothing(service: Service, connect: Connect) -> No
 
     assert service.ids == ["a", "b"]
     assert len(keys(service)) == 2
+    assert len(set(keys(service))) == 1
+
+
+def test_a_request_that_hangs_is_repeated_under_its_key(service: Service, connect: Connect) -> None:
+    service.replies = [HANGS]
+    connector = connect(request_seconds=0.1)
+    put(connector, "a")
+    connector.stream("agents").flush()
+
+    assert service.ids == ["a"]
+    assert connector.stream("agents").result.retries >= 1
     assert len(set(keys(service))) == 1
 
 

@@ -93,6 +93,18 @@ test("SIGTERM sends what was put, while the connector goes on putting", async (t
   assert.deepEqual(service.ids, service.ids.map((_, n) => String(n)));
 });
 
+test("a request that hangs is repeated under its key", async (t) => {
+  const { service, url } = await serving(t);
+  service.replies = ["hang"];
+  const connector = new Connector(url, "ik_test", { ...quick, requestSeconds: 0.1 });
+  await connector.stream("agents").put({ id: 1 });
+  await connector.stream("agents").flush();
+  await connector.close();
+  assert.deepEqual(service.ids, ["1"]);
+  const keys = service.submissions().map((seen) => seen.key);
+  assert.ok(keys.length > 1 && new Set(keys).size === 1, keys.join());
+});
+
 test("a killed connector has lost nothing that was flushed, and doubles nothing", async (t) => {
   const outbox = file(t);
   const { service, url } = await serving(t);
