@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak.connectors import SPAN, faults_of
+from tests.soak.connectors import faults_of
+from tests.soak.numbered_rows import SPAN
 
 #: Two processes: the second puts number 2 again, which the first had put and not told.
 IDS = [SPAN, SPAN + 1, SPAN + 2, 2 * SPAN + 2, 2 * SPAN + 3]
