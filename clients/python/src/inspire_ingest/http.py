@@ -11,7 +11,7 @@ from .errors import ConfigurationError
 from .exchange import Answer, Request
 
 VERSION = "0.1.0"
-#: Seconds to connect; a request as a whole has its own bound.
+#: Seconds to connect; the silences after that have the request's own bound.
 _CONNECT_SECONDS = 10.0
 
 

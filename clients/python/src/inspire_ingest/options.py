@@ -54,7 +54,7 @@ class Options:
     batch_seconds: float = 1.0
     #: A heartbeat is sent if nothing was accepted for so many seconds; 0 sends none.
     heartbeat_seconds: float = 60.0
-    #: Timeout of one request.
+    #: Longest silence of the service during one request.
     request_seconds: float = 30.0
     #: How long `config`, `heartbeat` and `request` are retried before they raise NotNow.
     call_seconds: float = 60.0
