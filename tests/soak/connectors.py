@@ -95,12 +95,14 @@ class Chaos:
     def _situation(self, last_id: int) -> str:
         """Kill the connector; return where its rows may be held up."""
         said = self._numbers.said()  # before it is killed
+        printed = [line for line in self._stack.made.printed.splitlines() if '"event":"request"' not in line]
         return "\n".join(
             [
                 f"{self.language}: told up to {last_id}; outbox: {self._numbers.waiting()}",
                 f"lanes (entries, pending, bytes): {self._stack.lanes()}; API: {self._readiness()}",
                 f"The connector said:\n{said}",
-                f"make run said:\n{self._stack.made.printed[-4000:]}",
+                "make run said, beside requests:",
+                *printed[-15:],
             ]
         )
 
