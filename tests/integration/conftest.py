@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from redis import Redis
 
+from operations import passwords
 from operations.connectors import Connectors, CreatedConnector
 from operations.local.engines import Engines, engines
 from shared.postgres import partitions
@@ -59,6 +60,12 @@ def migrated_template(postgres_url: str) -> str:
     with connect_postgres(url_of(postgres_url, TEMPLATE), application="tests") as connection:
         migrate(connection, lanes=LANES)
     return TEMPLATE
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords with a memory of 32 KiB, the least: 64 MiB take 0.2 s of CPU each time."""
+    monkeypatch.setattr(passwords, "_MEMORY_KIB", 32)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from shared.process.settings import Settings
 from tests.support.signing import Hook
 
 KEY = os.urandom(32)
+#: Between two looks: a loop without a pause takes from the loading what it waits for.
+_PAUSE_SECONDS = 0.01
 #: Path, body and headers.
 Request = tuple[str, bytes, dict[str, str]]
 
@@ -75,6 +77,7 @@ class HookApi:
         deadline = time.monotonic() + 30
         while (await self.client.get("/readyz")).status_code != 200:
             assert time.monotonic() < deadline, "it is not ready"
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     def close(self) -> None:
         """End the application."""

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +19,10 @@ import redis
 from operations.local.engines import Engines
 from shared.process.endpoints import Endpoints, find_endpoints
 from shared.process.locks import is_locked
+from tests.preloaded import Forked
 
 ROOT = Path(__file__).parents[2]
+_PROGRAM = "tests.integration.stand_in_run"
 #: Deadline in seconds; an idle machine needs a few.
 _PATIENCE = 60.0
 #: Addresses of engines that are not started; the stand-ins never connect to them.
@@ -82,14 +83,6 @@ if __name__ == "__main__":
         time.sleep(600)
 """
 
-RUN = """
-import os, sys
-from operations.local.run import Commands, main
-stand_in, worker = sys.argv[1:]
-words = {name: (sys.executable, stand_in, name) for name in ("api", "console", "sweeper", "cli")}
-sys.exit(main([], os.environ, Commands(**words, worker=(sys.executable, stand_in, worker))))
-"""
-
 
 @contextlib.contextmanager
 def new_data_folder() -> Iterator[Path]:
@@ -108,15 +101,15 @@ class Running:
         self.folder = folder
         self.printed = folder.parent / "printed"
         clean = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
-        with self.printed.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", RUN, folder.parent / "stand_in.py", worker],
-                env={**clean, "PYTHONPATH": str(ROOT), "DATA_DIR": str(folder), "PORT": str(port), **environ},
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
+        self.printed.write_bytes(b"")
+        self.process = Forked(
+            _PROGRAM,
+            ["make run", str(folder.parent / "stand_in.py"), worker],
+            folder=ROOT,
+            environ={**clean, "PYTHONPATH": str(ROOT), "DATA_DIR": str(folder), "PORT": str(port), **environ},
+            stdout=self.printed,
+            stderr=self.printed,
+        )
 
     def says(self, pattern: str, seconds: float = _PATIENCE) -> re.Match[str]:
         found: list[re.Match[str]] = []
@@ -150,7 +143,7 @@ def make_run(folder: Path, port: int, worker: str = "worker", **environ: str) ->
         yield run
     finally:
         if run.process.poll() is None:
-            run.process.kill()
+            run.process.send_signal(signal.SIGKILL)
             run.process.wait()
         # Also after a failure: engines that are still shutting down would race with the removal of the folder.
         ended = eventually(lambda: not any(map(runs, run.pids())))
@@ -160,18 +153,12 @@ def make_run(folder: Path, port: int, worker: str = "worker", **environ: str) ->
 
 def assert_refused(folder: Path, port: int, sentence: str, **environ: str) -> None:
     """It must end with one line on stderr and exit status 1."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "operations.local.run"],
-        env={**os.environ, "DATA_DIR": str(folder), "PORT": str(port), **environ},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
-    assert ended.returncode == 1
-    assert sentence in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+    with tempfile.TemporaryDirectory(prefix="refused-") as printed:
+        out, err = Path(printed, "out"), Path(printed, "err")
+        told = {**os.environ, "DATA_DIR": str(folder), "PORT": str(port), **environ}
+        assert Forked(_PROGRAM, ["make run"], folder=ROOT, environ=told, stdout=out, stderr=err).wait(20) == 1
+        (line,) = err.read_text().splitlines()
+        assert sentence in line
 
 
 def eventually(condition: Callable[[], bool], seconds: float = _PATIENCE) -> bool:
@@ -184,6 +171,10 @@ def eventually(condition: Callable[[], bool], seconds: float = _PATIENCE) -> boo
 
 
 def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(state.strip()) and not state.startswith("Z")
 

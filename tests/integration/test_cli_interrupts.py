@@ -12,56 +12,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from shared.postgres.connections import Connection
 from tests.integration.ingestctl_tools import AWAY_POSTGRES, ROOT, Ingestctl, insert_many
+from tests.preloaded import Forked
+from tests.support.processes import wait_until
 
-#: Runs `ingestctl` and sends SIGINT when `operations.cli.<stage>` is imported, called, or has run its destructor.
-HOOKED = """
-import atexit, importlib.abc, signal, sys
-import operations.cli
-how, name = sys.argv[1].split(":")
-del sys.argv[1]
-
-class Importing(importlib.abc.MetaPathFinder):
-    def find_spec(self, fullname, path, target=None):
-        if fullname == name:
-            signal.raise_signal(signal.SIGINT)
-
-class Destroyed:
-    def __del__(self):
-        signal.raise_signal(signal.SIGINT)
-
-def interrupting(function):
-    def call(*words, **named):
-        if how == "calling":
-            signal.raise_signal(signal.SIGINT)
-        if how == "destroying":
-            Destroyed()
-        result = function(*words, **named)
-        if how == "called":
-            signal.raise_signal(signal.SIGINT)
-        if how == "swallowing":
-            try:
-                signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt:
-                pass
-        return result
-    return call
-
-if how == "importing":
-    sys.meta_path.insert(0, Importing())
-elif how == "exiting":
-    atexit.register(signal.raise_signal, signal.SIGINT)
-else:
-    module, _, attribute = name.rpartition(".")
-    owner = __import__(module, fromlist=["_"])
-    setattr(owner, attribute, interrupting(getattr(owner, attribute)))
-operations.cli.main()
-"""
+_PROGRAM = "tests.integration.interrupted"
 COMMANDS = [
     ("items", "1", "agents"),
     ("items", "1", "agents", "--json"),
@@ -70,6 +32,34 @@ COMMANDS = [
     ("dead", "list"),
     ("dead", "retry", "--all", "--yes"),
 ]
+
+
+@dataclass
+class Interrupted:
+    """`ingestctl` in a process of its own, forked from one that has imported it."""
+
+    environ: dict[str, str]
+    folder: Path
+
+    @property
+    def told(self) -> str:
+        """What it has printed on stderr."""
+        return (self.folder / "err").read_text()
+
+    def start(self, *words: str, stage: str = "running:", **changed: str) -> None:
+        environ, out, err = {**self.environ, **changed}, self.folder / "out", self.folder / "err"
+        argv = ["ingestctl", stage, *words]
+        self.process = Forked(_PROGRAM, argv, folder=ROOT, environ=environ, stdout=out, stderr=err)
+
+    def ends_quietly(self) -> None:
+        assert (self.process.wait(30), self.told) == (130, "")
+
+
+@pytest.fixture
+def interrupted(ingestctl: Ingestctl, tmp_path: Path) -> Iterator[Interrupted]:
+    found = Interrupted(ingestctl.environ, tmp_path)
+    yield found
+    found.process.send_signal(signal.SIGKILL)
 
 
 @pytest.fixture
@@ -98,20 +88,15 @@ def becomes(connection: Connection, state: str, number: int) -> bool:
     return True
 
 
-def ends_quietly(process: subprocess.Popen[str]) -> None:
-    _, told = process.communicate(timeout=30)
-    assert (process.returncode, told) == (130, "")
-
-
 @pytest.mark.usefixtures("crm", "locked")
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_ctrl_c_cancels_a_query_that_waits(
-    ingestctl: Ingestctl, connection: Connection, words: tuple[str, ...]
+    interrupted: Interrupted, connection: Connection, words: tuple[str, ...]
 ) -> None:
-    with ingestctl.start(*words) as process:
-        assert becomes(connection, "waiting", 1)
-        process.send_signal(signal.SIGINT)
-        ends_quietly(process)
+    interrupted.start(*words)
+    assert becomes(connection, "waiting", 1)
+    interrupted.process.send_signal(signal.SIGINT)
+    interrupted.ends_quietly()
     assert becomes(connection, "any", 0)
 
 
@@ -120,52 +105,64 @@ def test_ctrl_c_cancels_a_query_that_waits(
 def test_ctrl_c_ends_a_stream_whose_reader_has_stopped_reading(
     ingestctl: Ingestctl, connection: Connection, form: tuple[str, ...]
 ) -> None:
-    insert_many(connection, 20_000, 100)
+    insert_many(connection, 4_000, 100)
     with ingestctl.start("items", "1", "agents", "--limit", "0", *form) as process:
         assert process.stdout
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         # Its pipe is full, and what is buffered has to be read before the process can end.
-        ends_quietly(process)
+        _, told = process.communicate(timeout=30)
+    assert (process.returncode, told) == (130, "")
     assert becomes(connection, "any", 0)
 
 
 @pytest.mark.usefixtures("crm")
-def test_ctrl_c_ends_following(ingestctl: Ingestctl, connection: Connection) -> None:
-    with ingestctl.start("logs", "1", "--follow") as process:
-        # It sleeps between its queries, with its connection idle.
-        assert becomes(connection, "any", 1)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        ends_quietly(process)
+def test_ctrl_c_ends_following(interrupted: Interrupted, connection: Connection) -> None:
+    interrupted.start("logs", "1", "--follow")
+    # It sleeps between its queries, with its connection idle.
+    assert becomes(connection, "any", 1)
+    time.sleep(0.5)
+    interrupted.process.send_signal(signal.SIGINT)
+    interrupted.ends_quietly()
     assert becomes(connection, "any", 0)
 
 
-def test_ctrl_c_ends_the_wait_for_postgres(ingestctl: Ingestctl) -> None:
-    with ingestctl.start("migrate", "--wait", "60", DATABASE_URL=AWAY_POSTGRES) as process:
-        assert process.stderr
-        assert "Waiting for it" in process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        ends_quietly(process)
+def test_ctrl_c_ends_the_wait_for_postgres(interrupted: Interrupted) -> None:
+    interrupted.start("migrate", "--wait", "60", DATABASE_URL=AWAY_POSTGRES)
+    wait_until("it waits", lambda: "Waiting for it" in interrupted.told)
+    waiting = interrupted.told
+    interrupted.process.send_signal(signal.SIGINT)
+    assert (interrupted.process.wait(30), interrupted.told) == (130, waiting)
 
 
 @pytest.mark.usefixtures("crm")
 @pytest.mark.parametrize(
     "stage",
     [
-        "importing:operations.cli.logs",
         "calling:typer.main.get_command",
         "called:operations.cli.session.connect_postgres",
         "destroying:operations.cli.session.connect_postgres",
         "swallowing:operations.cli.session.connect_postgres",
         "calling:operations.cli.items.print_rows",
         "destroying:operations.cli.items.print_rows",
-        "exiting:",
     ],
 )
-def test_ctrl_c_at_any_stage_ends_the_command_with_130(ingestctl: Ingestctl, stage: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", HOOKED, stage, "items", "1", "agents"],
+def test_ctrl_c_at_any_stage_ends_the_command_with_130(interrupted: Interrupted, stage: str) -> None:
+    interrupted.start("items", "1", "agents", stage=stage)
+    interrupted.ends_quietly()
+
+
+@pytest.mark.usefixtures("crm")
+@pytest.mark.parametrize("stage", ["importing:operations.cli.logs", "exiting:"])
+def test_ctrl_c_at_the_start_and_end_of_python_ends_the_command_with_130(ingestctl: Ingestctl, stage: str) -> None:
+    ended = started(ingestctl, sys.executable, stage)
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
+def started(ingestctl: Ingestctl, *words: str) -> subprocess.CompletedProcess[str]:
+    *python, stage = words
+    return subprocess.run(
+        [*python, "-m", _PROGRAM, stage, "items", "1", "agents"],
         cwd=ROOT,
         env=ingestctl.environ,
         capture_output=True,
@@ -173,7 +170,6 @@ def test_ctrl_c_at_any_stage_ends_the_command_with_130(ingestctl: Ingestctl, sta
         check=False,
         timeout=60,
     )
-    assert (ended.returncode, ended.stderr) == (130, "")
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_first() -> None:
@@ -191,27 +187,19 @@ interruptible(command)
     assert subprocess.run([sys.executable, "-c", twice], cwd=ROOT, check=False, timeout=30).returncode == 130
 
 
-IGNORING = ("sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c")
+IGNORING = ("sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable)
 
 
 @pytest.mark.usefixtures("crm")
 def test_a_background_job_that_ignores_ctrl_c_continues(ingestctl: Ingestctl) -> None:
-    ended = subprocess.run(
-        [*IGNORING, HOOKED, "called:operations.cli.session.connect_postgres", "items", "1", "agents"],
-        cwd=ROOT,
-        env=ingestctl.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    ended = started(ingestctl, *IGNORING, "called:operations.cli.session.connect_postgres")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "There are no such items.\n", "")
 
 
 def test_tests_that_run_in_the_background_start_processes_that_can_be_interrupted() -> None:
-    started = """
+    program = """
 import subprocess, sys, tests.conftest
 child = [sys.executable, "-c", "import signal; signal.raise_signal(signal.SIGINT)"]
 sys.exit(subprocess.run(child, stderr=subprocess.DEVNULL).returncode != 0)
 """
-    assert subprocess.run([*IGNORING, started], cwd=ROOT, check=False, timeout=60).returncode == 1
+    assert subprocess.run([*IGNORING, "-c", program], cwd=ROOT, check=False, timeout=60).returncode == 1

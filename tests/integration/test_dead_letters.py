@@ -148,9 +148,9 @@ def test_without_a_terminal_the_count_is_printed_and_yes_is_required(
     dead_text(lane)
     dead_text(lane)
 
-    code, out, err = answered(ingestctl, subprocess.DEVNULL, "dead", verb, "--all")
+    code, out, err = ingestctl.run("dead", verb, "--all")
 
-    assert (code, out) == (1, b"")
+    assert (code, out) == (1, "")
     assert err == f"2 dead letters of 1 connector (16 B) would be {done}. There is no terminal to ask on: add --yes.\n"
     assert len(letters(lane)) == 2
     assert lane.redis.xlen(lane.keys.stream) == 0

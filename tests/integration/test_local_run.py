@@ -100,7 +100,7 @@ def test_kill_of_the_supervisor_leaves_no_process(folder: Path, port: int) -> No
         run.says(r"sweeper +\| up \d+")
         run.says(r"api +\| grandchild \d+")
         assert eventually(lambda: len(run.pids()) == 4)
-        run.process.kill()
+        run.process.send_signal(signal.SIGKILL)
         run.process.wait()
 
 

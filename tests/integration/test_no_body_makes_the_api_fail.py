@@ -34,7 +34,6 @@ from shared.redis.names import lane_keys
 from shared.request_id import position_of_request
 from tests.bodies import BATCHES, HEARTBEATS, LOGS, altered, damaged, webhooks
 
-_EXAMPLES: Final = 60
 _ALTERED: Final = 8
 _ANSWERS: Final = {202, 400, 404, 409, 413, 415}
 _PATHS: Final = {
@@ -130,6 +129,7 @@ class Api:
         deadline = time.monotonic() + 30
         while self._runner.run(self._client.post("/api/ingest/heartbeat")).status_code != 202:
             assert time.monotonic() < deadline, "it is not ready"
+            self._runner.run(asyncio.sleep(0.01))
 
     def close(self) -> None:
         async def stop() -> None:
@@ -174,8 +174,9 @@ def api(settings: Settings, connection: Connection, redis: Redis) -> Iterator[Ap
     api.close()
 
 
-def test_no_body_makes_the_api_fail_and_what_it_takes_is_in_the_lane_as_it_came(api: Api) -> None:
-    @hypothesis_settings(max_examples=_EXAMPLES)
+@pytest.mark.parametrize("drawn_times", [20, pytest.param(400, marks=pytest.mark.heavy)])
+def test_no_body_makes_the_api_fail_and_what_it_takes_is_in_the_lane_as_it_came(api: Api, drawn_times: int) -> None:
+    @hypothesis_settings(max_examples=drawn_times)
     @given(st.lists(requests(), min_size=1, max_size=4), st.randoms(use_true_random=True))
     def check(drawn: list[Request], dice: random.Random) -> None:
         api.check(drawn, dice)

@@ -30,7 +30,7 @@ dir {folder}
 requirepass {password}
 sentinel sentinel-pass {password}
 sentinel monitor {service} 127.0.0.1 {primary} 2
-sentinel down-after-milliseconds {service} 1000
+sentinel down-after-milliseconds {service} {silence}
 sentinel failover-timeout {service} 5000
 """
 
@@ -50,7 +50,9 @@ def _takes(sentinel: Redis, *periods: object) -> bool:
 class WatchedServers:
     """The servers; `url` names the sentinels."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, silence: int = 1000) -> None:
+        """Start the servers. A primary that is silent for so many milliseconds is replaced."""
+        self._silence = silence
         with contextlib.ExitStack() as made:
             self.primary, self.replica = (made.enter_context(contextlib.closing(Server(folder, n))) for n in "ab")
             self.replica.follow(self.primary.port)
@@ -76,7 +78,12 @@ class WatchedServers:
         file = folder / f"sentinel-{port}.conf"
         file.write_text(
             _CONFIGURATION.format(
-                port=port, folder=folder, password=_PASSWORD, service=_SERVICE, primary=self.primary.port
+                port=port,
+                folder=folder,
+                password=_PASSWORD,
+                service=_SERVICE,
+                primary=self.primary.port,
+                silence=self._silence,
             )
         )
         return Process([valkey_server(), file, "--sentinel"], folder=folder, name=f"sentinel-{port}")
