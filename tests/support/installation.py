@@ -27,8 +27,8 @@ from tests.support.client import JSON, Connector, batch, item
 from tests.support.processes import PATIENCE, PreloadedPython, Process, environment, free_port, wait_until
 from tests.support.stack import UNLIMITED, Api, PreloadedApi, Stack
 
-#: Pause of a connector between two requests, in seconds: the machine has other work.
-_PAUSE_SECONDS = 0.03
+#: Pause between two requests of all connectors, in seconds: the machine has other work.
+_PAUSE_SECONDS = 0.01
 
 
 def valkey_server() -> Path:
@@ -102,6 +102,7 @@ class Installation:
         stack.rows(f"CREATE DATABASE {database}")
         self.database_url = stack.database_url.replace("/ingest?", f"/{database}?")
         self.engines = {"DATABASE_URL": self.database_url, **engines}
+        self._database = self.close_later.enter_context(psycopg.connect(self.database_url, autocommit=True))
         self.ingestctl("migrate")
 
     def start(self, module: str, **settings: object) -> Process:
@@ -139,8 +140,7 @@ class Installation:
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            return connection.execute(query.encode(), values).fetchall()
+        return self._database.execute(query.encode(), values).fetchall()
 
     def stored(self, connector: Connector) -> list[str]:
         """Return the ids of a connector's items, one for each receipt."""
@@ -183,7 +183,7 @@ class Load:
     def _post(self, connector: Connector) -> None:
         with connector.connection() as client:
             for number in itertools.count():
-                if self._stop.wait(_PAUSE_SECONDS):
+                if self._stop.wait(_PAUSE_SECONDS * len(self.accepted)):
                     return
                 began = time.monotonic()
                 answer = client.post("/api/ingest", content=batch(item(f"item-{number}")), headers=JSON)

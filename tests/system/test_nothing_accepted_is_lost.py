@@ -12,7 +12,7 @@ from rich.console import Console
 from tests.soak.plan import Plan
 from tests.soak.run import Soak
 
-_SECONDS = 12.0
+_SECONDS = 9.0
 
 
 def test_nothing_accepted_is_lost_doubled_or_reverted_under_any_fault(tmp_path: Path) -> None:

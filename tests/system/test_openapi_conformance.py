@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import Connector, get
-from tests.support.processes import environment
+from tests.support.processes import ROOT, environment
 from tests.support.stack import Stack
 
 _HERE = Path(__file__).parent
@@ -48,8 +48,11 @@ def schemathesis(connector: Connector, drawn: int, *, folder: Path) -> subproces
         *("run", f"{connector.url}/openapi.json", "--header", f"Authorization: Bearer {connector.credential}"),
         # One worker: in several, Python 3.11 itself fails now and then ("AST constructor recursion depth mismatch").
         *("--workers", "1", "--max-examples", str(drawn), "--continue-on-failure", "--no-color"),
+        *("--generation-database", "none"),
     ]
-    settings = environment(SCHEMATHESIS_HOOKS=_HERE / "schemathesis_hooks.py")
+    # Hypothesis keeps there which characters can be encoded, which takes 3 s of CPU to find out.
+    kept = ROOT / ".hypothesis"
+    settings = environment(SCHEMATHESIS_HOOKS=_HERE / "schemathesis_hooks.py", HYPOTHESIS_STORAGE_DIRECTORY=kept)
     return subprocess.run(
         words, env=settings, cwd=folder, capture_output=True, text=True, check=False, timeout=_LONGEST_SECONDS
     )
