@@ -1,7 +1,7 @@
 """Whether a text holds a number of too many digits, found without looking at each number.
 
 Pure. A number of fewer than 900 characters in front of an exponent of two digits is short enough. If the text seems to
-hold others, its strings are dropped, and what is left is looked at one by one.
+hold others, those are looked at one by one: once one needs too many, in what is left without the strings.
 """
 
 from __future__ import annotations
@@ -41,8 +41,14 @@ def holds_long_number(text: bytes) -> bool:
     spelled = text.translate(_SPELLED)
     if not (_MANY_DIGITS in spelled or _EXPONENT in spelled or _SIGNED_EXPONENT in spelled):
         return False
+    if not _any_is_long(text, spelled):
+        return False
     bare = _outside_strings(text)
-    return any(_digits(literal) > MAX_NUMBER_DIGITS for literal in _suspects(bare, bare.translate(_SPELLED)))
+    return _any_is_long(bare, bare.translate(_SPELLED))
+
+
+def _any_is_long(text: bytes, spelled: bytes) -> bool:
+    return any(_digits(literal) > MAX_NUMBER_DIGITS for literal in _suspects(text, spelled))
 
 
 def _outside_strings(text: bytes) -> bytes:

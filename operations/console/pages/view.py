@@ -65,7 +65,7 @@ class View:
             "count": counted,
             "exact": escape,
             "multiline": multiline,
-            "number": lambda value: "-" if value is None else f"{value:,}",
+            "number": number,
             "percent": percent,
             "plain": lambda value: f"{value:.12g}",
             "prose": prose,
@@ -117,6 +117,13 @@ def multiline(value: str) -> Markup:
     """Return text of several lines, whole, whose other invisible characters are made visible."""
     lines = value.replace("\r\n", "\n").split("\n")
     return Markup("\n").join(escape("".join(map(_whole, _pieces(line)))) for line in lines)
+
+
+def number(value: float | None) -> str:
+    """Return a number with its thousands apart."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.12g}"
 
 
 def prose(text: str) -> Markup:
