@@ -175,10 +175,7 @@ class _Parent:
 def _main(module: str, listener: int, tests: int) -> None:
     program = import_module(module)
     if module == _CLI:
-        import_module(f"{_CLI}.app")
-        # typer imports it, and with it pydantic, when it reads a command's first option: 0.25 s of CPU.
-        with contextlib.suppress(ImportError):
-            import_module("typer._adapters")
+        prepare_ingestctl()
     gc.collect()
     gc.freeze()
     words, folder, environ, stdout, stderr = _Parent(socket.socket(fileno=listener), tests).next_order()
@@ -192,6 +189,15 @@ def _main(module: str, listener: int, tests: int) -> None:
     if module == _CLI:
         _run_and_exit(program.main)
     program.main()
+
+
+def prepare_ingestctl() -> None:
+    """Do what each command would do again: describe all of them, 0.08 s of CPU, and read the first option, 0.25 s."""
+    app, typer = import_module(f"{_CLI}.app").app, import_module("typer.main")
+    command = typer.get_command(app)
+    typer.get_command = lambda _: command
+    with contextlib.suppress(ImportError):
+        import_module("typer._adapters")  # and with it pydantic
 
 
 def _run_and_exit(main: Callable[[], object]) -> NoReturn:

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 import operations.cli
+from tests.preloaded import prepare_ingestctl
 
-if __name__ != "__main__":  # forked, so that each process has it already
-    import operations.cli.app
+if __name__ != "__main__":
+    prepare_ingestctl()
 
 
 class Importing(importlib.abc.MetaPathFinder):
