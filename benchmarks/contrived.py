@@ -110,9 +110,10 @@ _BODIES: Final = (
         for unit in ("1", "{}", _ITEM, '{"id":"é"}', '{"id":"}"}', '{"id":"a","tags":{}}', '{"id":"a","deleted":true}')
     ),
     *(
-        (f"items: 200 fields of {value}", "/api/ingest", (_ITEMS, _fields(value), "]}"))
-        for value in ("1", "1.5", "1e0000", "12e990")
+        (f"items: 200 fields of {value[:12]}", "/api/ingest", (_ITEMS, _fields(value), "]}"))
+        for value in ("1", "1.5", "1e0000", "12e990", "0e1000", "0.000001e990", "1.1e-990", "9" * 102 + "e898")
     ),
+    ("items: 200 fields of 1, one of 12e990", "/api/ingest", (_ITEMS, _behind(_fields("12e990"), _fields("1")), "]}")),
     ("items: 200 fields of strings of 1e9999", "/api/ingest", (_ITEMS, _fields(f'"{"1e9999 " * 700}"'), "]}")),
     ("items: 200 fields of 1, an id of 258 bytes", "/api/ingest", (_ITEMS, _behind(_LONG_ID, _fields("1")), "]}")),
     ("items: mixed, members shadowed", "/api/ingest", (_ITEMS, _MIXED, "]}")),
@@ -128,6 +129,7 @@ _BODIES: Final = (
     ("log: no timestamp", "/api/ingest/log", (_ENTRIES, '{"level":"info","message":""}', "]}")),
     ("log: timestamps", "/api/ingest/log", (_ENTRIES, _entry("2026-01-01T00:00:00Z"), "]}")),
     ("log: leap seconds", "/api/ingest/log", (_ENTRIES, _entry("2026-07-01T01:59:60+02:00"), "]}")),
+    ("log: the last day of all", "/api/ingest/log", (_ENTRIES, _entry("9999-12-31T00:00:00-01:00"), "]}")),
     ('context: "a":1, …', "/api/ingest/log", (_CONTEXT, '"a":1', "}}]}")),
 )
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import preloaded
 from tests.scheduling import OWN_ENGINES, STACK, WORKERLESS, InstallationScheduling, group_of
 
 # Without stored bytecode, each of the processes that tests start would compile the product, and each process of
@@ -37,6 +38,9 @@ def _has_room(folder: Path) -> bool:
 # time. Tests kill processes, not machines, so that they lose no file; the soak runs on the disk.
 if "TMPDIR" not in os.environ and _has_room(_MEMORY):
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    preloaded.share()
 
 pytest.register_assert_rewrite("tests.support")  # before a layer imports it
 

@@ -2,12 +2,16 @@
 
 Importing takes 0.6 to 1.1 s of CPU, and the suite starts some 700 programs. Tests of start-up, of memory, of Ctrl-C or
 of closed pipes start `python -m …` instead.
+
+A module is imported once for a whole run: the processes of pytest-xdist inherit the folder of the sockets (`share`).
+`python -S -m tests.preloaded WORD…` is `ingestctl WORD…`, for programs that start it.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import json
 import os
@@ -27,9 +31,23 @@ from typing import Any, Final, NoReturn
 
 _ROOT: Final = Path(__file__).parents[1]
 _CLI: Final = "operations.cli"
-#: Interval in seconds at which a parent checks whether the process of tests still runs.
-_CHECK_SECONDS: Final = 0.5
+_PARENT: Final = "--parent"
+#: Deadline of a command that another program starts, in seconds.
+_CALL_SECONDS: Final = 120
+#: The variable that names the folder with the sockets of all parents, and what is in it beside these.
+_FOLDER: Final = "TESTS_PRELOADED"
+_LOCK, _ALIVE = "lock", "alive"
 _starting = threading.Lock()
+
+
+def share() -> None:
+    """Make the folder of a run, whose parents end when this process has ended."""
+    folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.mkfifo(folder / _ALIVE)
+    # No other process inherits this end: readers of the pipe see when this process is gone, even if it was killed.
+    os.open(folder / _ALIVE, os.O_RDWR)
+    os.environ[_FOLDER] = str(folder)
 
 
 def run_ingestctl(
@@ -97,35 +115,38 @@ class Forked:
 
 @cache
 def _parent_of(module: str) -> Path:
-    """Start the process that forks `module`, which ends with the process of tests; return its address."""
-    address = Path(tempfile.mkdtemp(prefix="preloaded-"), "socket")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(address))
-        listener.listen()
-        words = [sys.executable, "-m", "tests.preloaded", module, str(listener.fileno()), str(os.getpid())]
-        process = subprocess.Popen(
-            words,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
-            stdin=subprocess.DEVNULL,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,  # Ctrl-C is for the tests
-        )
-    atexit.register(_end, process, address)
+    """Return the address of the process that forks `module`, which is started if it does not run."""
+    if _FOLDER not in os.environ:
+        share()
+    folder = Path(os.environ[_FOLDER])
+    address = folder / module
+    with (folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not address.exists():
+            _start_parent(module, address)
     return address
 
 
-def _end(process: subprocess.Popen[bytes], address: Path) -> None:
-    process.terminate()
-    process.wait()
-    shutil.rmtree(address.parent, ignore_errors=True)
+def _start_parent(module: str, address: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        listener.listen()
+        listener.set_inheritable(True)
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "tests.preloaded", _PARENT, module, str(listener.fileno())],
+            {**os.environ, "PYTHONPATH": str(_ROOT)},
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        )
 
 
 class _Parent:
     """Forks a process for each call, and answers it with the pid, then with the exit status."""
 
-    def __init__(self, listener: socket.socket, tests: int) -> None:
+    def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._tests = tests
+        self._folder = Path(listener.getsockname()).parent
+        self._alive = os.open(self._folder / _ALIVE, os.O_RDONLY | os.O_NONBLOCK)
         self._calls: dict[int, socket.socket] = {}
         self._wake_up, ended = socket.socketpair()
         ended.setblocking(False)
@@ -135,16 +156,21 @@ class _Parent:
 
     def next_order(self) -> list[Any]:
         """Serve until the process of tests ends; return the order of a call in each forked process."""
-        while os.getppid() == self._tests:
-            ready = select.select([self._listener, self._wake_up], [], [], _CHECK_SECONDS)[0]
+        sources: list[Any] = [self._listener, self._wake_up, self._alive]
+        while True:
+            ready = select.select(sources, [], [])[0]
+            if self._alive in ready:
+                self._end()
             if self._wake_up in ready:
                 self._wake_up.recv(4096)
                 self._report_ended()
             if self._listener in ready and (order := self._fork()):
                 return order
+
+    def _end(self) -> NoReturn:
         for pid in self._calls:
             os.kill(pid, signal.SIGTERM)
-        shutil.rmtree(Path(self._listener.getsockname()).parent, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
         sys.exit()
 
     def _report_ended(self) -> None:
@@ -169,16 +195,18 @@ class _Parent:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for held in (call, self._listener, self._wake_up, self._ended, *self._calls.values()):
             held.close()
+        os.close(self._alive)
         return [*order[:3], *outputs]
 
 
-def _main(module: str, listener: int, tests: int) -> None:
+def _main(module: str, listener: int) -> None:
+    os.setsid()  # Ctrl-C is for the tests
     program = import_module(module)
     if module == _CLI:
-        prepare_ingestctl()
+        _build_commands()
     gc.collect()
     gc.freeze()
-    words, folder, environ, stdout, stderr = _Parent(socket.socket(fileno=listener), tests).next_order()
+    words, folder, environ, stdout, stderr = _Parent(socket.socket(fileno=listener)).next_order()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
@@ -191,13 +219,13 @@ def _main(module: str, listener: int, tests: int) -> None:
     program.main()
 
 
-def prepare_ingestctl() -> None:
-    """Do what each command would do again: describe all of them, 0.08 s of CPU, and read the first option, 0.25 s."""
-    app, typer = import_module(f"{_CLI}.app").app, import_module("typer.main")
-    command = typer.get_command(app)
-    typer.get_command = lambda _: command
+def _build_commands() -> None:
+    """Build the commands of `ingestctl`, which typer would do at each start: 0.06 s of CPU."""
+    typer, commands = import_module("typer.main"), import_module(f"{_CLI}.app")
+    commands.app = typer.get_command(commands.app)  # type: ignore[attr-defined] # of a module that is imported by name
+    # typer imports it, and with it pydantic, when it reads a command's first option: 0.25 s of CPU.
     with contextlib.suppress(ImportError):
-        import_module("typer._adapters")  # and with it pydantic
+        import_module("typer._adapters")
 
 
 def _run_and_exit(main: Callable[[], object]) -> NoReturn:
@@ -216,5 +244,16 @@ def _run_and_exit(main: Callable[[], object]) -> NoReturn:
     os._exit(status)
 
 
+def _call(words: Sequence[str]) -> None:
+    """Be `ingestctl`, for a program that starts it."""
+    ended = run_ingestctl(words, folder=Path.cwd(), environ=os.environ, seconds=_CALL_SECONDS)
+    sys.stdout.write(ended.stdout)
+    sys.stderr.write(ended.stderr)
+    sys.exit(ended.returncode)
+
+
 if __name__ == "__main__":
-    _main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    if sys.argv[1] == _PARENT:
+        _main(sys.argv[2], int(sys.argv[3]))
+    else:
+        _call(sys.argv[1:])

@@ -102,7 +102,7 @@ def _scalar_rules(one: Property) -> Schema:
         case Choice():
             return {"type": "string", "pattern": f"^(?:{'|'.join(map(_in_any_case, one.stored))})$"}
         case Timestamp():
-            return {"type": "string", "format": "date-time", "pattern": f"^(?!0000)(?:{FORM.pattern})$"}
+            return {"type": "string", "format": "date-time", "pattern": f"^(?!0000)(?:{FORM})$"}
         case Flag():
             return {"type": "boolean"}
         case WholeNumber():

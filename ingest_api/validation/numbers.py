@@ -1,14 +1,14 @@
-"""Whether a text holds a number of too many digits, found without looking at each number.
+"""Whether a member's number needs too many digits, found without a step of Python for each number.
 
 Pure. A number of fewer than 900 characters in front of an exponent of two digits is short enough. If the text seems to
-hold others, those are looked at one by one: once one needs too many, in what is left without the strings.
+hold others, one pattern passes over strings and over numbers that are short enough, and stops in front of any other. It
+is exact for up to a hundred digits and points in front of an exponent; longer ones are looked at one by one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Final
 
 from ingest_api.validation.json_text import digits_in_plain_form
@@ -19,16 +19,55 @@ _SPELLED: Final = bytes(
     ord("0" if octet in b"0123456789." else "e" if octet in b"eE" else "s" if octet in b"+-" else " ")
     for octet in range(256)
 )
-_MANY_DIGITS: Final = b"0" * (MAX_NUMBER_DIGITS - 100)
+_FEWER_DIGITS: Final = MAX_NUMBER_DIGITS - 100
+_MANY_DIGITS: Final = b"0" * _FEWER_DIGITS
 _EXPONENT: Final = b"0e000"
 _SIGNED_EXPONENT: Final = b"0es000"
-_NUMBER: Final = re.compile(rb"[0-9]++(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?")
-_RUN: Final = re.compile(rb"0++")
-#: Exponents that may come to too many digits with what stands in front: 900 to 999 are told apart by tens.
-_SUSPECT: Final = re.compile(
-    rb"[eE](?:[-+]?0*+[1-9][0-9]{3,}|(?<=[0-9.]{100}[eE])[-+]?0*+[1-9][0-9]{2,}|(?=[-+]?0*+9)(?:%b))"
-    % b"|".join(b"(?<=[0-9.]{%d}[eE])[-+]?0*+9%d[0-9]" % (92 - 10 * tens, tens) for tens in reversed(range(10)))
+#: Spells exponents one way; what is dropped matters in strings only.
+_ONE_SPELLING: Final = bytes.maketrans(b"E", b"e")
+_DROPPED: Final = b" \t\r\n+"
+_NUMBER: Final = re.compile(rb":(-?[0-9]++(?:\.[0-9]++)?(?:e-?[0-9]++)?)")
+#: Digits and points in front of an exponent that the pattern tells apart.
+_TOLD_APART: Final = 100
+
+
+def _up_to(most: int) -> str:
+    """Return the pattern of the exponents from the last hundred up to one."""
+    tens, units = divmod(most % 100, 10)
+    lower = f"|[0-{tens - 1}][0-9]" if tens else ""
+    return f"{most // 100}(?:{tens}[0-{units}]{lower})(?![0-9])"
+
+
+def _by_length(digit: str, least: int, most: int, tail: Callable[[int], str]) -> str:
+    """Return the pattern of so many digits, each number of them with its own tail: short ones are told apart first."""
+    if least == most:
+        return tail(least)
+    cut = min(2 * least + (not least), (least + most + 1) // 2)
+    more, fewer = _by_length(digit, cut, most, tail), _by_length(digit, least, cut - 1, tail)
+    return f"(?:{digit}{{{cut - least}}}{more}|{fewer})"
+
+
+def _short_enough() -> str:
+    """Return the pattern of numbers of at most 1,000 digits, of those with an exponent of 900 or more."""
+    most, told = MAX_NUMBER_DIGITS, _TOLD_APART
+    whole = _by_length("[0-9]", 1, told, lambda digits: rf"(?:\.[0-9]++)?+e0*+{_up_to(most - digits)}")
+    zeros = _by_length(
+        "0", 0, told - 1, lambda zeros: f"[1-9][0-9]*+e0*+(?:9[0-9]{{2}}(?![0-9])|{_up_to(most + zeros)})"
+    )
+    behind = _by_length("[0-9]", 1, told - 1, lambda digits: f"e-0*+{_up_to(most - 1 - digits)}")
+    return (
+        rf"[1-9]{whole}|0(?:\.0++)?+e0*+[1-9][0-9]{{2,4}}(?![0-9])|0\.{zeros}"
+        rf"|[0-9]++(?:e-0*+{_up_to(most - 1)}|\.{behind})"
+    )
+
+
+#: A number that needs too many digits, or has too many to be told apart.
+_SUSPECT: Final = (
+    rf":-?+(?:(?=[0-9.]++e-?+0*+(?:9[0-9]{{2}}|[1-9][0-9]{{3}}))(?!{_short_enough()})"
+    rf"|[0-9.]{{{_TOLD_APART + 1}}}(?:[0-9.]{{{_FEWER_DIGITS - _TOLD_APART - 1}}}|[0-9.]*+e-?+0*+[1-9][0-9]{{2}}))"
 )
+#: As much text as has no such number; so few strings that no step holds the interpreter for long.
+_PASSED: Final = re.compile(rf'(?:(?!{_SUSPECT})[^"]*+"[^"]*+"){{0,8192}}+'.encode())
 
 
 def holds_many_digits(text: bytes) -> bool:
@@ -37,45 +76,19 @@ def holds_many_digits(text: bytes) -> bool:
 
 
 def holds_long_number(text: bytes) -> bool:
-    """Return whether a number in JSON text needs more digits in plain form than are taken."""
+    """Return whether an object in JSON text has a number that needs more digits in plain form than are taken."""
     spelled = text.translate(_SPELLED)
     if not (_MANY_DIGITS in spelled or _EXPONENT in spelled or _SIGNED_EXPONENT in spelled):
         return False
-    if not _any_is_long(text, spelled):
-        return False
-    bare = _outside_strings(text)
-    return _any_is_long(bare, bare.translate(_SPELLED))
-
-
-def _any_is_long(text: bytes, spelled: bytes) -> bool:
-    return any(_digits(literal) > MAX_NUMBER_DIGITS for literal in _suspects(text, spelled))
-
-
-def _outside_strings(text: bytes) -> bytes:
-    """Return JSON text without its strings, which may hold very many that look like long numbers."""
-    quotes = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if b"\\" in text else text
-    return b" ".join(quotes.split(b'"')[::2])
-
-
-def _suspects(text: bytes, spelled: bytes) -> Iterator[bytes]:
-    """Yield what may be a number of too many digits."""
-    for exponent in _SUSPECT.finditer(text):
-        place = exponent.start()
-        before = text[max(place - MAX_NUMBER_DIGITS, 0) : place]
-        digits = len(before) - len(before.rstrip(b"0123456789."))
-        yield text[place - digits : exponent.end()]
-    end = 0
-    while (place := spelled.find(_MANY_DIGITS, end)) >= 0:
-        end = _end_of_run(spelled, place)
-        number = _NUMBER.match(text, place)
-        yield number[0] if number else b""
-
-
-def _end_of_run(spelled: bytes, place: int) -> int:
-    run = _RUN.match(spelled, place)
-    return run.end() if run else place + 1
-
-
-@lru_cache(4_096)
-def _digits(literal: bytes) -> int:
-    return digits_in_plain_form(literal.decode()) if _NUMBER.fullmatch(literal) else 0  # a string may hold anything
+    plain = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if b"\\" in text else text
+    plain = plain.translate(_ONE_SPELLING, _DROPPED)
+    place, passed = 0, _PASSED.match(plain)
+    while passed:
+        number = _NUMBER.match(plain, passed.end())
+        if not number and passed.end() == place:
+            break
+        if number and digits_in_plain_form(number[1].decode()) > MAX_NUMBER_DIGITS:
+            return True
+        place = (number or passed).end()
+        passed = _PASSED.match(plain, place)
+    return False

@@ -14,15 +14,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 #: Digits of a fraction of a second: more than any clock has, few enough for Postgres' buffer of 128 characters.
-FORM: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.([0-9]{1,32}))?"
-    r"(?:[Zz]|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
+_FRACTION: Final = r"(?:\.[0-9]{1,32})?"
+_OFFSET: Final = r"(?:[Zz]|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
+#: The form alone, as clients are told it.
+FORM: Final = (
+    rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60){_FRACTION}{_OFFSET}"
 )
-#: Most of what passes: of years, days and seconds that need no second look.
-_is_usual: Final = re.compile(
-    r"(?!0000|0001-01-01|9999-12-31)(?:[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-"
-    r"(?:29|30)|(?:0[13578]|1[02])-31)|[0-9]{2}(?:0[48]|[2468][048]|[13579][26])-02-29)"
-    r"[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,32})?(?:[Zz]|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
+#: With days that there are. The groups are what needs a second look: the first and the last of them, a second of 60.
+_form: Final = re.compile(
+    r"(?!0000)(?:(0001-01-01|9999-12-31)|[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-"
+    r"(?:29|30)|(?:0[13578]|1[02])-31)|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)"
+    r"[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|(60))"
+    rf"{_FRACTION}{_OFFSET}"
 ).fullmatch
 #: The longest text that can pass.
 MAX_TIMESTAMP_CHARACTERS: Final = 19 + 33 + 6
@@ -41,22 +44,23 @@ _LAST_MINUTES: Final = frozenset(
 
 def is_timestamp(text: str) -> bool:
     """Return whether a text is a timestamp that we take."""
-    if _is_usual(text):
-        return True
-    if leaps := text.startswith("60", _BEFORE_SECONDS):
-        behind = text[_BEHIND_SECONDS:].upper()
-        if f"{text[_TIME]}{behind.lstrip('.0')}" not in _LAST_MINUTES:
-            return False
-        text = f"{text[:_BEFORE_SECONDS]}59{behind}"
-        if _is_usual(text):
-            return True
-    match = FORM.fullmatch(text)
-    if match is None:
+    match = _form(text)
+    if match is None or match.lastindex is None:
+        return match is not None
+    day, leaps = match.groups()
+    if leaps and f"{text[_TIME]}{text[_BEHIND_SECONDS:].upper().lstrip('.0')}" not in _LAST_MINUTES:
         return False
+    return day is None or _is_in_range(text, leaps)
+
+
+def _is_in_range(text: str, leaps: str | None) -> bool:
+    """Return whether an instant is in the years that are kept."""
+    rounded_up = bool(leaps) or text.startswith(".999999", _BEHIND_SECONDS)
+    if leaps:
+        text = f"{text[:_BEFORE_SECONDS]}59{text[_BEHIND_SECONDS:]}"
     try:
-        instant = datetime.fromisoformat(text.upper()).astimezone(UTC)
         # Overflows in the last second of year 9999, which is the point: Postgres keeps microseconds and rounds.
-        _ = instant + _SECOND * (leaps or (match[1] or "").startswith("999999"))
+        _ = datetime.fromisoformat(text.upper()).astimezone(UTC) + _SECOND * rounded_up
     except (ValueError, OverflowError):
         return False
     return True

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import operations.cli
-from tests.preloaded import prepare_ingestctl
 
-if __name__ != "__main__":
-    prepare_ingestctl()
+if __name__ != "__main__":  # forked, so that each process has it already
+    import operations.cli.app
 
 
 class Importing(importlib.abc.MetaPathFinder):

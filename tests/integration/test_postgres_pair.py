@@ -27,7 +27,6 @@ from tests.support.client import JSON, Connector, batch, item
 from tests.support.processes import PreloadedPython, wait_until
 from tests.support.stack import UNLIMITED, PreloadedApi
 
-
 #: Between two submissions.
 _PAUSE_SECONDS = 0.005
 

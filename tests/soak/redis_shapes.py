@@ -22,11 +22,18 @@ from tests.support.tcp_proxy import RedisProxy
 
 #: Deadline in seconds for a replica to have what its primary has.
 _COPY_SECONDS = 60.0
+#: Sentinels replace a primary that is silent for so long. On a busy machine, one that is well is silent for a second.
+_SILENCE_MILLISECONDS = 5_000
 
 
 def patient(**more: Any) -> dict[str, Any]:
     """Return the options of a client of the soak: it never waits for long, and retries nothing."""
     return {"socket_timeout": CALL_SECONDS, "retry": Retry(NoBackoff(), 0), **more}
+
+
+def _has_copy(primary: Server, replica: Server) -> bool:
+    wanted = int(primary.info("master_repl_offset"))
+    return replica.info("master_link_status") == "up" and int(replica.info("slave_repl_offset") or 0) >= wanted
 
 
 class RedisShape(abc.ABC):
@@ -67,14 +74,8 @@ class RedisShape(abc.ABC):
         return []
 
     def wait_for_copies(self) -> None:
-        """Wait until each replica has what its primary has now."""
-        for primary, replica in self.pairs():
-            wanted = int(primary.info("master_repl_offset"))
-            until(
-                "the replica has a copy",
-                lambda r=replica, w=wanted: int(r.info("slave_repl_offset") or 0) >= w,  # type: ignore[misc] # mypy can't infer it
-                _COPY_SECONDS,
-            )
+        """Wait until each replica has what its primary has. Either may be the primary once another is promoted."""
+        until("each replica has a copy", lambda: all(itertools.starmap(_has_copy, self.pairs())), _COPY_SECONDS)
 
     def close(self) -> None:
         """End the servers."""
@@ -126,7 +127,7 @@ class SentinelPair(RedisShape):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.watched = WatchedServers(folder)
+        self.watched = WatchedServers(folder, silence=_SILENCE_MILLISECONDS)
         self.close_later.enter_context(self.watched.servers)
         self.settings = {"REDIS_URL": self.watched.url, "WAIT_REPLICAS": 1}
         self.redis = self.queue = self.watched.client(**patient())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.client import Connector
+from tests.support.described import create
 from tests.support.installation import Installation, Server
 from tests.support.processes import free_port, wait_until
 from tests.support.stack import Stack
@@ -136,12 +137,8 @@ class Clustered(ClusterServers, Installation):
 
     def one_for_each_lane(self, url: str) -> dict[int, Connector]:
         """Create a connector for each lane; return them by lane."""
-        lanes = len(self.rows("SELECT lane FROM lanes"))
-        made = {}
-        for number in range(lanes):
-            words = ("connector", "create", f"lane {number}", "--rate", "1000000", "--burst", "1000000", "--json")
-            one = self.ingestctl(*words)
-            made[one["connectorId"]] = Connector(one["connectorId"], one["credential"], url)
+        names = (f"lane {number}" for number in range(len(self.rows("SELECT lane FROM lanes"))))
+        made = {one.id: one for one in create(self.ingestctl, self.folder, names, url)}
         rows = self.rows("SELECT connector_id, lane FROM connectors")
         return {lane: made[connector_id] for connector_id, lane in rows}
 

@@ -28,7 +28,7 @@ from tests.support.processes import PATIENCE, PreloadedPython, Process, environm
 from tests.support.stack import UNLIMITED, Api, PreloadedApi, Stack
 
 #: Pause of a connector between two requests, in seconds: the machine has other work.
-_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.03
 
 
 def valkey_server() -> Path:

@@ -65,6 +65,15 @@ class RouteCheck:
         """Send each row of the table, and assert that all are answered as it says."""
         # `/datapool` is a base at the root alone, so its rows do not apply below itself.
         rows = [row for row in TABLE if base or not row.path.startswith("/datapool/")]
+        # A 401 takes 0.1 s on its connection and changes nothing, so they are asked for beside the others.
+        groups = [[row for row in rows if row.status != 401], *([row] for row in rows if row.status == 401)]
+        with ThreadPoolExecutor(len(groups)) as hands:
+            wrong = [each for found in hands.map(lambda group: self._wrong(url, base, group), groups) for each in found]
+        assert not wrong, f"{len(wrong)} of {len(rows)} rows:\n" + "\n\n".join(wrong)
+        assert len(rows) > 200
+
+    def _wrong(self, url: str, base: str, rows: list[Row]) -> list[str]:
+        """Send rows one after the other; return those that are not answered as they say."""
         wrong = []
         with RawConnection(url) as connection:
             for row in rows:
@@ -72,8 +81,7 @@ class RouteCheck:
                     self.check(row, self.send(connection, base, row))
                 except AssertionError as error:
                     wrong.append(f"{row}\n{error}")
-        assert not wrong, f"{len(wrong)} of {len(rows)} rows:\n" + "\n\n".join(wrong)
-        assert len(rows) > 200
+        return wrong
 
     def check(self, row: Row, answer: Answer) -> None:
         """Assert that status, headers and body are those of the row."""

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from tests.support.installation import Installation, Server, valkey_server
@@ -27,20 +30,36 @@ dir {folder}
 requirepass {password}
 sentinel sentinel-pass {password}
 sentinel monitor {service} 127.0.0.1 {primary} 2
-sentinel down-after-milliseconds {service} 1000
+sentinel down-after-milliseconds {service} {silence}
 sentinel failover-timeout {service} 5000
 """
+
+
+def make_quick(port: int, password: str = "") -> None:
+    """Shorten the periods of a sentinel: by default it asks for roles each 10 s, and corrects a wrong one after 8 s."""
+    with Redis(port=port, password=password, retry=Retry(NoBackoff(), 0)) as sentinel:
+        wait_until("the sentinel answers", lambda: _takes(sentinel, "INFO-PERIOD", 500, "PUBLISH-PERIOD", 300))
+
+
+def _takes(sentinel: Redis, *periods: object) -> bool:
+    with contextlib.suppress(RedisConnectionError):
+        return bool(sentinel.execute_command("SENTINEL", "DEBUG", *periods))  # type: ignore[no-untyped-call] # in redis-py
+    return False
 
 
 class WatchedServers:
     """The servers; `url` names the sentinels."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, silence: int = 1000) -> None:
+        """Start the servers. A primary that is silent for so many milliseconds is replaced."""
+        self._silence = silence
         with contextlib.ExitStack() as made:
             self.primary, self.replica = (made.enter_context(contextlib.closing(Server(folder, n))) for n in "ab")
             self.replica.follow(self.primary.port)
             ports = [free_port() for _ in range(3)]
             self.sentinels = [made.enter_context(self._sentinel(folder, port)) for port in ports]
+            for one in ports:
+                make_quick(one, _PASSWORD)
             self._asked = made.enter_context(Redis(port=ports[0], password=_PASSWORD, decode_responses=True))
             wait_until("the sentinels know each other", lambda: self._state()["num-other-sentinels"] == 2)
             wait_until("they know the replica", lambda: self._state()["num-slaves"])
@@ -59,7 +78,12 @@ class WatchedServers:
         file = folder / f"sentinel-{port}.conf"
         file.write_text(
             _CONFIGURATION.format(
-                port=port, folder=folder, password=_PASSWORD, service=_SERVICE, primary=self.primary.port
+                port=port,
+                folder=folder,
+                password=_PASSWORD,
+                service=_SERVICE,
+                primary=self.primary.port,
+                silence=self._silence,
             )
         )
         return Process([valkey_server(), file, "--sentinel"], folder=folder, name=f"sentinel-{port}")

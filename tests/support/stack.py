@@ -35,11 +35,11 @@ UNLIMITED = 1_000_000
 class MakeRun(Python):
     """The program behind `make run`, without the installation of packages before it."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, *, module: str = "operations.local.run", **settings: object) -> None:
         self.port = int(str(settings.setdefault("PORT", free_port())))
         settings.setdefault("CONSOLE_PORT", free_port())
         self.folder = folder
-        super().__init__("operations.local.run", "--end-with-parent", folder=folder, **settings)
+        super().__init__(module, "--end-with-parent", folder=folder, **settings)
 
     def is_up(self) -> MakeRun:
         """Wait until everything answers and the lines to paste are printed."""
@@ -291,7 +291,7 @@ class PreloadedApi(PreloadedPython, Api):
 @contextmanager
 def running(folder: Path, **settings: object) -> Iterator[Stack]:
     """Run an installation in a folder until the block ends."""
-    with MakeRun(folder, **settings) as made:
+    with MakeRun(folder, module="tests.shared_run", **settings) as made:
         stack = Stack(made.is_up())
         try:
             yield stack

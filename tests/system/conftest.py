@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.support.client import Connector
+from tests.support.described import create
 from tests.support.route_check import RouteCheck, route_check_on
 from tests.support.stack import UNLIMITED, Api, Stack, running
 
@@ -47,8 +47,8 @@ _CROWD = 17
 @pytest.fixture(scope="session")
 def crowd(workerless: Stack) -> list[Connector]:
     """More connectors than lanes; the first ones share a lane."""
-    with ThreadPoolExecutor(2) as executor:
-        made = list(executor.map(workerless.connector, (f"crowd {number}" for number in range(_CROWD))))
+    names = (f"crowd {number}" for number in range(_CROWD))
+    made = create(workerless.ingestctl, workerless.folder, names, workerless.url)
     lanes = {row["connector_id"]: row["lane"] for row in workerless.rows("SELECT connector_id, lane FROM connectors")}
     crowded = next(lane for lane in lanes.values() if sum(lanes[one.id] == lane for one in made) > 1)
     return sorted(made, key=lambda one: lanes[one.id] != crowded)

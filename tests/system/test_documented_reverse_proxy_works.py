@@ -31,7 +31,7 @@ from tests.support.stack import Api, Stack
 
 _PAGE = ROOT / "docs" / "reverse-proxy.md"
 _ADDRESS = "https://inspire.example.com/datapool"
-_TOO_LARGE = 10
+_TOO_LARGE = 5
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ def test_largest_body_passes_whole_chunked_and_compressed(connector: Connector) 
 @pytest.mark.parametrize("way", ["in one piece", "in chunks", "compressed"])
 def test_too_large_body_gets_the_413_of_the_service(connector: Connector, way: str) -> None:
     body = of_size(BODY_LIMIT + 1)
+    compressed = gzip.compress(body, 1) if way == "compressed" else b""
     for _ in range(_TOO_LARGE):
         answer: httpx.Response
         if way == "in one piece":
@@ -148,7 +149,7 @@ def test_too_large_body_gets_the_413_of_the_service(connector: Connector, way: s
         elif way == "in chunks":
             answer = connector.post(in_chunks(body))
         else:
-            answer = connector.post(gzip.compress(body, 1), headers=GZIP)
+            answer = connector.post(compressed, headers=GZIP)
         assert_refused(answer, 413, "body_too_large")
 
 

@@ -18,8 +18,13 @@ from tests.support.route_table import TABLE
 from tests.support.stack import Api, Stack
 
 
-@pytest.mark.parametrize("base", ["", "/datapool"], ids=["at the root", "under datapool"])
-@pytest.mark.parametrize("through", ["one process", "another"])
+@pytest.mark.parametrize(
+    ("base", "through"),
+    [
+        pytest.param("", "one process", id="at the root, through one process"),
+        pytest.param("/datapool", "another", id="under datapool, through another"),
+    ],
+)
 def test_every_route_answers_as_in_the_table(
     stack: Stack, neighbour: Api, check: RouteCheck, base: str, through: str
 ) -> None:

@@ -23,7 +23,7 @@ _SUBMISSIONS = {
 #: Age in seconds from which on a connector's `last_seen_at` is written again.
 _STEP_SECONDS = 5
 #: Heartbeats of each connector.
-_EACH = 100
+_EACH = 40
 
 
 def last_seen(stack: Stack, connector: Connector) -> datetime | None:

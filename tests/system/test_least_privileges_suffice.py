@@ -19,6 +19,7 @@ from tests.preloaded import run_ingestctl
 from tests.support.client import JSON, Connector, batch, item
 from tests.support.installation import Server, valkey_server
 from tests.support.processes import PATIENCE, ROOT, PreloadedPython, Process, environment, free_port, wait_until
+from tests.support.sentinels import make_quick
 from tests.support.signing import Hook, event
 from tests.support.stack import PreloadedApi, Stack
 
@@ -193,6 +194,7 @@ def test_sentinels_fail_over_with_the_least_rights(servers: list[Server], tmp_pa
         Process([valkey_server(), config, "--sentinel"], folder=tmp_path, name="sentinel"),
         Redis(port=port, decode_responses=True) as sentinel,
     ):
+        make_quick(port)
         wait_until("the Sentinel knows the replica", lambda: _replicas(sentinel))
         wait_until("it fails over", lambda: _fails_over(sentinel))
         wait_until("the replica is the primary", lambda: servers[1].info("role") == "master")

@@ -12,7 +12,7 @@ import httpx
 from tests.support.client import JSON, Connector, assert_accepted, assert_refused, batch, item
 from tests.support.stack import Stack
 
-_RATE, _BURST, _REQUESTS = 10, 20, 200
+_RATE, _BURST, _REQUESTS = 10, 20, 100
 _BODY = batch(item("agent-1", state="Ready"))
 
 

@@ -30,9 +30,9 @@ from tests.support.request_ids import lane_of, request_id_of
 from tests.support.stack import Api, Stack
 
 #: Number of requests; 100,000 take half a minute on two cores.
-_IDS = int(os.environ.get("REQUEST_IDS", "3000"))
+_IDS = int(os.environ.get("REQUEST_IDS", "1600"))
 _CONNECTIONS = 16
-_ROUNDS = 100
+_ROUNDS = 40
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 #: Bytes that an entry adds to the backlog in addition to its body.
 _OVERHEAD = 256

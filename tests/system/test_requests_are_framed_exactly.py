@@ -140,7 +140,7 @@ def test_pipelined_requests_that_nobody_reads_are_bounded(stack: Stack, connecto
     with stack.cold_api() as api, begin(api.url, request) as connection:
         wait_until("the first answer is there", lambda: connection.recv(65_536))
         before = resident_bytes(api.pid)
-        connection.settimeout(5)
+        connection.settimeout(2)
         with contextlib.suppress(TimeoutError, ConnectionError):
             for _ in range(2_000):
                 connection.sendall(request * 300)

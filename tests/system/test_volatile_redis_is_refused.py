@@ -55,7 +55,7 @@ def test_process_waits_for_a_redis_that_loads_its_file(stack: Stack, tmp_path: P
     with Redis.from_url(url) as client:
         with Process([valkey_server(), *words], folder=tmp_path, name="valkey") as server:
             wait_until("Valkey answers", lambda: _answers(client))
-            client.eval("for i = 1, 20000 do redis.call('SET', 'key' .. i, i) end", 0)
+            client.eval("for i = 1, 12000 do redis.call('SET', 'key' .. i, i) end", 0)
             server.kill()
 
         # While Redis loads, it reports that it has no append-only file.

@@ -15,7 +15,7 @@ from tests.support.client import JSON, Connector, assert_accepted, batch, item
 from tests.support.processes import Process, wait_until
 from tests.support.stack import Stack
 
-_POSTS = 1_000
+_POSTS = 400
 #: Signals to the workers, one after the other, during the submissions.
 _SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL)
 _POSTS_A_SIGNAL = _POSTS // (len(_SIGNALS) + 1)
