@@ -51,10 +51,10 @@ class VirtualEnvironment:
         digest = _digest([pins, Path(sys.executable).resolve()])
         if _installed(self.folder) == digest:
             return
-        # The running Python's pip installs: a copy in each environment would take 4 s of CPU.
         _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(self.folder)])
-        pip = [sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "--quiet"]
-        _run([*pip, "install", "--require-hashes", "--requirement", str(pins)])
+        # pip takes nine times as much CPU.
+        uv = [sys.executable, "-m", "uv", "pip", "install", "--python", self.python, "--quiet"]
+        _run([*uv, "--require-hashes", "--requirement", str(pins)])
         (self.folder / _STAMP).write_text(digest)
 
 

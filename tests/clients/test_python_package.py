@@ -40,14 +40,14 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     oldest = shutil.which(_OLDEST)
     works = oldest and subprocess.run([oldest, "-c", "import venv"], check=False, capture_output=True).returncode == 0
     python = folder / "bin" / "python"
-    pip: list[str | Path] = [python, "-m", "pip"]
+    pip: list[str | Path] = [python, "-m", "pip", "install"]
     if oldest and works:
         run(oldest, "-m", "venv", folder)
     else:
-        # The running Python's pip installs: a copy in the environment would take 4 s of CPU.
+        # pip takes several times as much CPU, in the environment or outside.
         venv.create(folder, symlinks=True)
-        pip = [sys.executable, "-m", "pip", "--python", python]
-    installed = subprocess.run([*pip, "install", "--quiet", wheel(folder)], check=False, capture_output=True, text=True)
+        pip = [sys.executable, "-m", "uv", "pip", "install", "--python", python]
+    installed = subprocess.run([*pip, "--quiet", wheel(folder)], check=False, capture_output=True, text=True)
     if installed.returncode and "CI" not in os.environ:
         pytest.skip(f"The wheel could not be installed, so it was NOT tested: {installed.stderr[-300:]}")
     assert installed.returncode == 0, installed.stderr

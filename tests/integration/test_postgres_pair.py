@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -25,6 +26,9 @@ from tests.integration.standby_tools import Standby, both_of, standby_of
 from tests.support.client import JSON, Connector, batch, item
 from tests.support.processes import PreloadedPython, wait_until
 from tests.support.stack import UNLIMITED, PreloadedApi
+
+#: Between two submissions.
+_PAUSE_SECONDS = 0.005
 
 
 @dataclass
@@ -94,7 +98,7 @@ def test_nothing_is_missing_after_a_synchronous_standby_was_promoted(pair: Pair)
     ):
         api.is_ready()
         connector, end = Connector(made.connector_id, made.credential.text, api.url), threading.Event()
-        load = threading.Thread(target=_submit, args=(connector, pair, end.is_set))
+        load = threading.Thread(target=_submit, args=(connector, pair, partial(end.wait, _PAUSE_SECONDS)))
         load.start()
         wait_until("submissions are applied", lambda: len(pair.stored()) > 100)
         with connector.connection() as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -63,13 +64,16 @@ def room_of(module: str) -> str:
     return max((room for room in MAY_IMPORT if f"{module}.".startswith(f"{room}.")), key=len)
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the full names that a file imports: `a.b` for `from a import b`."""
+@cache
+def imports(path: Path) -> list[str]:
+    """Return the full names that a file imports: `a.b` for `from a import b`."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (f"{node.module}.{alias.name}" for alias in node.names)
+    return found
 
 
 def files(condition: re.Pattern[str]) -> set[str]:

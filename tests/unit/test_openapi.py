@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from ingest_api import idempotency
@@ -239,6 +239,7 @@ def is_accepted(validate: Callable[[bytes], object], body: bytes) -> bool:
 WEBHOOKS = records({"id": ANYTHING}, {"name": ANYTHING, "a": ANYTHING})
 
 
+@settings(max_examples=40)  # of each of four
 @given(damaged(BATCHES), damaged(LOGS), damaged(WEBHOOKS), damaged(RETAINS))
 def test_every_accepted_body_is_valid_by_its_schema(items: bytes, log: bytes, webhook: bytes, retain: bytes) -> None:
     # schemathesis tries the other direction: it makes bodies from the document.
