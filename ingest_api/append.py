@@ -23,6 +23,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, pack_run, pack_wait, read_result
 from ingest_api.metrics import APPEND_FAILURES
+from shared.causes import NotNowError
 from shared.lanes import Lanes
 from shared.outage import Outage
 from shared.redis import scripts
@@ -40,8 +41,11 @@ class StoreUnavailableError(Exception):
     """Redis did not answer as expected; whether the submission was appended is unknown."""
 
 
-class NotReplicatedError(Exception):
+class NotReplicatedError(NotNowError):
     """Too few replicas had the entry on disk in time."""
+
+    def __init__(self) -> None:
+        super().__init__("Fewer replicas than WAIT_REPLICAS demands had a submission on their disks in time.")
 
 
 class PendingCall(msgspec.Struct, eq=False):
@@ -142,6 +146,7 @@ class Appender:
         except Exception as error:  # noqa: BLE001 - after any error, a request without a result would wait forever
             for run in runs:
                 run.reply = run.reply or error
+                run.not_replicated = run.not_replicated and error
         for run in runs:
             if isinstance(run.reply, Exception):
                 run.calls = self._pass_on(run.lane, run.calls, run.reply)
@@ -169,14 +174,14 @@ class Appender:
             waits = self._replicas > 0 and any(run.appends for run in runs)
             await connection.send_packed_command(command, check_health=False)
             for run in runs:
-                run.reply, run.is_replicated = None, not waits
+                run.reply, run.not_replicated = None, NotReplicatedError() if waits else None
                 try:
                     run.reply = await connection.read_response()
                 except ResponseError as error:
                     run.reply = error
             if waits and await self._is_replicated(connection):
                 for run in runs:
-                    run.is_replicated = True
+                    run.not_replicated = None
         except BaseException:
             # Unread replies would be taken for those of the next group.
             await connection.disconnect(nowait=True)
@@ -202,8 +207,8 @@ class _LaneRun:
         self.calls: list[PendingCall] = []
         self.job_id = new_job_id(lane)
         self.reply: Any = None
-        #: Whether enough replicas have what this run appended.
-        self.is_replicated = False
+        #: Why it is unknown that enough replicas have what this run appended; None if they have, or are not waited for.
+        self.not_replicated: Exception | None = None
 
     def pack(self, limits: BacklogLimits, marker: str) -> list[bytes | bytearray]:
         return pack_run(self.lane, self.job_id, [pending.call for pending in self.calls], limits, marker)
@@ -215,13 +220,11 @@ class _LaneRun:
 
     def finish(self, wake: Callable[[int, str], None], outage: Outage) -> None:
         """Give each call its result or error."""
+        self._report(outage)
         if isinstance(self.reply, Exception):
-            if self.calls:
-                outage.report(self.reply, calls=len(self.calls), lane=self.lane)
             for pending in self.calls:
                 pending.fail(self.reply)
             return
-        outage.over()
         woken, *answers = self.reply
         if woken:
             wake(self.lane, self.job_id)
@@ -232,7 +235,15 @@ class _LaneRun:
                 log.exception("append_result_unreadable", lane=self.lane, answer=repr(answer))
                 pending.fail(error)
             else:
-                if result.entry_id and not self.is_replicated:
-                    pending.fail(NotReplicatedError())
+                if result.entry_id and self.not_replicated:
+                    pending.fail(self.not_replicated)
                 elif not pending.result.done():
                     pending.result.set_result(result)
+
+    def _report(self, outage: Outage) -> None:
+        """Log why calls have failed, or that they fail no more."""
+        trouble = self.reply if isinstance(self.reply, Exception) else self.not_replicated
+        if trouble is None:
+            outage.over()
+        elif self.calls:
+            outage.report(trouble, calls=len(self.calls), lane=self.lane)

@@ -194,7 +194,7 @@ def _refusal(group: dict[str, Any], code: str, reason: str, *, several: bool) ->
         return (
             "unavailable",
             words,
-            "Clients retry this by themselves: look for a trouble of the engines or of the backlog.",
+            "Clients retry this by themselves: look for a trouble of engines or backlog, else into the API's log.",
         )
     at = f" at {group['path_pattern']}" if group["path_pattern"] else ""
     why = f"{code} ({reason.replace('_', ' ')})" if reason else f"{code}{at}"

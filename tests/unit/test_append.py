@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
+from structlog.testing import capture_logs
 
 from ingest_api.append import Appender, StoreUnavailableError
 from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, Idempotency, Submission
@@ -204,9 +205,11 @@ def test_an_entry_that_too_few_replicas_have_is_not_accepted(reply: Any, *, acce
     async def scenario() -> None:
         redis = FakeRedis(lambda command: reply if command[0] == b"WAITAOF" else accept(command))
         sender = Appender(redis, limits=BacklogLimits(1 << 30, 1 << 30), wake=lambda *_: None, wait_replicas=2)  # type: ignore[arg-type] # a fake
-        [found] = await asyncio.gather(sender.call(call()), return_exceptions=True)
+        with capture_logs() as logs:
+            [found] = await asyncio.gather(sender.call(call()), return_exceptions=True)
 
         assert isinstance(found, AppendResult if accepted else StoreUnavailableError)
+        assert [line["event"] for line in logs] == ([] if accepted else ["append_failed"])
         assert redis.groups[1] == [[b"WAITAOF", b"0", b"2", b"5"]], "sent once the runs are answered"
 
     asyncio.run(scenario())
