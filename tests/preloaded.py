@@ -1,7 +1,7 @@
 """Start Python programs by forking a process that has imported them: they do the same, and start faster.
 
-Importing takes 0.6 to 1.1 s of CPU, and the suite starts some 700 programs. Tests of start-up, of memory or of closed
-pipes start `python -m …` instead.
+Importing takes 0.6 to 1.1 s of CPU, and the suite starts hundreds of programs. Tests of start-up, of memory or of
+closed pipes start `python -m …` instead.
 
 A module is imported once for a whole run: the processes of pytest-xdist inherit the folder of the sockets (`share`).
 `python -S -m tests.preloaded WORD…` is `ingestctl WORD…`, for programs that start it.
