@@ -115,7 +115,8 @@ class FastValidator:
     def _holds_bare(self, source: bytes) -> bool:
         """Whether an array is sure to hold right elements with only what is required, and no other braces."""
         braces = source.count(b"{")
-        if not braces or source.count(b":") != self._bare_members * braces:
+        colons = self._bare_members * braces
+        if not colons or source.count(b":") != colons:
             return False
         width = 1 if source.isascii() and b"\\" not in source else WIDEST
         try:

@@ -7,7 +7,7 @@ import pytest
 from ingest_api.errors import ErrorCode
 from shared.limits import MB
 from tests.refused import assert_refused, refusal_of
-from tests.validators import fast, validate_items
+from tests.validators import fast, validate_items, validate_retain
 
 
 def large_batch(last: str = '{"id":"last"}', between: str = ",") -> bytes:
@@ -83,3 +83,9 @@ def test_empty_fields_are_not_taken_for_elements_without_any() -> None:
     body = b'{"stream":"s","items":[' + b",".join([b'{"id":"a","fields":{}}'] * 60_000) + b"]}"
     assert validate_items(body) == 60_000
     assert fast("items", body) == 60_000
+
+
+@pytest.mark.parametrize("number", [20_000, 100_000])
+def test_empty_objects_are_not_taken_for_ids(number: int) -> None:
+    body = b'{"stream":"s","ids":[' + b",".join([b"{}"] * number) + b"]}"
+    assert_refused(validate_retain, body, ErrorCode.WRONG_TYPE, "$.ids[0]")
