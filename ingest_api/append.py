@@ -219,31 +219,34 @@ class _LaneRun:
         return any(pending.call.submission for pending in self.calls)
 
     def finish(self, wake: Callable[[int, str], None], outage: Outage) -> None:
-        """Give each call its result or error."""
-        self._report(outage)
+        """Give each call its result or error; log why some failed, or that appends work again."""
         if isinstance(self.reply, Exception):
+            if self.calls:
+                outage.report(self.reply, calls=len(self.calls), lane=self.lane)
             for pending in self.calls:
                 pending.fail(self.reply)
             return
         woken, *answers = self.reply
         if woken:
             wake(self.lane, self.job_id)
+        appended = 0
         for pending, answer in zip(self.calls, answers, strict=True):
             try:
                 result = read_result(answer)
             except (ValueError, TypeError) as error:  # an operator has edited a credential by hand
                 log.exception("append_result_unreadable", lane=self.lane, answer=repr(answer))
                 pending.fail(error)
-            else:
-                if result.entry_id and self.not_replicated:
-                    pending.fail(self.not_replicated)
-                elif not pending.result.done():
-                    pending.result.set_result(result)
+                continue
+            appended += bool(result.entry_id)
+            if result.entry_id and self.not_replicated:
+                pending.fail(self.not_replicated)
+            elif not pending.result.done():
+                pending.result.set_result(result)
+        self._report(appended, outage)
 
-    def _report(self, outage: Outage) -> None:
-        """Log why calls have failed, or that they fail no more."""
-        trouble = self.reply if isinstance(self.reply, Exception) else self.not_replicated
-        if trouble is None:
+    def _report(self, appended: int, outage: Outage) -> None:
+        """Log what became of the calls that appended; others don't wait for replicas, so they tell nothing of them."""
+        if appended and self.not_replicated:
+            outage.report(self.not_replicated, calls=appended, lane=self.lane)
+        elif appended:
             outage.over()
-        elif self.calls:
-            outage.report(trouble, calls=len(self.calls), lane=self.lane)

@@ -215,6 +215,32 @@ def test_an_entry_that_too_few_replicas_have_is_not_accepted(reply: Any, *, acce
     asyncio.run(scenario())
 
 
+def test_calls_that_append_nothing_neither_fail_nor_end_a_lack_of_replicas() -> None:
+    async def scenario() -> None:
+        synced = 0
+
+        def rule(command: Command) -> Any:
+            if command[0] == b"WAITAOF":
+                return [1, synced]
+            is_check = calls_in(command)[1] == [[b"digest", b"check"]]
+            return [0, [b"ok", b"7", 200, 199, 1, b""]] if is_check else accept(command)
+
+        redis = FakeRedis(rule)
+        sender = Appender(redis, limits=BacklogLimits(1 << 30, 1 << 30), wake=lambda *_: None, wait_replicas=1)  # type: ignore[arg-type] # a fake
+        check = AppendCall(1, Presented("0123456789ab", "digest"), "check")
+        with capture_logs() as logs:
+            checked, failed = await asyncio.gather(sender.call(check), sender.call(call()), return_exceptions=True)
+            await sender.call(check)
+            assert [(line["event"], line["lane"], line["calls"]) for line in logs] == [("append_failed", 0, 1)]
+            synced = 1
+            await sender.call(call())
+
+        assert [type(found) for found in (checked, failed)] == [AppendResult, StoreUnavailableError]
+        assert [line["event"] for line in logs] == ["append_failed", "outage_over"]
+
+    asyncio.run(scenario())
+
+
 def test_a_call_that_appends_nothing_waits_for_no_replica() -> None:
     async def scenario() -> None:
         redis = FakeRedis(lambda _: [0, [b"ok", b"7", 200, 199, 1, b""]])
