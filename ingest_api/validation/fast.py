@@ -208,5 +208,8 @@ def _holds_long_integer(source: bytes) -> bool:
 
 
 def _is_in_bounds(source: bytes, around: int) -> bool:
-    """Whether names and numbers are right; a batch is not yet known to be UTF-8."""
-    return has_only_short_names(source) and not holds_long_number(source) and (not around or is_utf8(source))
+    """Whether names and numbers are right; a batch is not yet known to be JSON, or UTF-8."""
+    try:
+        return has_only_short_names(source) and not holds_long_number(source) and (not around or is_utf8(source))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False

@@ -89,3 +89,18 @@ def test_empty_fields_are_not_taken_for_elements_without_any() -> None:
 def test_empty_objects_are_not_taken_for_ids(number: int) -> None:
     body = b'{"stream":"s","ids":[' + b",".join([b"{}"] * number) + b"]}"
     assert_refused(validate_retain, body, ErrorCode.WRONG_TYPE, "$.ids[0]")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (b"\\u9", ErrorCode.INVALID_JSON),
+        (b"\\q", ErrorCode.INVALID_JSON),
+        (b"\\n\n", ErrorCode.INVALID_JSON),
+        (b"\\n\xff", ErrorCode.INVALID_ENCODING),
+    ],
+)
+def test_a_long_name_that_is_no_string_is_refused(fault: bytes, code: ErrorCode) -> None:
+    others, name = b'{"id":"a"},' * 4_000, b"x" * 300 + fault
+    body = b'{"stream":"s","items":[%b{"id":"a","fields":{"%b":1}}]}' % (others, name)
+    assert refusal_of(validate_items, body).code is code
