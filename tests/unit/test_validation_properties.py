@@ -20,9 +20,13 @@ from hypothesis import strategies as st
 
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation import elements as elements_module
+from ingest_api.validation import fast as fast_module
+from ingest_api.validation import validate
 from ingest_api.validation.json_text import decoded_size, digits_in_plain_form
 from ingest_api.validation.timestamps import is_timestamp
+from shared.entry import Meta
 from shared.json_chunks import chunks
+from shared.kinds import KINDS
 from shared.log_levels import STORED_LEVELS
 from tests.bodies import ANYTHING, BATCHES, GOOD_TEXT, LOGS, RETAINS, damaged
 from tests.validators import exact, fast, validate_heartbeat, validate_items, validate_retain, validate_webhook
@@ -187,6 +191,16 @@ def test_retains_are_validated_as_the_oracle_validates_them(body: bytes) -> None
 
 
 BODIES = {"items": BATCHES, "log": LOGS, "retain": RETAINS}
+
+
+@given(st.sampled_from([*BODIES]), st.data())
+def test_a_body_is_judged_alike_however_long_it_is(kind: str, data: st.DataObject) -> None:
+    body = data.draw(damaged(BODIES[kind]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_module, "_BUILT_BYTES", -1)  # as those of more than 32 KB
+        found = outcome(exact, kind, body)
+        assert fast(kind, body) in (None, found)
+        assert outcome(validate, KINDS[kind], Meta(kind), body) == found
 
 
 @given(st.sampled_from([*BODIES]), st.data(), st.integers(1, 60))
