@@ -26,6 +26,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -34,6 +35,8 @@ _CLI: Final = "operations.cli"
 _PARENT: Final = "--parent"
 #: Deadline of a command that another program starts, in seconds.
 _CALL_SECONDS: Final = 120
+#: Deadline of a fork, in seconds: the first of a module waits for the imports.
+_FORK_SECONDS: Final = 120
 #: The variable that names the folder with the sockets of all parents, and what is in it beside these.
 _FOLDER: Final = "TESTS_PRELOADED"
 _LOCK, _ALIVE = "lock", "alive"
@@ -79,10 +82,19 @@ class Forked:
         self.returncode: int | None = None
         self._words = words
         self._call = socket.socket(socket.AF_UNIX)
+        self._call.settimeout(_FORK_SECONDS)
         self._call.connect(str(address))
         order = [list(words), str(folder), dict(environ), str(stdout), str(stderr)]
         self._call.sendall(json.dumps(order).encode() + b"\n")
-        self.pid = int(b"".join(iter(lambda: self._call.recv(1), b"\n")))
+        self.pid = self._read_pid()
+
+    def _read_pid(self) -> int:
+        answer = b""
+        while not answer.endswith(b"\n"):
+            read = self._call.recv(1)
+            assert read, "The parent did not fork: it ended, or could not open the outputs."
+            answer += read
+        return int(answer)
 
     def poll(self) -> int | None:
         """Return the exit status, None while the process runs."""
@@ -137,6 +149,9 @@ def _start_parent(module: str, address: Path) -> None:
             [sys.executable, "-m", "tests.preloaded", _PARENT, module, str(listener.fileno())],
             {**os.environ, "PYTHONPATH": str(_ROOT)},
             file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+            # It serves others too, so it takes over nothing of the thread that happens to start it.
+            setsigmask=[],
+            setsigdef=[signal.SIGINT, signal.SIGTERM],
         )
 
 
@@ -156,6 +171,10 @@ class _Parent:
 
     def next_order(self) -> list[Any]:
         """Serve until the process of tests ends; return the order of a call in each forked process."""
+        # A pipe whose only writer was gone before it was opened never becomes readable.
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._alive, 1)
+            self._end()
         sources: list[Any] = [self._listener, self._wake_up, self._alive]
         while True:
             ready = select.select(sources, [], [])[0]
@@ -168,8 +187,8 @@ class _Parent:
                 return order
 
     def _end(self) -> NoReturn:
-        for pid in self._calls:
-            os.kill(pid, signal.SIGTERM)
+        for pid, number in product(self._calls, (signal.SIGTERM, signal.SIGCONT)):
+            os.kill(pid, number)
         shutil.rmtree(self._folder, ignore_errors=True)
         sys.exit()
 
@@ -181,9 +200,13 @@ class _Parent:
 
     def _fork(self) -> list[Any] | None:
         call = self._listener.accept()[0]
-        order: list[Any] = json.loads(call.makefile().readline())
-        # Here, so that the caller knows that they are open: a named pipe can be opened only while it has a reader.
-        outputs = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for path in order[3:]]
+        try:
+            order: list[Any] = json.loads(call.makefile().readline())
+            # Here, so that the caller knows that they are open: a named pipe can be opened only while it has a reader.
+            outputs = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for path in order[3:]]
+        except (OSError, ValueError):  # the caller was killed, or named a folder that is gone: others still call
+            call.close()
+            return None
         if pid := os.fork():
             self._calls[pid] = call
             for output in outputs:
