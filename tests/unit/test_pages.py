@@ -82,6 +82,7 @@ def test_a_chart_says_its_figures_in_words() -> None:
     assert "nothing in this time" in chart("<b>", [NOW], [Series("none", "x", [0.0])])
     assert "&lt;b&gt;" in chart("<b>", [NOW], [Series("none", "x", [0.0])])
     assert sparkline([0, 0], "none") == ""
+    assert 'd="M0 16V16h2V8h2V1h2V16z"' in sparkline([0, 5, 10], "some")
 
 
 _OTHERS = ("submissions", "superseded", "removed", "dead", "refused")
