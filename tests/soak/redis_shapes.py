@@ -22,8 +22,6 @@ from tests.support.tcp_proxy import RedisProxy
 
 #: Deadline in seconds for a replica to have what its primary has.
 _COPY_SECONDS = 60.0
-#: Sentinels replace a primary that is silent for so long. On a busy machine, one that is well is silent for a second.
-_SILENCE_MILLISECONDS = 5_000
 
 
 def patient(**more: Any) -> dict[str, Any]:
@@ -127,7 +125,7 @@ class SentinelPair(RedisShape):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.watched = WatchedServers(folder, silence=_SILENCE_MILLISECONDS)
+        self.watched = WatchedServers(folder)
         self.close_later.enter_context(self.watched.servers)
         self.settings = {"REDIS_URL": self.watched.url, "WAIT_REPLICAS": 1}
         self.redis = self.queue = self.watched.client(**patient())

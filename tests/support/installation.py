@@ -75,7 +75,11 @@ class Server:
     def follow(self, port: int) -> None:
         """Become the replica of a server, and wait until the copy is complete."""
         self.client.replicaof("127.0.0.1", port)
-        wait_until("the replica has a copy", lambda: self.info("master_link_status") == "up")
+        try:
+            wait_until("the replica has a copy", lambda: self.info("master_link_status") == "up")
+        except AssertionError as error:
+            error.add_note(f"{self.name} says {self.client.info('replication')}")
+            raise
 
     def promote(self) -> None:
         """Become a primary."""
