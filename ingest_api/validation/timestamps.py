@@ -10,7 +10,6 @@ one with a fraction, so that is refused here too.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 #: Digits of a fraction of a second: more than any clock has, few enough for Postgres' buffer of 128 characters.
@@ -22,24 +21,19 @@ FORM: Final = (
 )
 #: With days that there are. The groups are what needs a second look: the first and the last of them, a second of 60.
 _form: Final = re.compile(
-    r"(?!0000)(?:(0001-01-01|9999-12-31)|[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-"
+    r"(?!0000)(?:(0001-01-01)|(9999-12-31)|[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-"
     r"(?:29|30)|(?:0[13578]|1[02])-31)|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)"
-    r"[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|(60))"
-    rf"{_FRACTION}{_OFFSET}"
+    rf"[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]{_FRACTION}|(60)(?:\.0{{1,32}})?){_OFFSET}"
 ).fullmatch
 #: The longest text that can pass.
 MAX_TIMESTAMP_CHARACTERS: Final = 19 + 33 + 6
 _TIME: Final = slice(len("2026-12-31T"), len("2026-12-31T23:59"))
-_BEFORE_SECONDS: Final = len("2026-12-31T23:59:")
-_BEHIND_SECONDS: Final = _BEFORE_SECONDS + 2
-_SECOND: Final = timedelta(seconds=1)
-_DAY_MINUTES: Final = 24 * 60
-#: Hour, minute and offset of the last minute of a day of UTC.
-_LAST_MINUTES: Final = frozenset(
-    f"{minute // 60:02}:{minute % 60:02}{sign}{offset // 60:02}:{offset % 60:02}"
-    for offset in range(16 * 60)
-    for sign, minute in (("+", (offset - 1) % _DAY_MINUTES), ("-", _DAY_MINUTES - 1 - offset))
-) | {"23:59Z"}
+_SECONDS: Final = len("2026-12-31T23:59:")
+_OFFSET_CHARACTERS: Final = len("+01:00")
+#: Minutes since midnight of each time of a day, and of each offset but `Z`.
+_MINUTES: Final = {f"{minute // 60:02}:{minute % 60:02}": minute for minute in range(24 * 60)}
+_OFFSETS: Final = {f"{sign}{text}": int(f"{sign}{minute}") for text, minute in _MINUTES.items() for sign in "+-"}
+_LAST_MINUTE: Final = 24 * 60 - 1
 
 
 def is_timestamp(text: str) -> bool:
@@ -47,20 +41,11 @@ def is_timestamp(text: str) -> bool:
     match = _form(text)
     if match is None or match.lastindex is None:
         return match is not None
-    day, leaps = match.groups()
-    if leaps and f"{text[_TIME]}{text[_BEHIND_SECONDS:].upper().lstrip('.0')}" not in _LAST_MINUTES:
+    first, last, leap = match.groups()
+    minute = _MINUTES[text[_TIME]] - _OFFSETS.get(text[-_OFFSET_CHARACTERS:], 0)  # of UTC, from midnight of that day
+    if leap and minute % len(_MINUTES) != _LAST_MINUTE:
         return False
-    return day is None or _is_in_range(text, leaps)
-
-
-def _is_in_range(text: str, leaps: str | None) -> bool:
-    """Return whether an instant is in the years that are kept."""
-    rounded_up = bool(leaps) or text.startswith(".999999", _BEHIND_SECONDS)
-    if leaps:
-        text = f"{text[:_BEFORE_SECONDS]}59{text[_BEHIND_SECONDS:]}"
-    try:
-        # Overflows in the last second of year 9999, which is the point: Postgres keeps microseconds and rounds.
-        _ = datetime.fromisoformat(text.upper()).astimezone(UTC) + _SECOND * rounded_up
-    except (ValueError, OverflowError):
-        return False
-    return True
+    if first:
+        return minute >= 0
+    is_rounded_up = leap or text.startswith("59.999999", _SECONDS)  # to the next minute, in microseconds
+    return not last or minute < _LAST_MINUTE or (minute == _LAST_MINUTE and not is_rounded_up)
