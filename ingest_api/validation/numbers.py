@@ -47,23 +47,27 @@ def _by_length(digit: str, least: int, most: int, tail: Callable[[int], str]) ->
     return f"(?:{digit}{{{cut - least}}}{more}|{fewer})"
 
 
-def _short_enough() -> str:
+def _grown() -> str:
     """Return the pattern of numbers of at most 1,000 digits, of those with an exponent of 900 or more."""
     most, told = MAX_NUMBER_DIGITS, _TOLD_APART
     whole = _by_length("[0-9]", 1, told, lambda digits: rf"(?:\.[0-9]++)?+e0*+{_up_to(most - digits)}")
     zeros = _by_length(
         "0", 0, told - 1, lambda zeros: f"[1-9][0-9]*+e0*+(?:9[0-9]{{2}}(?![0-9])|{_up_to(most + zeros)})"
     )
+    return rf"[1-9]{whole}|0(?:\.0++)?+e0*+[1-9][0-9]{{2,4}}(?![0-9])|0\.{zeros}"
+
+
+def _shrunk() -> str:
+    """Return the pattern of numbers of at most 1,000 digits, of those with an exponent of -900 or less."""
+    most, told = MAX_NUMBER_DIGITS, _TOLD_APART
     behind = _by_length("[0-9]", 1, told - 1, lambda digits: f"e-0*+{_up_to(most - 1 - digits)}")
-    return (
-        rf"[1-9]{whole}|0(?:\.0++)?+e0*+[1-9][0-9]{{2,4}}(?![0-9])|0\.{zeros}"
-        rf"|[0-9]++(?:e-0*+{_up_to(most - 1)}|\.{behind})"
-    )
+    return rf"[0-9]++(?:e-0*+{_up_to(most - 1)}|\.[0-9]{behind})"
 
 
+_GREAT: Final = "0*+(?:9[0-9]{2}|[1-9][0-9]{3})"
 #: A number that needs too many digits, or has too many to be told apart.
 _SUSPECT: Final = (
-    rf":-?+(?:(?=[0-9.]++e-?+0*+(?:9[0-9]{{2}}|[1-9][0-9]{{3}}))(?!{_short_enough()})"
+    rf":-?+(?:(?=[0-9.]++e{_GREAT})(?!{_grown()})|(?=[0-9.]++e-{_GREAT})(?!{_shrunk()})"
     rf"|[0-9.]{{{_TOLD_APART + 1}}}(?:[0-9.]{{{_FEWER_DIGITS - _TOLD_APART - 1}}}|[0-9.]*+e-?+0*+[1-9][0-9]{{2}}))"
 )
 #: As much text as has no such number; so few strings that no step holds the interpreter for long.

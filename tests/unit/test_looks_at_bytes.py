@@ -67,15 +67,16 @@ def test_a_long_number_is_found_wherever_it_stands(literals: list[str], beside: 
 
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_every_short_number_is_told_from_those_with_a_digit_more(sign: str) -> None:
-    wholes = ["0", *["9" * digits for digits in range(1, 104)]]
-    fractions = ["", *["." + "0" * digits for digits in range(1, 104)], *["." + "9" * digits for digits in (1, 2, 103)]]
-    fractions += ["." + "0" * zeros + "1" for zeros in range(104)]
-    for whole, fraction in product(wholes, fractions):
+    sizes = [*range(1, 104), 149, 250, 251, 500, 801]
+    wholes = ["0", *["9" * digits for digits in sizes]]
+    fractions = ["", *["." + "0" * digits for digits in sizes], *["." + "0" * zeros + "1" for zeros in (0, *sizes)]]
+    few = ["0", "9", "9" * 101], ["", ".9", ".09", "." + "0" * 101, "." + "9" * 103]
+    for whole, fraction in [*product(wholes, few[1]), *product(few[0], fractions)]:
         mantissa = f"{whole}{fraction}e{sign}"
         exponents = range(1000 - len(whole) - len(fraction), 1001 + len(fraction))
         edge = bisect(exponents, MAX_NUMBER_DIGITS, key=lambda exponent: digits_in_plain_form(f"{mantissa}{exponent}"))
         for literal in (f"{mantissa}{exponent}" for exponent in exponents[max(edge - 1, 0) : edge + 1]):
-            assert holds_long_number(f'{{"a":{literal}}}'.encode()) == is_too_long([literal]), literal
+            assert holds_long_number(f'{{"a":{literal},"behind":""}}'.encode()) == is_too_long([literal]), literal
 
 
 @pytest.mark.parametrize("text", ["1.2.3e9999", ".5e9999", "e9999", "." * 3000, "1." * 3000, "9" * 3000, "007e99999"])
