@@ -21,11 +21,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
+from ingest_api.append_outage import AppendOutage, NotReplicatedError
 from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, pack_run, pack_wait, read_result
 from ingest_api.metrics import APPEND_FAILURES
-from shared.causes import NotNowError
 from shared.lanes import Lanes
-from shared.outage import Outage
 from shared.redis import scripts
 from shared.redis.wakeups import new_job_id
 
@@ -39,13 +38,6 @@ _REPLICAS_MS: Final = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 
 class StoreUnavailableError(Exception):
     """Redis did not answer as expected; whether the submission was appended is unknown."""
-
-
-class NotReplicatedError(NotNowError):
-    """Too few replicas had the entry on disk in time."""
-
-    def __init__(self) -> None:
-        super().__init__("Fewer replicas than WAIT_REPLICAS demands had a submission on their disks in time.")
 
 
 class PendingCall(msgspec.Struct, eq=False):
@@ -96,7 +88,7 @@ class Appender:
         self._wake = wake
         self._waiting: list[PendingCall] = []
         self._sender: asyncio.Task[None] | None = None
-        self._outage = Outage("append_failed")
+        self._outage = AppendOutage()
 
     def call(self, call: AppendCall) -> asyncio.Future[AppendResult]:
         """Return a future of the script's result; it raises StoreUnavailableError if none came."""
@@ -218,7 +210,7 @@ class _LaneRun:
         """Return True if a call has something to append."""
         return any(pending.call.submission for pending in self.calls)
 
-    def finish(self, wake: Callable[[int, str], None], outage: Outage) -> None:
+    def finish(self, wake: Callable[[int, str], None], outage: AppendOutage) -> None:
         """Give each call its result or error; log why some failed, or that appends work again."""
         if isinstance(self.reply, Exception):
             if self.calls:
@@ -242,11 +234,7 @@ class _LaneRun:
                 pending.fail(self.not_replicated)
             elif not pending.result.done():
                 pending.result.set_result(result)
-        self._report(appended, outage)
-
-    def _report(self, appended: int, outage: Outage) -> None:
-        """Log what became of the calls that appended; others don't wait for replicas, so they tell nothing of them."""
         if appended and self.not_replicated:
             outage.report(self.not_replicated, calls=appended, lane=self.lane)
-        elif appended:
-            outage.over()
+        else:
+            outage.works(self.lane, appended=appended)

@@ -1,0 +1,55 @@
+"""The log tells once that appends fail and once that they work again, however lanes take turns."""
+
+from __future__ import annotations
+
+from structlog.testing import capture_logs
+
+from ingest_api.append_outage import AppendOutage, NotReplicatedError
+
+LOST = ConnectionError("lost")
+
+
+class Now:
+    """A clock that is set by hand."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_a_lane_that_works_does_not_end_the_outage_of_another() -> None:
+    outage = AppendOutage()
+    with capture_logs() as logs:
+        for _ in range(3):
+            outage.report(LOST, lane=1, calls=1)
+            outage.works(2, appended=1)
+        assert [line["event"] for line in logs] == ["append_failed"]
+        outage.works(1, appended=1)
+
+    assert [line["event"] for line in logs] == ["append_failed", "outage_over"]
+
+
+def test_a_check_ends_an_outage_of_redis_but_not_of_replicas() -> None:
+    redis, replicas = AppendOutage(), AppendOutage()
+    with capture_logs() as logs:
+        redis.report(LOST, lane=1, calls=1)
+        redis.works(1, appended=0)
+        assert [line["event"] for line in logs] == ["append_failed", "outage_over"]
+        replicas.report(NotReplicatedError(), lane=1, calls=1)
+        replicas.works(1, appended=0)
+        assert [line["event"] for line in logs[2:]] == ["append_failed"]
+        replicas.works(1, appended=1)
+
+    assert [line["event"] for line in logs[2:]] == ["append_failed", "outage_over"]
+
+
+def test_a_lane_that_nobody_uses_any_more_keeps_no_outage_open() -> None:
+    now = Now()
+    outage = AppendOutage(clock=now)
+    with capture_logs() as logs:
+        outage.report(LOST, lane=1, calls=1)
+        now.seconds = 11.0
+        outage.works(2, appended=0)
+
+    assert [line["event"] for line in logs] == ["append_failed", "outage_over"]
