@@ -17,10 +17,13 @@ from shared.redis.wakeups import wake_queue
 from tests.integration.lane_tools import Lane, batch
 
 LARGE = batch({"id": "large", "fields": {"n": "x" * 100_000}})
-LARGEST = batch({"id": "large", "fields": {"n": "x" * (20 * MB)}})
 SMALL = batch({"id": "small", "fields": {"n": "x"}})
 #: Microseconds in which nothing of 20 MB is copied.
 COPIES_NOTHING = 2_000
+
+
+def largest() -> bytes:
+    return batch({"id": "large", "fields": {"n": "x" * (20 * MB)}})
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_a_large_entry_is_found_until_it_is_settled(lane: Lane) -> None:
 
 @pytest.mark.parametrize("delivered", [0, 1, 2])
 def test_asking_copies_no_body(lane: Lane, delivered: int) -> None:
-    ids = [lane.append(raw=LARGEST), lane.append(raw=LARGEST)]
+    ids = [lane.append(raw=largest()), lane.append(raw=largest())]
     if delivered:
         deliver(lane, delivered)
 
@@ -134,7 +137,7 @@ def test_an_entry_that_a_former_version_has_settled_is_not_found(lane: Lane) -> 
 def test_reloading_a_lane_copies_no_body_either(lane: Lane) -> None:
     lane.append(raw=SMALL)
     lane.drain_once()
-    lane.append(raw=LARGEST)
+    lane.append(raw=largest())
 
     def reload() -> None:
         load_lanes(lane.connection, lane.redis, [lane.number])

@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 TESTS = ROOT / "deploy" / "prometheus" / "alerts_test.yaml"
 ALERTS = {
-    rule["alert"]: rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]
+    rule["alert"]: rule
+    for group in yaml.load(RULES.read_bytes(), yaml.CSafeLoader)["groups"]
+    for rule in group["rules"]
 }
 STEP_SECONDS = 15
 #: Suffixes of the series of a histogram.
@@ -27,7 +29,7 @@ SERIES = r"_(?:bucket|sum|count)$"
 
 
 def cases() -> list[Any]:
-    found = yaml.safe_load(TESTS.read_text("utf-8"))["tests"]
+    found = yaml.load(TESTS.read_bytes(), yaml.CSafeLoader)["tests"]
     return [
         pytest.param(test, case, id=f"{case['alertname']} {case['eval_time']}")
         for test in found
