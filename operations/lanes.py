@@ -24,6 +24,7 @@ from shared.postgres.queries import sql
 from shared.redis.names import lane_keys, lane_of
 from shared.redis.primaries import ask_each
 from shared.request_id import MAX_LANES
+from shared.rfc3339 import rfc3339
 
 #: Time to wait for lanes to move on, in seconds.
 _PATIENCE_SECONDS: Final = 30.0
@@ -59,9 +60,9 @@ def may_be_doubled(lanes: Lanes) -> bool:
     return True
 
 
-def again_at(lanes: Lanes) -> str:
+def again_at(lanes: Lanes) -> str | None:
     """Return from when on lanes may be doubled again."""
-    return datetime.fromtimestamp(lanes.doubled_at + FORMER_SECONDS, UTC).isoformat(timespec="seconds")
+    return rfc3339(datetime.fromtimestamp(lanes.doubled_at + FORMER_SECONDS, UTC))
 
 
 def complete(connection: Connection, redis: Redis) -> Iterator[list[int]]:

@@ -41,6 +41,11 @@ def readable_seconds(seconds: float | None) -> str:
     return f"{seconds:.1f} s"
 
 
+def readable_number(number: float) -> str:
+    """Return a number like `1,000,000` or `0.5`."""
+    return f"{number:,.15g}"
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """Return `1 row` or `2 rows`."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -17,7 +17,7 @@ from operations.cli.connector_selection import progress_bar
 from operations.cli.output import print_json, print_line
 from operations.configurations import Configurations
 from operations.connectors import Connectors, CreatedConnector
-from operations.readable import counted, visible
+from operations.readable import counted, readable_number, visible
 
 APPLY_EXAMPLES: Final = """Examples:
 
@@ -94,13 +94,19 @@ def _print_plan(steps: list[Step], total: int) -> None:
     for step in steps:
         verb = "create" if step.connector_id is None else f"change {step.connector_id}"
         changes = (
-            f"{name} {visible(str(step.before[name]))} → {visible(str(value))}"
+            f"{name} {_shown(step.before[name])} → {_shown(value)}"
             if name in step.before and name != "configuration"
-            else f"{name} {visible(str(value))}"
+            else f"{name} {_shown(value)}"
             for name, value in step.after.items()
         )
         print_line("  ".join(filter(None, [verb, visible(step.name), ", ".join(changes)])))
     print_line(f"{counted(len(steps), 'change')}, {total - len(steps):,} unchanged.")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return readable_number(value) if isinstance(value, float) else visible(str(value))
 
 
 def _document(step: Step, created: CreatedConnector | None) -> dict[str, Any]:

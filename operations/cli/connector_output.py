@@ -41,7 +41,7 @@ def connector_cells(row: dict[str, Any]) -> dict[str, str]:
         "id": str(row["connector_id"]),
         "name": visible(row["name"]),
         "enabled": "yes" if row["enabled"] else "no",
-        "rate": f"{row['rate']:g}",
+        "rate": f"{row['rate']:.15g}",
         "burst": str(row["burst"]),
         "lane": str(row["lane"]),
         "key id": row["key_id"],

@@ -76,9 +76,7 @@ def test_a_file_is_applied_once(ingestctl: Ingestctl, tmp_path: Path) -> None:
         ("erp", "create", {"enabled": False}),
     ]
     told = ingestctl.says(*words)
-    assert told.startswith(
-        'change 1  crm  rate 100.0 → 5.0, configuration {"Interval":30}\ncreate  erp  enabled False\n'
-    )
+    assert told.startswith('change 1  crm  rate 100 → 5, configuration {"Interval":30}\ncreate  erp  enabled no\n')
     assert parse_credential(told.split()[-6])
     assert ingestctl.json(*words) == {"changes": [], "unchanged": 2, "applied": True}
     assert not ingestctl.json("connector", "show", "2")["enabled"]

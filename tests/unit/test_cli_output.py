@@ -37,6 +37,11 @@ def test_bytes_are_shown_in_the_largest_fitting_unit(count: int, shown: str) -> 
     assert readable.readable_bytes(count) == shown
 
 
+@pytest.mark.parametrize(("number", "shown"), [(1_000_000.0, "1,000,000"), (0.5, "0.5"), (7, "7")])
+def test_a_rate_is_shown_without_an_exponent(number: float, shown: str) -> None:
+    assert readable.readable_number(number) == shown
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [(None, "-"), (0.04, "0.0 s"), (119.9, "119.9 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 d")],

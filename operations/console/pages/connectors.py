@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from operations.console.pages.survey import STATES, Survey, Surveyor
 from operations.console.pages.visit import Done, Form, Outcome, Question, Shown, Visit
+from operations.readable import readable_number
 from operations.rules import LARGEST_BURST, connector_name, request_rate
 from shared.causes import SentenceError
 from shared.limits import DEFAULT_BURST, DEFAULT_RATE
@@ -120,7 +121,7 @@ def _question(form: Form, chosen: list[dict[str, Any]], title: str, limits: dict
         "disable": "Their credentials and hooks are refused everywhere from then on, until they are enabled again.",
         "enable": "Their credentials are accepted again.",
         "set": "It holds from the next request on: "
-        + ", ".join(f"{name} {value:g}" for name, value in limits.items() if value)
+        + ", ".join(f"{name} {readable_number(value)}" for name, value in limits.items() if value)
         + ".",
         "rotate": "The old keys are refused everywhere at once; the new ones are shown once, on the next page.",
     }[form["change"]]
