@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis import Redis
@@ -174,10 +174,17 @@ def api(settings: Settings, connection: Connection, redis: Redis) -> Iterator[Ap
     api.close()
 
 
+#: Accepted; no JSON; refused.
+_ONE_OF_EACH: Final = [
+    Request("/api/ingest", body, "plain", _TYPES[0]) for body in (b'{"stream":"s","items":[{"id":"a"}]}', b"{", b"{}")
+]
+
+
 @pytest.mark.parametrize("drawn_times", [20, pytest.param(400, marks=pytest.mark.heavy)])
 def test_no_body_makes_the_api_fail_and_what_it_takes_is_in_the_lane_as_it_came(api: Api, drawn_times: int) -> None:
     @hypothesis_settings(max_examples=drawn_times)
     @given(st.lists(requests(), min_size=1, max_size=4), st.randoms(use_true_random=True))
+    @example(_ONE_OF_EACH, random.Random(1))
     def check(drawn: list[Request], dice: random.Random) -> None:
         api.check(drawn, dice)
 
