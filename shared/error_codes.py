@@ -73,10 +73,13 @@ class ErrorCode(enum.Enum):
     INVALID_STREAM = ErrorSpec(409, "`stream` is not 1 to 128 of `A-Z a-z 0-9 . _ : -`.", False, "Rename the stream.")
     INVALID_ID = ErrorSpec(409, "An item's id is empty, too long or not a primitive.", False, "Use 1 to 512 bytes.")
     INVALID_NAME = ErrorSpec(
-        409, "An item's name, or a field's, tag's or context's name, is empty or too long.", False, "Shorten the name."
+        409, "A short text such as an item's name, or the name of a member, is empty or too long.", False, "Shorten it."
     )
     TOO_MANY_FIELDS = ErrorSpec(
-        409, "An item has more than 200 fields, or a `context` more than 200 members.", False, "Split the item."
+        409,
+        "An object such as `fields` or `context` has more than 200 members.",
+        False,
+        "Split it.",
     )
     TOO_MANY_TAGS = ErrorSpec(409, "An item has more than 200 tags.", False, "Remove tags.")
     VALUE_TOO_LARGE = ErrorSpec(409, "One value is over 5 MB.", False, "Shorten the value.")

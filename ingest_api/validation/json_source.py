@@ -226,7 +226,7 @@ def _check_digits(literal: bytes, path: str, source: Source | None = None, posit
 
 def name_refusal(size: int, path: str) -> ApiError:
     """Return the error for a member's name of that size."""
-    sentence = f"A name in `fields`, `tags` or `context` must be 1 to {MAX_KEY_BYTES} bytes; this one has {size:,}."
+    sentence = f"The name of a member must have 1 to {MAX_KEY_BYTES} bytes; this one has {size:,}."
     return ApiError(ErrorCode.INVALID_NAME, sentence, path=path, limit=MAX_KEY_BYTES, observed=size)
 
 

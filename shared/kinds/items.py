@@ -48,7 +48,7 @@ FIELDS: Final = Primitives(
 ITEM: Final = Shape(
     component="Item",
     called="an item",
-    doc="The new state of an item: it replaces the whole former one, name, fields and tags. Or that it is gone.",
+    doc="The new state of an item: it replaces the whole former one. Or that it is gone.",
     properties={
         "id": ID,
         "name": NAME,

@@ -41,29 +41,38 @@ class Stored:
         """Adds what a submission brings; the newest one comes last."""
         self.receipts[connector, version] = kind, counted
         if kind == "items":
-            batch = json_value(body.decode())
-            assert counted == len(batch["items"])
-            for item in batch["items"]:
-                self.items.pop(key := (connector, batch["stream"], item["id"]), None)
-                if not item.get("deleted"):
-                    self.items[key] = item.get("name"), item.get("fields", {}), item.get("tags", {})
+            self._take_items(body, connector, counted)
         elif kind == "retain":
             for key in self.others(body, connector):
                 del self.items[key]
         elif kind == "log":
-            entries = json_value(body.decode())["entries"]
-            assert counted == len(entries)
-            for index, entry in enumerate(entries):
-                level = entry["level"].lower()
-                moment = microseconds(entry["timestamp"]) if "timestamp" in entry else (version >> 20) * 1000
-                row = _LEVELS.get(level, level), entry["message"], entry.get("context", {}), moment
-                self.logs[connector, version, index] = row
+            self._take_entries(body, connector, version, counted)
         elif kind == "webhook":
-            members = top_level_members(body.decode())
-            item_id, name = json.loads(members[id_field], parse_int=str, parse_float=str), members.get("name", "")
-            item_id = item_id if isinstance(item_id, str) else members[id_field]
-            fields = {one: text if text[0] in "[{" else json_value(text) for one, text in members.items()}
-            self.items[connector, stream, item_id] = (json.loads(name) if name.startswith('"') else None, fields, {})
+            self._take_webhook(body, connector, stream, id_field)
+
+    def _take_items(self, body: bytes, connector: int, counted: int) -> None:
+        batch = json_value(body.decode())
+        assert counted == len(batch["items"])
+        for item in batch["items"]:
+            self.items.pop(key := (connector, batch["stream"], item["id"]), None)
+            if not item.get("deleted"):
+                self.items[key] = item.get("name"), item.get("fields", {}), item.get("tags", {})
+
+    def _take_entries(self, body: bytes, connector: int, version: int, counted: int) -> None:
+        entries = json_value(body.decode())["entries"]
+        assert counted == len(entries)
+        for index, entry in enumerate(entries):
+            level = entry["level"].lower()
+            moment = microseconds(entry["timestamp"]) if "timestamp" in entry else (version >> 20) * 1000
+            row = _LEVELS.get(level, level), entry["message"], entry.get("context", {}), moment
+            self.logs[connector, version, index] = row
+
+    def _take_webhook(self, body: bytes, connector: int, stream: str, id_field: str) -> None:
+        members = top_level_members(body.decode())
+        item_id, name = json.loads(members[id_field], parse_int=str, parse_float=str), members.get("name", "")
+        item_id = item_id if isinstance(item_id, str) else members[id_field]
+        fields = {one: text if text[0] in "[{" else json_value(text) for one, text in members.items()}
+        self.items[connector, stream, item_id] = (json.loads(name) if name.startswith('"') else None, fields, {})
 
     def others(self, body: bytes, connector: int) -> list[tuple[int, str, str]]:
         """What a retain removes."""

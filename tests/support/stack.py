@@ -169,7 +169,7 @@ class Stack:
             self._database.close()
             self._database = wait_until("Postgres answers", self._connect_again)
             found = self._database.execute(query.encode(), values)
-        return found.fetchall() if found.description else []
+        return found.fetchall() if found.description is not None else []
 
     def _connect(self) -> psycopg.Connection[dict[str, Any]]:
         return psycopg.connect(self.database_url, autocommit=True, row_factory=dict_row)

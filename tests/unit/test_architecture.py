@@ -173,4 +173,4 @@ def test_system_tests_hold_only_tests() -> None:
     # schemathesis reads its hooks beside the test that starts it.
     others = {path.name for path in sources("tests/system") if not path.name.startswith("test_")}
 
-    assert others <= {"schemathesis_hooks.py", "conftest.py"}
+    assert others <= {"schemathesis_hooks.py", "conftest.py", "__init__.py"}
