@@ -71,10 +71,12 @@ class WatchedServers:
 
     def client(self, **options: Any) -> Redis:
         """Return a client that follows the primary."""
-        hosts = [("127.0.0.1", int(one.name.rpartition("-")[2])) for one in self.sentinels]
-        known: Any = Sentinel(hosts, sentinel_kwargs={"password": _PASSWORD, **options})  # type: ignore[no-untyped-call] # untyped in redis-py
-        client: Redis = known.master_for(_SERVICE, **options)
+        client: Redis = self._known(**options).master_for(_SERVICE, **options)
         return client
+
+    def _known(self, **options: Any) -> Any:
+        hosts = [("127.0.0.1", int(one.name.rpartition("-")[2])) for one in self.sentinels]
+        return Sentinel(hosts, sentinel_kwargs={"password": _PASSWORD, **options})  # type: ignore[no-untyped-call] # untyped in redis-py
 
     def _sentinel(self, folder: Path, port: int) -> Process:
         file = folder / f"sentinel-{port}.conf"
@@ -100,6 +102,24 @@ class WatchedServers:
         self.primary.process.kill()
         self.primary, self.replica = self.replica, self.primary
         wait_until("the replica is promoted", lambda: self.primary.info("role") == "master", _PATIENCE)
+
+    def make_a_copy(self) -> None:
+        """Have the other server follow the one that the sentinels name, as they would ten seconds later themselves.
+
+        On a busy machine they may have changed their minds since the last look, and do so while it copies.
+        """
+        known = self._known(socket_timeout=1)
+
+        def is_copied() -> bool:
+            with contextlib.suppress(RedisError):
+                _, port = known.discover_master(_SERVICE)
+                other = next(one for one in (self.primary, self.replica) if one.port != port)
+                if other.info("role") == "master":
+                    other.client.replicaof("127.0.0.1", port)
+                return bool(other.info("master_link_status") == "up")
+            return False
+
+        wait_until("the other server has a copy", is_copied, _PATIENCE)
 
 
 class Watched(WatchedServers, Installation):

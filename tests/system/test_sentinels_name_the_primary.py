@@ -30,7 +30,7 @@ def test_a_killed_primary_is_replaced_under_load_and_nothing_accepted_is_lost(
             with connectors[0].connection(other.url) as client:
                 wait_until("the new primary is found", lambda: _post(client, "soon") == 202)
                 system.replica.start()
-                system.replica.follow(system.primary.port)  # as the sentinels would have it do ten seconds later
+                system.make_a_copy()
                 load.goes_on()
         load.is_applied(system)
 
