@@ -14,6 +14,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from ingest_api.append import Appender
+from ingest_api.append_outage import AppendOutage
 from ingest_api.append_script import BacklogLimits
 from ingest_api.authentication import Authenticator
 from ingest_api.cluster_append import ClusterAppender
@@ -162,5 +163,6 @@ def _engines(settings: Settings) -> Engines:
 def _appender(settings: Settings, redis: AsyncRedis, waker: Waker, readiness: Readiness) -> Appender | ClusterAppender:
     limits = BacklogLimits(settings.max_backlog_bytes, settings.max_connector_backlog_bytes)
     replicas, lanes = settings.wait_replicas, readiness.all_lanes
-    make = partial(Appender, limits=limits, wake=waker.wake, wait_replicas=replicas, lanes=lanes)
+    outage = AppendOutage()
+    make = partial(Appender, limits=limits, wake=waker.wake, wait_replicas=replicas, lanes=lanes, outage=outage)
     return ClusterAppender(redis, make) if isinstance(redis, AsyncCluster) else make(redis)

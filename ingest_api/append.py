@@ -21,9 +21,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
-from ingest_api.append_outage import AppendOutage, NotReplicatedError
+from ingest_api.append_outage import AppendOutage
 from ingest_api.append_script import AppendCall, AppendResult, BacklogLimits, pack_run, pack_wait, read_result
 from ingest_api.metrics import APPEND_FAILURES
+from shared.causes import NotNowError
 from shared.lanes import Lanes
 from shared.redis import scripts
 from shared.redis.wakeups import new_job_id
@@ -38,6 +39,13 @@ _REPLICAS_MS: Final = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 
 class StoreUnavailableError(Exception):
     """Redis did not answer as expected; whether the submission was appended is unknown."""
+
+
+class NotReplicatedError(NotNowError):
+    """Too few replicas had the entry on disk in time."""
+
+    def __init__(self) -> None:
+        super().__init__("Fewer replicas than WAIT_REPLICAS demands had a submission on their disks in time.")
 
 
 class PendingCall(msgspec.Struct, eq=False):
@@ -73,12 +81,14 @@ class Appender:
         wait_replicas: int = 0,
         pass_on: PassOn = lambda _lane, calls, _error: calls,
         lanes: Callable[[], Lanes] = lambda: Lanes(0),
+        outage: AppendOutage | None = None,
     ) -> None:
         """Take what the sender works with.
 
         `wait_replicas`: number of replicas that must have an entry on disk; 0 waits for none. `pass_on` is given the
         calls of a lane whose run failed, and returns those that nothing else will answer. `lanes` returns how many
-        there are: calls whose lane was found by another number are not ready.
+        there are: calls whose lane was found by another number are not ready. `outage` is shared by the senders of
+        several nodes.
         """
         self._lanes = lanes
         self._redis = redis
@@ -88,7 +98,7 @@ class Appender:
         self._wake = wake
         self._waiting: list[PendingCall] = []
         self._sender: asyncio.Task[None] | None = None
-        self._outage = AppendOutage()
+        self._outage = outage or AppendOutage()
 
     def call(self, call: AppendCall) -> asyncio.Future[AppendResult]:
         """Return a future of the script's result; it raises StoreUnavailableError if none came."""
@@ -235,6 +245,6 @@ class _LaneRun:
             elif not pending.result.done():
                 pending.result.set_result(result)
         if appended and self.not_replicated:
-            outage.report(self.not_replicated, calls=appended, lane=self.lane)
+            outage.report(self.not_replicated, calls=appended, lane=self.lane, of_replicas=True)
         else:
-            outage.works(self.lane, appended=appended)
+            outage.succeed(self.lane, appended=appended)

@@ -60,9 +60,9 @@ def may_be_doubled(lanes: Lanes) -> bool:
     return True
 
 
-def again_at(lanes: Lanes) -> str | None:
+def again_at(lanes: Lanes) -> str:
     """Return from when on lanes may be doubled again."""
-    return rfc3339(datetime.fromtimestamp(lanes.doubled_at + FORMER_SECONDS, UTC))
+    return str(rfc3339(datetime.fromtimestamp(lanes.doubled_at + FORMER_SECONDS, UTC)))
 
 
 def complete(connection: Connection, redis: Redis) -> Iterator[list[int]]:

@@ -66,6 +66,8 @@ class Outage:
         self._clock = clock
         self._repeats = Repeats(clock)
         self._began: float | None = None
+        #: Whether a line told of it since it began.
+        self._is_told = False
 
     def report(self, error: Exception, **fields: Any) -> None:
         """Log an error, unless its cause was logged lately; with its traceback if no engine explains it."""
@@ -75,13 +77,14 @@ class Outage:
         lasting = self._repeats.due(cause, new_after=new_after)
         if lasting is None:
             return
+        self._is_told = True
         if is_expected(error):
             log.warning(self._event, cause=cause, detail=detail_of(error), **lasting, **fields)
         else:
             log.error(self._event, cause=cause, exc_info=error, **lasting, **fields)
 
     def over(self) -> None:
-        """Log the end of the trouble, if there was one."""
-        if self._began is not None:
+        """Log the end of the trouble, if there was one that was logged."""
+        if self._began is not None and self._is_told:
             log.info("outage_over", of=self._event, seconds=round(self._clock() - self._began))
-            self._began = None
+        self._began, self._is_told = None, False

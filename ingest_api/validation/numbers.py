@@ -28,7 +28,7 @@ _ONE_SPELLING: Final = bytes.maketrans(b"E", b"e")
 _DROPPED: Final = b" \t\r\n+"
 _NUMBER: Final = re.compile(rb":(-?[0-9]++(?:\.[0-9]++)?(?:e-?[0-9]++)?)")
 #: Digits and points in front of an exponent that the pattern tells apart.
-_TOLD_APART: Final = 100
+TOLD_APART: Final = 100
 
 
 def _up_to(most: int) -> str:
@@ -39,7 +39,10 @@ def _up_to(most: int) -> str:
 
 
 def _by_length(digit: str, least: int, most: int, tail: Callable[[int], str]) -> str:
-    """Return the pattern of so many digits, each number of them with its own tail: short ones are told apart first."""
+    """Return the pattern of digits behind the first `least`, already matched: up to `most` in all, each with its tail.
+
+    Short ones are told apart first.
+    """
     if least == most:
         return tail(least)
     cut = min(2 * least + (not least), (least + most + 1) // 2)
@@ -49,7 +52,7 @@ def _by_length(digit: str, least: int, most: int, tail: Callable[[int], str]) ->
 
 def _grown() -> str:
     """Return the pattern of numbers of at most 1,000 digits, of those with an exponent of 900 or more."""
-    most, told = MAX_NUMBER_DIGITS, _TOLD_APART
+    most, told = MAX_NUMBER_DIGITS, TOLD_APART
     whole = _by_length("[0-9]", 1, told, lambda digits: rf"(?:\.[0-9]++)?+e0*+{_up_to(most - digits)}")
     zeros = _by_length(
         "0", 0, told - 1, lambda zeros: f"[1-9][0-9]*+e0*+(?:9[0-9]{{2}}(?![0-9])|{_up_to(most + zeros)})"
@@ -59,19 +62,20 @@ def _grown() -> str:
 
 def _shrunk() -> str:
     """Return the pattern of numbers of at most 1,000 digits, of those with an exponent of -900 or less."""
-    most, told = MAX_NUMBER_DIGITS, _TOLD_APART
+    most, told = MAX_NUMBER_DIGITS, TOLD_APART
     behind = _by_length("[0-9]", 1, told - 1, lambda digits: f"e-0*+{_up_to(most - 1 - digits)}")
     return rf"[0-9]++(?:e-0*+{_up_to(most - 1)}|\.[0-9]{behind})"
 
 
-_GREAT: Final = "0*+(?:9[0-9]{2}|[1-9][0-9]{3})"
+#: Of 900 or more: with a smaller one, a number of up to a hundred digits is short enough.
+_FAR_EXPONENT: Final = "0*+(?:9[0-9]{2}|[1-9][0-9]{3})"
 #: A number that needs too many digits, or has too many to be told apart.
-_SUSPECT: Final = (
-    rf":-?+(?:(?=[0-9.]++e{_GREAT})(?!{_grown()})|(?=[0-9.]++e-{_GREAT})(?!{_shrunk()})"
-    rf"|[0-9.]{{{_TOLD_APART + 1}}}(?:[0-9.]{{{_FEWER_DIGITS - _TOLD_APART - 1}}}|[0-9.]*+e-?+0*+[1-9][0-9]{{2}}))"
+SUSPECT: Final = (
+    rf":-?+(?:(?=[0-9.]++e{_FAR_EXPONENT})(?!{_grown()})|(?=[0-9.]++e-{_FAR_EXPONENT})(?!{_shrunk()})"
+    rf"|[0-9.]{{{TOLD_APART + 1}}}(?:[0-9.]{{{_FEWER_DIGITS - TOLD_APART - 1}}}|[0-9.]*+e-?+0*+[1-9][0-9]{{2}}))"
 )
 #: As much text as has no such number; so few strings that no step holds the interpreter for long.
-_PASSED: Final = re.compile(rf'(?:(?!{_SUSPECT})[^"]*+"[^"]*+"){{0,8192}}+'.encode())
+_PASSED: Final = re.compile(rf'(?:(?!{SUSPECT})[^"]*+"[^"]*+"){{0,8192}}+'.encode())
 
 
 def holds_many_digits(text: bytes) -> bool:

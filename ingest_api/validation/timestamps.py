@@ -47,5 +47,5 @@ def is_timestamp(text: str) -> bool:
         return False
     if first:
         return minute >= 0
-    is_rounded_up = leap or text.startswith("59.999999", _SECONDS)  # to the next minute, in microseconds
-    return not last or minute < _LAST_MINUTE or (minute == _LAST_MINUTE and not is_rounded_up)
+    may_round_up = bool(leap) or text.startswith("59.999999", _SECONDS)  # to the next minute, in microseconds
+    return not last or minute < _LAST_MINUTE or (minute == _LAST_MINUTE and not may_round_up)

@@ -94,19 +94,19 @@ def _print_plan(steps: list[Step], total: int) -> None:
     for step in steps:
         verb = "create" if step.connector_id is None else f"change {step.connector_id}"
         changes = (
-            f"{name} {_shown(step.before[name])} → {_shown(value)}"
+            f"{name} {_readable(step.before[name])} → {_readable(value)}"
             if name in step.before and name != "configuration"
-            else f"{name} {_shown(value)}"
+            else f"{name} {_readable(value)}"
             for name, value in step.after.items()
         )
         print_line("  ".join(filter(None, [verb, visible(step.name), ", ".join(changes)])))
     print_line(f"{counted(len(steps), 'change')}, {total - len(steps):,} unchanged.")
 
 
-def _shown(value: Any) -> str:
+def _readable(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return readable_number(value) if isinstance(value, float) else visible(str(value))
+    return readable_number(value) if isinstance(value, int | float) else visible(str(value))
 
 
 def _document(step: Step, created: CreatedConnector | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from shared.postgres.partitions import DAYS_AHEAD, Tally, delete_old, drop_old, 
 from tests.integration.partition_tools import DAY, KEEP, NOON, TABLES, Writer, names, places, put, version
 
 #: A writer may wait for one lock that is given up (1 s), and a slow machine; one that is hindered waits for ten.
-PATIENCE_SECONDS = 8.0
+PATIENCE_SECONDS = 5.0
 
 
 def age_out(connection: Connection, now: datetime) -> Tally:

@@ -76,7 +76,7 @@ def submissions(draw: st.DrawFn) -> Submission:
     return Submission(kind, body, connector)
 
 
-#: One of each kind, with which many that differ a little are accepted, whatever is drawn.
+#: One of each kind. What is drawn may be refused as a whole, and then only these and their alterations are applied.
 ONE_OF_EACH: Final = [
     Submission("items", b'{"stream":"s","items":[{"id":"a","fields":{"n":1}}]}'),
     Submission("log", b'{"entries":[{"level":"info","message":"m"}]}'),

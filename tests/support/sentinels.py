@@ -39,7 +39,8 @@ sentinel failover-timeout {service} 5000
 def make_quick(port: int, password: str = "") -> None:
     """Shorten the periods of a sentinel: by default it asks for roles each 10 s, and corrects a wrong one after 8 s.
 
-    Not below 4 s: a sentinel that a busy machine kept from hearing of a failover turns the new primary back by then.
+    It corrects a role after four periods of PUBLISH, 4 s here. In less, one that a busy machine kept from hearing of a
+    failover would turn the new primary back.
     """
     with Redis(port=port, password=password, retry=Retry(NoBackoff(), 0)) as sentinel:
         wait_until("the sentinel answers", lambda: _takes(sentinel, "INFO-PERIOD", 500, "PUBLISH-PERIOD", 1000))
@@ -104,7 +105,7 @@ class WatchedServers:
         wait_until("the replica is promoted", lambda: self.primary.info("role") == "master", _PATIENCE)
 
     def make_a_copy(self) -> None:
-        """Have the other server follow the one that the sentinels name, as they would ten seconds later themselves.
+        """Have the other server follow the one that the sentinels name, as they would some seconds later themselves.
 
         On a busy machine they may have changed their minds since the last look, and do so while it copies.
         """

@@ -1,6 +1,6 @@
 """Installations that tests share. Each test makes its own connectors, so that no test sees another's items.
 
-They end when the last test of this folder has: an idle one takes 4 % of a core.
+In each process they end before its next test outside of this folder: an idle one takes 4 % of a core.
 """
 
 from __future__ import annotations

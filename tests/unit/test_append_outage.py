@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from ingest_api.append_outage import AppendOutage, NotReplicatedError
+from ingest_api.append_outage import AppendOutage
 
 LOST = ConnectionError("lost")
 
@@ -23,9 +23,9 @@ def test_a_lane_that_works_does_not_end_the_outage_of_another() -> None:
     with capture_logs() as logs:
         for _ in range(3):
             outage.report(LOST, lane=1, calls=1)
-            outage.works(2, appended=1)
+            outage.succeed(2, appended=1)
         assert [line["event"] for line in logs] == ["append_failed"]
-        outage.works(1, appended=1)
+        outage.succeed(1, appended=1)
 
     assert [line["event"] for line in logs] == ["append_failed", "outage_over"]
 
@@ -34,22 +34,23 @@ def test_a_check_ends_an_outage_of_redis_but_not_of_replicas() -> None:
     redis, replicas = AppendOutage(), AppendOutage()
     with capture_logs() as logs:
         redis.report(LOST, lane=1, calls=1)
-        redis.works(1, appended=0)
+        redis.succeed(1, appended=0)
         assert [line["event"] for line in logs] == ["append_failed", "outage_over"]
-        replicas.report(NotReplicatedError(), lane=1, calls=1)
-        replicas.works(1, appended=0)
+        replicas.report(LOST, lane=1, calls=1, of_replicas=True)
+        replicas.report(LOST, lane=1, calls=1)  # nothing was appended since
+        replicas.succeed(1, appended=0)
         assert [line["event"] for line in logs[2:]] == ["append_failed"]
-        replicas.works(1, appended=1)
+        replicas.succeed(1, appended=1)
 
     assert [line["event"] for line in logs[2:]] == ["append_failed", "outage_over"]
 
 
-def test_a_lane_that_nobody_uses_any_more_keeps_no_outage_open() -> None:
+def test_a_lane_without_further_calls_keeps_no_outage_open() -> None:
     now = Now()
     outage = AppendOutage(clock=now)
     with capture_logs() as logs:
         outage.report(LOST, lane=1, calls=1)
-        now.seconds = 11.0
-        outage.works(2, appended=0)
+        now.seconds = 61.0
+        outage.succeed(2, appended=0)
 
     assert [line["event"] for line in logs] == ["append_failed", "outage_over"]

@@ -40,10 +40,6 @@ REPEATED = '{"id":"a",' + '"name":"",' * 16 + '"name":1,"name":""}'
 ALONE = '{"id":"a"}'
 
 
-def entry(timestamp: str) -> str:
-    return f'{{"level":"info","message":"","timestamp":"{timestamp}"}}'
-
-
 def fields_of(value: str) -> str:
     return '{"id":"a","fields":{' + ",".join(f'"{number:x}":{value}' for number in range(200)) + "}}"
 

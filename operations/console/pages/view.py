@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from operations.console.pages import charts
-from operations.readable import counted, readable_bytes, readable_seconds, visible
+from operations.readable import counted, readable_bytes, readable_number, readable_seconds, visible
 from operations.reasons import meaning_of
 from operations.roles import Role
 from shared.rfc3339 import rfc3339
@@ -121,9 +121,7 @@ def multiline(value: str) -> Markup:
 
 def number(value: float | None) -> str:
     """Return a number with its thousands apart."""
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.12g}"
+    return "-" if value is None else readable_number(value)
 
 
 def prose(text: str) -> Markup:
