@@ -62,7 +62,7 @@ def may_be_doubled(lanes: Lanes) -> bool:
 
 def again_at(lanes: Lanes) -> str:
     """Return from when on lanes may be doubled again."""
-    return str(rfc3339(datetime.fromtimestamp(lanes.doubled_at + FORMER_SECONDS, UTC)))
+    return rfc3339(datetime.fromtimestamp(lanes.doubled_at + FORMER_SECONDS, UTC))
 
 
 def complete(connection: Connection, redis: Redis) -> Iterator[list[int]]:

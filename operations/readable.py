@@ -46,6 +46,11 @@ def readable_number(number: float) -> str:
     return f"{number:,.15g}"
 
 
+def yes_or_no(flag: bool) -> str:  # noqa: FBT001 - it is all that is shown
+    """Return a flag as a word."""
+    return "yes" if flag else "no"
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """Return `1 row` or `2 rows`."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -19,7 +19,9 @@ _SPELLED: Final = bytes(
     ord("0" if octet in b"0123456789." else "e" if octet in b"eE" else "s" if octet in b"+-" else " ")
     for octet in range(256)
 )
-_FEWER_DIGITS: Final = MAX_NUMBER_DIGITS - 100
+#: Digits and points in front of an exponent that the pattern tells apart; `_FAR_EXPONENT` is written for it.
+TOLD_APART: Final = 100
+_FEWER_DIGITS: Final = MAX_NUMBER_DIGITS - TOLD_APART
 _MANY_DIGITS: Final = b"0" * _FEWER_DIGITS
 _EXPONENT: Final = b"0e000"
 _SIGNED_EXPONENT: Final = b"0es000"
@@ -27,8 +29,6 @@ _SIGNED_EXPONENT: Final = b"0es000"
 _ONE_SPELLING: Final = bytes.maketrans(b"E", b"e")
 _DROPPED: Final = b" \t\r\n+"
 _NUMBER: Final = re.compile(rb":(-?[0-9]++(?:\.[0-9]++)?(?:e-?[0-9]++)?)")
-#: Digits and points in front of an exponent that the pattern tells apart.
-TOLD_APART: Final = 100
 
 
 def _up_to(most: int) -> str:

@@ -17,7 +17,7 @@ from operations.cli.connector_selection import progress_bar
 from operations.cli.output import print_json, print_line
 from operations.configurations import Configurations
 from operations.connectors import Connectors, CreatedConnector
-from operations.readable import counted, readable_number, visible
+from operations.readable import counted, readable_number, visible, yes_or_no
 
 APPLY_EXAMPLES: Final = """Examples:
 
@@ -105,7 +105,7 @@ def _print_plan(steps: list[Step], total: int) -> None:
 
 def _readable(value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return yes_or_no(value)
     return readable_number(value) if isinstance(value, int | float) else visible(str(value))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from operations.cli.output import print_json, print_members, print_table
 from operations.documents import Connector
-from operations.readable import visible
+from operations.readable import readable_number, visible, yes_or_no
 from shared.rfc3339 import rfc3339
 
 NUMBERS: Final = ("id", "rate", "burst", "lane")
@@ -40,9 +40,9 @@ def connector_cells(row: dict[str, Any]) -> dict[str, str]:
     return {
         "id": str(row["connector_id"]),
         "name": visible(row["name"]),
-        "enabled": "yes" if row["enabled"] else "no",
-        "rate": f"{row['rate']:.15g}",
-        "burst": str(row["burst"]),
+        "enabled": yes_or_no(row["enabled"]),
+        "rate": readable_number(row["rate"]),
+        "burst": readable_number(row["burst"]),
         "lane": str(row["lane"]),
         "key id": row["key_id"],
         "created": visible(rfc3339(row["created_at"])),

@@ -11,7 +11,7 @@ from operations.cli import session
 from operations.cli.arguments import LARGEST_ID, AsJson, ConnectorId, hook_id_of, plain_text, seconds_of, secret_text
 from operations.cli.output import print_json, print_json_list, print_line, print_members, print_table
 from operations.hooks import NewHook, hook_document, require_usable, secret_times, select_hooks
-from operations.readable import readable_seconds, visible
+from operations.readable import readable_seconds, visible, yes_or_no
 from shared import json_pointer
 from shared.causes import SentenceError
 from shared.hooks.hook import DEFAULT_TOLERANCE, path_of
@@ -203,7 +203,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["stream"],
         visible(row["id_field"]),
         f"{row['tolerance']} s",
-        "yes" if row["enabled"] else "no",
+        yes_or_no(row["enabled"]),
         ", ".join(end if end == "current" else f"until {end}" for end in ends),
     )
 

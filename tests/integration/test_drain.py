@@ -12,6 +12,7 @@ from redis import Redis
 
 from shared.entry import Entry
 from shared.postgres.connections import Connection, connect_postgres
+from shared.postgres.transactions import NO_LIMITS
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import enqueue_drain, new_job_id, wake_queue
 from tests.integration.lane_tools import MAX_ID, Lane, batch
@@ -280,8 +281,8 @@ def test_a_worker_told_to_stop_passes_its_lane_on(lane: Lane, monkeypatch: pytes
 
 def test_a_drain_that_finds_another_one_writing_leaves_and_pauses_the_lane(lane: Lane, database_url: str) -> None:
     lane.append({"id": "a", "fields": {"n": 1}})
-    with connect_postgres(database_url, application="another drain") as other, other.transaction():
-        other.execute(b"SET LOCAL idle_in_transaction_session_timeout = 0")  # it idles for long on a busy machine
+    idle = NO_LIMITS  # on a busy machine it waits for long
+    with connect_postgres(database_url, application="another drain") as other, other.transaction(limits=idle):
         other.execute("SELECT FROM lanes WHERE lane = %s FOR UPDATE", (lane.number,))
 
         lane.drain_once()

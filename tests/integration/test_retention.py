@@ -14,6 +14,7 @@ from shared.postgres import partitions
 from shared.postgres.connections import Connection, connect_postgres
 from shared.postgres.migrations import migrate
 from shared.postgres.partitions import DAYS_AHEAD, Tally, delete_old, drop_old, make_ahead
+from shared.postgres.transactions import NO_LIMITS
 from tests.integration.partition_tools import DAY, KEEP, NOON, TABLES, Writer, names, places, put, version
 
 #: A writer may wait for one lock that is given up (1 s), and a slow machine; one that is hindered waits for ten.
@@ -223,8 +224,7 @@ def test_a_long_writer_hinders_no_other_and_its_rows_move_when_it_has_ended(
 ) -> None:
     make_ahead(bare, Tally(), now=NOON - 20 * DAY)
     with connect_postgres(database_url, application="long writer") as long, Writer(database_url, NOON) as writer:
-        with long.transaction():
-            long.execute(b"SET LOCAL idle_in_transaction_session_timeout = 0")  # it idles for long on a busy machine
+        with long.transaction(limits=NO_LIMITS):  # it idles for long on a busy machine
             put(long, NOON + DAY)  # no partition is there for it yet
             hindered = age_out(bare, NOON)
             writer.wait_for_more()

@@ -5,17 +5,9 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from ingest_api.append_outage import AppendOutage
+from tests.unit.clock import Clock
 
 LOST = ConnectionError("lost")
-
-
-class Now:
-    """A clock that is set by hand."""
-
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def test_a_lane_that_works_does_not_end_the_outage_of_another() -> None:
@@ -46,11 +38,11 @@ def test_a_check_ends_an_outage_of_redis_but_not_of_replicas() -> None:
 
 
 def test_a_lane_without_further_calls_keeps_no_outage_open() -> None:
-    now = Now()
-    outage = AppendOutage(clock=now)
+    clock = Clock()
+    outage = AppendOutage(clock=clock)
     with capture_logs() as logs:
         outage.report(LOST, lane=1, calls=1)
-        now.seconds = 61.0
+        clock.now = 61.0
         outage.succeed(2, appended=0)
 
     assert [line["event"] for line in logs] == ["append_failed", "outage_over"]

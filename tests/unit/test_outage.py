@@ -12,6 +12,7 @@ from redis import exceptions
 from shared.causes import cause_of, detail_of, is_expected
 from shared.credentials.sync import NotMigratedError
 from shared.outage import Outage, Repeats
+from tests.unit.clock import Clock
 
 SECRET = "hunter2"
 
@@ -92,13 +93,6 @@ def test_what_no_engine_explains_is_unexpected() -> None:
 
 def test_credentials_in_an_address_are_not_told() -> None:
     assert SECRET not in detail_of(RuntimeError(f"redis://:{SECRET}@h:1/0 is wrong"))
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 AWAY = exceptions.ConnectionError("Error 111 connecting to h:1. Connection refused.")
