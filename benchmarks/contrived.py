@@ -111,7 +111,16 @@ _BODIES: Final = (
     ),
     *(
         (f"items: 200 fields of {value[:12]}", "/api/ingest", (_ITEMS, _fields(value), "]}"))
-        for value in ("1", "1.5", "1e0000", "12e990", "0e1000", "0.000001e990", "1.1e-990", "9" * 102 + "e898")
+        for value in ("1", "1.5", "1e0000", "12e990", "0e1000", "0.000001e990", "1.1e-990")
+    ),
+    *(
+        (f"items: 200 fields of {name}", "/api/ingest", (_ITEMS, _fields(value), "]}"))
+        for name, value in (
+            ("102 digits, e898", "9" * 102 + "e898"),
+            ("301 digits, e-699", "9" * 301 + "e-699"),
+            ("0.00…1e1290", f"0.{'0' * 295}1e1290"),
+            ("601 digits, e399", "9" * 601 + "e399"),
+        )
     ),
     ("items: 200 fields of 1, one of 12e990", "/api/ingest", (_ITEMS, _behind(_fields("12e990"), _fields("1")), "]}")),
     ("items: 200 fields of strings of 1e9999", "/api/ingest", (_ITEMS, _fields(f'"{"1e9999 " * 700}"'), "]}")),

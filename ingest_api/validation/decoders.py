@@ -7,6 +7,7 @@ bytes a character may be accepted, or each string is measured.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -14,8 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ingest_api.validation.json_text import digits_in_plain_form
-from ingest_api.validation.timestamps import is_timestamp
+from ingest_api.validation.numbers import digits_in_plain_form
 from shared.kinds.shapes import Choice, Elements, Flag, Name, Primitives, Property, Shape, Text, Timestamp, WholeNumber
 from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
 
@@ -64,16 +64,45 @@ def _checked(accepts: Callable[[str], object]) -> type[_Checked]:
     return kind
 
 
-def _take_string(kind: type[_Checked], value: object) -> _Checked:
-    if isinstance(value, str) and kind.accepts(value):
-        return kind.found
+class _Time:
+    """Stands for a timestamp that was gathered."""
+
+
+_TIME: Final = _Time()
+
+
+class _Gathered(threading.local):
+    """The timestamps that a decoder came to, shadowed ones too."""
+
+    times: list[str]
+
+
+_gathered: Final = _Gathered()
+
+
+def decode(decoder: msgspec.json.Decoder[Any], source: bytes) -> tuple[Any, list[str]]:
+    """Return what a text is decoded into, and the timestamps that are still to be looked at."""
+    times = _gathered.times = []
+    try:
+        return decoder.decode(source), times
+    finally:
+        del _gathered.times
+
+
+def _take_string(kind: type[_Checked | _Time], value: object) -> _Checked | _Time:
+    if isinstance(value, str):
+        if not issubclass(kind, _Checked):
+            _gathered.times.append(value)
+            return _TIME
+        if kind.accepts(value):
+            return kind.found
     raise ValueError("left to the exact validation")
 
 
 def _take_number(literal: str) -> float:
     if len(literal) < _SHORTEST_LONG_NUMBER:
         return 0.0  # not None, which would pass for null
-    if _SHORT_NUMBER(literal) or digits_in_plain_form(literal) <= MAX_NUMBER_DIGITS:
+    if _SHORT_NUMBER(literal) or digits_in_plain_form(literal.encode()) <= MAX_NUMBER_DIGITS:
         return 0.0
     raise ValueError("left to the exact validation")
 
@@ -120,7 +149,7 @@ def _scalar_type(one: Property) -> Any:
             letters = (zip(word, word.upper(), strict=True) for word in one.stored)
             return Literal[tuple("".join(spelled) for pairs in letters for spelled in product(*pairs))]
         case Timestamp():
-            return _checked(is_timestamp)
+            return _Time
         case Flag():
             return bool
         case WholeNumber():

@@ -9,6 +9,7 @@ third of the time, whatever the numbers. All looks are exact, so that no element
 
 - Long numbers: `numbers`. A decimal of 1,001 characters can't hide from ten neighbouring samples, one in 100 bytes.
 - Names: an empty one is two quotes and a colon, a long one leaves no quote in so many bytes.
+- Timestamps: gathered by the decoder, shadowed ones too, and looked at together.
 - U+0000: if the source has no `\u0000`, there is none.
 - Nested values, shadowed or not: the braces and brackets of the source are counted. If strings hold some too, or
   members are shadowed, the depth of the source tells.
@@ -30,11 +31,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ingest_api.validation.decoders import LONGEST_SOURCE, MEASURED, WIDEST, Form, array_of, decoder, struct_of
+from ingest_api.validation.decoders import LONGEST_SOURCE, MEASURED, WIDEST, Form, array_of, decode, decoder, struct_of
 from ingest_api.validation.json_text import is_utf8
 from ingest_api.validation.names import has_only_short_names
 from ingest_api.validation.numbers import holds_long_number, holds_many_digits
 from ingest_api.validation.structure import find_nul, is_deeper, marks
+from ingest_api.validation.timestamps import are_timestamps
 from shared.kinds.shapes import Flag, Primitives, Property, Shape
 from shared.limits import MAX_NUMBER_DIGITS
 
@@ -104,12 +106,13 @@ class FastValidator:
         if may_be_right:
             for width in _WIDE if escapes or not source.isascii() else _NARROW:
                 try:
-                    decoded = decoders[width].decode(source)
+                    decoded, times = decode(decoders[width], source)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     continue
                 elements = self._elements_of(decoded) if around else decoded
                 objects = self._objects_in(elements, UNSET)
-                return len(elements) if self._is_right(source, decoded, elements, around, objects) else None
+                is_right = self._is_right(source, decoded, elements, around, objects) and are_timestamps(times)
+                return len(elements) if is_right else None
         return None
 
     def _holds_bare(self, source: bytes) -> bool:
@@ -120,9 +123,10 @@ class FastValidator:
             return False
         width = 1 if source.isascii() and b"\\" not in source else WIDEST
         try:
-            return len(self._bare[width].decode(source)) == braces
+            elements, times = decode(self._bare[width], source)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
+        return len(elements) == braces and are_timestamps(times)
 
     def accepts(self, element: bytes) -> bool:
         """Return whether one element, of any length, is sure to be right but for its sizes in all."""

@@ -1,7 +1,7 @@
 """Facts about JSON text that need no walk through it.
 
-Whether it is JSON, where a value ends, how long a string is once decoded, how many digits a number needs, and the path
-of a place in a body. No function here builds the values of a body: it is checked in the memory that it already has.
+Whether it is JSON, where a value ends, how long a string is once decoded, and the path of a place in a body. No
+function here builds the values of a body: it is checked in the memory that it already has.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ _DECODED_AT_ONCE: Final = 262_144
 _LONE_SURROGATE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
-_LITERAL: Final = re.compile(r"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?)0*([0-9]+))?")
-#: Exponents of more digits are refused, of zero too: Postgres refuses some of them.
-_MAX_EXPONENT_DIGITS: Final = 5
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SHOWN_CHARACTERS: Final = 64
 
@@ -95,27 +92,6 @@ def decoded_size(text: bytes, start: int, end: int) -> int:
         return len(decoded(text[start:end]).encode())
     parts = (window for _, window in windows(text, start + 1, end - 1))
     return sum(len(decoded(b'"%b"' % part).encode()) if b"\\" in part else len(part) for part in parts)
-
-
-def digits_in_plain_form(literal: str) -> int:
-    """Return the digits of a number written out without an exponent, as Postgres would: `1.50e2` is 150, three digits.
-
-    Counted are the digits before the point, without leading zeros but at least one, and all that stand after it,
-    zeros too: `1.0` has two, `1e400` 401, `1e-3` four, `0e9` one. The number is never built. An exponent of more than
-    five digits counts as that many digits, whatever it stands with.
-    """
-    match = _LITERAL.fullmatch(literal)
-    if match is None:
-        raise AssertionError("the parser saw a number here")
-    whole, fraction, sign, exponent = match[1], match[2] or "", match[3], match[4] or "0"
-    if len(exponent) > _MAX_EXPONENT_DIGITS:
-        return 10**_MAX_EXPONENT_DIGITS
-    shift = int(sign + exponent) if sign else int(exponent)
-    digits = whole + fraction
-    significant = len(digits.lstrip("0"))
-    # Where the point comes to stand, counted from the first digit that is not zero.
-    before = len(whole) + shift - (len(digits) - significant) if significant else 1
-    return max(before, 1) + max(len(fraction) - shift, 0)
 
 
 def child_path(path: str, name: str) -> str:

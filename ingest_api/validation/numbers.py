@@ -1,8 +1,8 @@
 """Whether a member's number needs too many digits, found without a step of Python for each number.
 
-Pure. A number of fewer than 900 characters in front of an exponent of two digits is short enough. If the text seems to
-hold others, one pattern passes over strings and over numbers that are short enough, and stops in front of any other. It
-is exact for up to a hundred digits and points in front of an exponent; longer ones are looked at one by one.
+Pure. If the text seems to hold far exponents, RE2 passes over it in linear time, whatever the numbers: its patterns are
+exact for numbers of up to 600 digits and points, and right about longer ones that they find. The rest of those are
+looked at one by one, as there is room for few.
 """
 
 from __future__ import annotations
@@ -11,71 +11,53 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ingest_api.validation.json_text import digits_in_plain_form
+from ingest_api.validation.linear import compiled
 from shared.limits import MAX_NUMBER_DIGITS
 
+_LITERAL: Final = re.compile(rb"-?([0-9]++)(?:\.([0-9]++))?(?:[eE]([-+]?)0*+([0-9]*+))?")
+#: Exponents of more digits are refused, of zero too: Postgres refuses some of them.
+_MAX_EXPONENT_DIGITS: Final = 5
 #: Spells what numbers are made of: what is looked for are then plain bytes, found twenty times faster than a pattern.
 _SPELLED: Final = bytes(
     ord("0" if octet in b"0123456789." else "e" if octet in b"eE" else "s" if octet in b"+-" else " ")
     for octet in range(256)
 )
-#: Digits and points in front of an exponent that the pattern tells apart; `_FAR_EXPONENT` is written for it.
-TOLD_APART: Final = 100
-_FEWER_DIGITS: Final = MAX_NUMBER_DIGITS - TOLD_APART
-_MANY_DIGITS: Final = b"0" * _FEWER_DIGITS
-_EXPONENT: Final = b"0e000"
-_SIGNED_EXPONENT: Final = b"0es000"
-#: Spells exponents one way; what is dropped matters in strings only.
-_ONE_SPELLING: Final = bytes.maketrans(b"E", b"e")
-_DROPPED: Final = b" \t\r\n+"
-_NUMBER: Final = re.compile(rb":(-?[0-9]++(?:\.[0-9]++)?(?:e-?[0-9]++)?)")
+#: Exponents with which a number of up to 900 digits may be too long.
+_FAR: Final = b"0e000"
+_SIGNED_FAR: Final = b"0es000"
+_MANY_DIGITS: Final = b"0" * 901
+#: Digits and points in front of such an exponent that the patterns tell apart: as many as they have states.
+_TOLD_APART: Final = 600
+_MORE_DIGITS: Final = b"0" * (_TOLD_APART + 1)
+#: In front of a member's number: any text, in which strings are passed over.
+_BEFORE: Final = r'(?:[^"]|"(?:[^"\\]|\\.)*")*?:[ \t\r\n]*-?'
+_UP: Final = "[eE][+]?0*"
+_DOWN: Final = "[eE]-0*"
+_OVERLONG: Final = f"[1-9][0-9]{{{_MAX_EXPONENT_DIGITS}}}"
 
 
-def _up_to(most: int) -> str:
-    """Return the pattern of the exponents from the last hundred up to one."""
-    tens, units = divmod(most % 100, 10)
-    lower = f"|[0-{tens - 1}][0-9]" if tens else ""
-    return f"{most // 100}(?:{tens}[0-{units}]{lower})(?![0-9])"
+def digits_in_plain_form(literal: bytes) -> int:
+    """Return the digits of a number written out without an exponent, as Postgres would: `1.50e2` is 150, three digits.
 
-
-def _by_length(digit: str, least: int, most: int, tail: Callable[[int], str]) -> str:
-    """Return the pattern of digits behind the first `least`, already matched: up to `most` in all, each with its tail.
-
-    Short ones are told apart first.
+    Counted are the digits before the point, without leading zeros but at least one, and all that stand after it,
+    zeros too: `1.0` has two, `1e400` 401, `1e-3` four, `0e9` one. The number is never built. An exponent of more than
+    five digits counts as that many digits, whatever it stands with.
     """
-    if least == most:
-        return tail(least)
-    cut = min(2 * least + (not least), (least + most + 1) // 2)
-    more, fewer = _by_length(digit, cut, most, tail), _by_length(digit, least, cut - 1, tail)
-    return f"(?:{digit}{{{cut - least}}}{more}|{fewer})"
+    match = _LITERAL.fullmatch(literal)
+    if match is None:
+        raise AssertionError("the parser saw a number here")
+    return _count_digits(*match.groups(b""))
 
 
-def _grown() -> str:
-    """Return the pattern of numbers of at most 1,000 digits, of those with an exponent of 900 or more."""
-    most, told = MAX_NUMBER_DIGITS, TOLD_APART
-    whole = _by_length("[0-9]", 1, told, lambda digits: rf"(?:\.[0-9]++)?+e0*+{_up_to(most - digits)}")
-    zeros = _by_length(
-        "0", 0, told - 1, lambda zeros: f"[1-9][0-9]*+e0*+(?:9[0-9]{{2}}(?![0-9])|{_up_to(most + zeros)})"
-    )
-    return rf"[1-9]{whole}|0(?:\.0++)?+e0*+[1-9][0-9]{{2,4}}(?![0-9])|0\.{zeros}"
-
-
-def _shrunk() -> str:
-    """Return the pattern of numbers of at most 1,000 digits, of those with an exponent of -900 or less."""
-    most, told = MAX_NUMBER_DIGITS, TOLD_APART
-    behind = _by_length("[0-9]", 1, told - 1, lambda digits: f"e-0*+{_up_to(most - 1 - digits)}")
-    return rf"[0-9]++(?:e-0*+{_up_to(most - 1)}|\.[0-9]{behind})"
-
-
-#: Of 900 or more: with a smaller one, a number of up to a hundred digits is short enough.
-_FAR_EXPONENT: Final = "0*+(?:9[0-9]{2}|[1-9][0-9]{3})"
-#: A number that needs too many digits, or has too many to be told apart.
-SUSPECT: Final = (
-    rf":-?+(?:(?=[0-9.]++e{_FAR_EXPONENT})(?!{_grown()})|(?=[0-9.]++e-{_FAR_EXPONENT})(?!{_shrunk()})"
-    rf"|[0-9.]{{{TOLD_APART + 1}}}(?:[0-9.]{{{_FEWER_DIGITS - TOLD_APART - 1}}}|[0-9.]*+e-?+0*+[1-9][0-9]{{2}}))"
-)
-#: As much text as has no such number; so few strings that no step holds the interpreter for long.
-_PASSED: Final = re.compile(rf'(?:(?!{SUSPECT})[^"]*+"[^"]*+"){{0,8192}}+'.encode())
+def _count_digits(whole: bytes, fraction: bytes, sign: bytes, exponent: bytes) -> int:
+    if len(exponent) > _MAX_EXPONENT_DIGITS:
+        return int(10**_MAX_EXPONENT_DIGITS)
+    shift = int(sign + (exponent or b"0"))
+    digits = whole + fraction
+    significant = len(digits.lstrip(b"0"))
+    # Where the point comes to stand, counted from the first digit that is not zero.
+    before = len(whole) + shift - (len(digits) - significant) if significant else 1
+    return max(before, 1) + max(len(fraction) - shift, 0)
 
 
 def holds_many_digits(text: bytes) -> bool:
@@ -86,17 +68,71 @@ def holds_many_digits(text: bytes) -> bool:
 def holds_long_number(text: bytes) -> bool:
     """Return whether an object in JSON text has a number that needs more digits in plain form than are taken."""
     spelled = text.translate(_SPELLED)
-    if not (_MANY_DIGITS in spelled or _EXPONENT in spelled or _SIGNED_EXPONENT in spelled):
-        return False
+    if not (_FAR in spelled or _SIGNED_FAR in spelled):
+        return _MANY_DIGITS in spelled and _holds_long_literal(text, spelled, _MANY_DIGITS)
+    if _TOO_LARGE.match(text) or _TOO_SMALL.match(text):
+        return True
+    return _MORE_DIGITS in spelled and _holds_long_literal(text, spelled, _MORE_DIGITS)
+
+
+def _holds_long_literal(text: bytes, spelled: bytes, many: bytes) -> bool:
+    """Whether one of the numbers with so many digits and points is too long."""
     plain = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if b"\\" in text else text
-    plain = plain.translate(_ONE_SPELLING, _DROPPED)
-    place, passed = 0, _PASSED.match(plain)
-    while passed:
-        number = _NUMBER.match(plain, passed.end())
-        if not number and passed.end() == place:
-            break
-        if number and digits_in_plain_form(number[1].decode()) > MAX_NUMBER_DIGITS:
+    counted, within, start = 0, 0, spelled.find(many)
+    while start >= 0:
+        within ^= plain.count(b'"', counted, start) & 1
+        counted = start
+        number = None if within else _LITERAL.match(text, start)
+        if number and _count_digits(*number.groups(b"")) > MAX_NUMBER_DIGITS:
             return True
-        place = (number or passed).end()
-        passed = _PASSED.match(plain, place)
+        # Behind the number, or behind the string: what looks like a long one there may be many short ones.
+        end = number.end() if number else plain.find(b'"', start)
+        start = spelled.find(many, end) if end >= 0 else -1
     return False
+
+
+def _repeated(digit: str, least: int, tail: Callable[[int], str]) -> str:
+    """Return the pattern of digits behind the first `least`, already matched, each number of them with its tail."""
+    pattern = tail(_TOLD_APART)
+    for count in reversed(range(least, _TOLD_APART)):
+        pattern = f"(?:{tail(count)}|{digit}{pattern})"
+    return pattern
+
+
+def _at_least(least: int) -> str:
+    """Return the pattern of whole numbers from `least` on that have as many digits."""
+    digits = str(least)
+    lowest = [int(digit) + 1 for digit in digits[:-1]] + [int(digits[-1])]
+    higher = [
+        f"{digits[:place]}[{low}-9]{'[0-9]' * (len(digits) - place - 1)}"
+        for place, low in enumerate(lowest)
+        if low in range(10)
+    ]
+    return f"(?:{'|'.join(higher)})"
+
+
+def _too_large() -> str:
+    """Return the pattern of numbers that are too long by a positive exponent.
+
+    With w digits before the point and the exponent n, a number has w + n digits; 0.00…1 with z zeros behind the point
+    has n - z.
+    """
+    most = MAX_NUMBER_DIGITS
+    whole = _repeated("[0-9]", 1, lambda digits: rf"(?:\.[0-9]*)?{_UP}{_at_least(most + 1 - digits)}")
+    small = _repeated("0", 0, lambda zeros: f"[1-9][0-9]*{_UP}{_at_least(most + 1 + zeros)}")
+    by_far = rf"[1-9][0-9.]*{_UP}[1-9][0-9]{{3}}|0\.0*[1-9][0-9]*{_UP}[1-9][0-9]{{4}}|[0-9.]+{_UP}{_OVERLONG}"
+    return rf"[1-9]{whole}|0\.{small}|{by_far}"
+
+
+def _too_small() -> str:
+    """Return the pattern of numbers that are too long by a negative exponent.
+
+    With f digits behind the point and the exponent -n, a number has at least 1 + f + n digits.
+    """
+    behind = _repeated("[0-9]", 0, lambda digits: f"{_DOWN}{_at_least(MAX_NUMBER_DIGITS - digits)}")
+    return rf"[0-9]+(?:\.{behind}|[0-9.]*{_DOWN}[1-9][0-9]{{3}})"
+
+
+#: Apart, as both together would have as many states as the product of theirs.
+_TOO_LARGE: Final = compiled(f"{_BEFORE}(?:{_too_large()})")
+_TOO_SMALL: Final = compiled(f"{_BEFORE}(?:{_too_small()})")

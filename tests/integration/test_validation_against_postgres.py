@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest_api.validation.json_text import digits_in_plain_form
+from ingest_api.validation.numbers import digits_in_plain_form
 from ingest_api.validation.timestamps import is_timestamp
 from shared.limits import MAX_NUMBER_DIGITS
 from tests.bodies import TIMESTAMPS
@@ -40,7 +40,7 @@ def test_numbers_within_the_limit_are_counted_as_postgres_writes_them(
     connection: psycopg.Connection[Any], whole: str, zeros: str, digits: str, exponent: int
 ) -> None:
     literal = f"{whole or '0'}.0{zeros}{digits}e{exponent}"
-    counted = digits_in_plain_form(literal)
+    counted = digits_in_plain_form(literal.encode())
     if counted <= MAX_NUMBER_DIGITS:
         row = connection.execute("SELECT %s::jsonb::text", [literal]).fetchone()
         assert row is not None

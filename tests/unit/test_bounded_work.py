@@ -44,6 +44,10 @@ def fields_of(value: str) -> str:
     return '{"id":"a","fields":{' + ",".join(f'"{number:x}":{value}' for number in range(200)) + "}}"
 
 
+def of_time(timestamp: str) -> str:
+    return f'{{"level":"info","message":"","timestamp":"{timestamp}"}}'
+
+
 def beside(odd: str) -> str:
     """Return what is validated at once: nine odd elements and many small ones."""
     return ",".join([odd] * 9 + [ALONE] * 22_000)
@@ -82,7 +86,19 @@ CONTRIVED: list[tuple[str, Callable[[bytes], int], Callable[[], bytes], ErrorCod
         partial(of_items, beside(REPEATED)),
         ErrorCode.TOO_MANY_FIELDS,
     ),
-    ("items of 200 exponents", validate_items, partial(of_items, fields_of("1e0000")), None),
+    *[
+        (f"items of 200 numbers {number[:8]}{number[-6:]}", validate_items, partial(of_items, fields_of(number)), None)
+        for number in ("1e0000", "0e1000", "1.1e-990", f"{'1' * 301}e-699", f"0.{'0' * 295}1e1290", f"{'1' * 601}e399")
+    ],
+    *[
+        (f"log entries of {time}", validate_log_entries, partial(filled, '{"entries":[', of_time(time), "]}"), None)
+        for time in (
+            "2026-01-01T00:00:00Z",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T00:00:00Z",
+            "2017-01-01T00:59:60+01:00",
+        )
+    ],
     ("streams", validate_items, partial(filled, '{"items":[],', '"stream":"a"', "}"), None),
     ("arrays of items", validate_items, partial(filled, '{"stream":"a",', '"items":[]', "}"), None),
     ("ids of one item", validate_items, partial(of_one_item, "", '"id":"x"', ""), ErrorCode.TOO_MANY_FIELDS),

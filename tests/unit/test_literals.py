@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest_api.validation.json_text import digits_in_plain_form
+from ingest_api.validation.numbers import digits_in_plain_form
 from ingest_api.validation.timestamps import is_timestamp
 
 
@@ -74,4 +74,4 @@ def test_timestamps(timestamp: str, *, taken: bool) -> None:
     ],
 )
 def test_digits_in_plain_form(literal: str, digits: int) -> None:
-    assert digits_in_plain_form(literal) == digits
+    assert digits_in_plain_form(literal.encode()) == digits

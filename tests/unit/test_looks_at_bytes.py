@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect
 from decimal import Decimal
 from itertools import product
@@ -14,9 +13,8 @@ from hypothesis import strategies as st
 
 from ingest_api.errors import ApiError
 from ingest_api.validation import structure
-from ingest_api.validation.json_text import digits_in_plain_form
 from ingest_api.validation.names import has_only_short_names
-from ingest_api.validation.numbers import SUSPECT, TOLD_APART, holds_long_number
+from ingest_api.validation.numbers import digits_in_plain_form, holds_long_number
 from ingest_api.validation.structure import is_deeper
 from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
 from tests.bodies import ENTRIES, GOOD_NUMBERS, ITEMS, long_numbers, sized_strings
@@ -46,12 +44,12 @@ def edges(draw: st.DrawFn) -> str:
     """Draw a number of 999 to 1,002 digits, so long by its exponent."""
     whole, fraction = draw(WHOLE), draw(FRACTIONS)
     sign = draw(st.sampled_from(["", "-"]))
-    plain = digits_in_plain_form(f"{whole}{fraction}e{sign}900")
+    plain = digits_in_plain_form(f"{whole}{fraction}e{sign}900".encode())
     return f"{draw(SIGNS)}{whole}{fraction}e{sign}{draw(st.integers(1_899, 1_902)) - plain}"
 
 
 def is_too_long(literals: list[str]) -> bool:
-    return any(digits_in_plain_form(literal) > MAX_NUMBER_DIGITS for literal in literals)
+    return any(digits_in_plain_form(literal.encode()) > MAX_NUMBER_DIGITS for literal in literals)
 
 
 BESIDE = st.sampled_from(["", ' ,\n"":":1e9999"', ',"1e9999":"1e9999"', ',":":"\\"a\\\\":":1e9999","b":[":1e9999"]'])
@@ -71,16 +69,15 @@ def test_every_short_number_is_told_from_those_with_a_digit_more(sign: str) -> N
     sizes = [*range(1, 104), 149, 250, 251, 500, 801]
     wholes = ["0", *["9" * digits for digits in sizes]]
     fractions = ["", *["." + "0" * digits for digits in sizes], *["." + "0" * zeros + "1" for zeros in (0, *sizes)]]
-    suspect = re.compile(SUSPECT)
     few = ["0", "9", "9" * 101], ["", ".9", ".09", "." + "0" * 101, "." + "9" * 103]
     for whole, fraction in [*product(wholes, few[1]), *product(few[0], fractions)]:
         mantissa = f"{whole}{fraction}e{sign}"
         exponents = range(1000 - len(whole) - len(fraction), 1001 + len(fraction))
-        edge = bisect(exponents, MAX_NUMBER_DIGITS, key=lambda exponent: digits_in_plain_form(f"{mantissa}{exponent}"))
+        edge = bisect(
+            exponents, MAX_NUMBER_DIGITS, key=lambda exponent: digits_in_plain_form(f"{mantissa}{exponent}".encode())
+        )
         for literal in (f"{mantissa}{exponent}" for exponent in exponents[max(edge - 1, 0) : edge + 1]):
             assert holds_long_number(f'{{"a":{literal},"behind":""}}'.encode()) == is_too_long([literal]), literal
-            if len(whole + fraction) <= TOLD_APART and not is_too_long([literal]):
-                assert not suspect.match(f":{literal}"), f"{literal} takes a step of Python"
 
 
 @pytest.mark.parametrize("text", ["1.2.3e9999", ".5e9999", "e9999", "." * 3000, "1." * 3000, "9" * 3000, "007e99999"])

@@ -22,7 +22,8 @@ from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation import elements as elements_module
 from ingest_api.validation import fast as fast_module
 from ingest_api.validation import validate
-from ingest_api.validation.json_text import decoded_size, digits_in_plain_form
+from ingest_api.validation.json_text import decoded_size
+from ingest_api.validation.numbers import digits_in_plain_form
 from ingest_api.validation.timestamps import is_timestamp
 from shared.entry import Meta
 from shared.json_chunks import chunks
@@ -288,4 +289,4 @@ EXPONENTS = st.just("") | st.builds("{}{}{}".format, st.sampled_from("eE"), st.s
 
 @given(st.builds("{}{}{}{}".format, st.sampled_from(["", "-"]), WHOLE, FRACTIONS, EXPONENTS))
 def test_digits_are_those_of_the_plain_form(literal: str) -> None:
-    assert digits_in_plain_form(literal) == plain_digits(literal)
+    assert digits_in_plain_form(literal.encode()) == plain_digits(literal)
