@@ -86,6 +86,11 @@ def _entry(timestamp: str) -> str:
     return f'{{"level":"info","message":"","timestamp":"{timestamp}"}}'
 
 
+def _repeated(timestamp: str) -> str:
+    """Return an entry with a timestamp 150 times, of which the last one counts."""
+    return '{"level":"info","message":""' + f',"timestamp":"{timestamp}"' * 150 + "}"
+
+
 def _behind(first: str, unit: str) -> str:
     """Return elements of one form behind those of another, as many as are validated at once."""
     return ",".join([first, *[unit] * ((_RUN_BYTES - len(first)) // (len(unit) + 1) + 1)])
@@ -119,7 +124,7 @@ _BODIES: Final = (
             ("102 digits, e898", "9" * 102 + "e898"),
             ("301 digits, e-699", "9" * 301 + "e-699"),
             ("0.00…1e1290", f"0.{'0' * 295}1e1290"),
-            ("601 digits, e399", "9" * 601 + "e399"),
+            ("901 digits, e90", "9" * 901 + "e90"),
         )
     ),
     ("items: 200 fields of 1, one of 12e990", "/api/ingest", (_ITEMS, _behind(_fields("12e990"), _fields("1")), "]}")),
@@ -138,6 +143,7 @@ _BODIES: Final = (
     ("log: no timestamp", "/api/ingest/log", (_ENTRIES, '{"level":"info","message":""}', "]}")),
     ("log: timestamps", "/api/ingest/log", (_ENTRIES, _entry("2026-01-01T00:00:00Z"), "]}")),
     ("log: leap seconds", "/api/ingest/log", (_ENTRIES, _entry("2026-07-01T01:59:60+02:00"), "]}")),
+    ("log: the last day, shadowed 150 times", "/api/ingest/log", (_ENTRIES, _repeated("9999-12-31T00:00:00Z"), "]}")),
     ("log: the last day of all", "/api/ingest/log", (_ENTRIES, _entry("9999-12-31T00:00:00-01:00"), "]}")),
     ('context: "a":1, …', "/api/ingest/log", (_CONTEXT, '"a":1', "}}]}")),
 )

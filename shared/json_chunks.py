@@ -76,12 +76,15 @@ def _array(view: memoryview, start: int, end: int) -> bytes:
 
 def _last_cut(window: bytes, between: re.Pattern[bytes]) -> int | None:
     """Return where the last element ends that another one follows, for sure: strings are blanked out."""
-    if b"\\" in window:
-        window = window.replace(rb"\\", b"..").replace(rb"\"", b"..")
-    parts = window.split(b'"')
+    parts = without_escapes(window).split(b'"')
     parts[1::2] = [b"." * len(part) for part in parts[1::2]]
     cuts = [cut.start() + 1 for cut in between.finditer(b'"'.join(parts))]
     return cuts[-1] if cuts else None
+
+
+def without_escapes(text: bytes) -> bytes:
+    """Return a text in which every quote begins or ends a string; places stay."""
+    return text.replace(rb"\\", b"..").replace(rb"\"", b"..") if b"\\" in text else text
 
 
 def value_end(text: bytes | memoryview) -> int:

@@ -72,7 +72,7 @@ _TIME: Final = _Time()
 
 
 class _Gathered(threading.local):
-    """The timestamps that a decoder came to, shadowed ones too."""
+    """The timestamps that the decoder of this thread has met, shadowed ones too."""
 
     times: list[str]
 
@@ -81,7 +81,7 @@ _gathered: Final = _Gathered()
 
 
 def decode(decoder: msgspec.json.Decoder[Any], source: bytes) -> tuple[Any, list[str]]:
-    """Return what a text is decoded into, and the timestamps that are still to be looked at."""
+    """Return what a text is decoded into, and the timestamps that are still to be looked at. Not to be nested."""
     times = _gathered.times = []
     try:
         return decoder.decode(source), times

@@ -37,6 +37,7 @@ from ingest_api.validation.names import has_only_short_names
 from ingest_api.validation.numbers import holds_long_number, holds_many_digits
 from ingest_api.validation.structure import find_nul, is_deeper, marks
 from ingest_api.validation.timestamps import are_timestamps
+from shared.json_chunks import without_escapes
 from shared.kinds.shapes import Flag, Primitives, Property, Shape
 from shared.limits import MAX_NUMBER_DIGITS
 
@@ -208,12 +209,13 @@ def _by_width(type_of: Callable[[Form], Any], *, built: bool) -> dict[int, msgsp
 def _holds_long_integer(source: bytes) -> bool:
     if len(source) <= MAX_NUMBER_DIGITS or not _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
         return False
-    return holds_many_digits(source) and holds_long_number(source)
+    return holds_many_digits(source) and holds_long_number(without_escapes(source))
 
 
 def _is_in_bounds(source: bytes, around: int) -> bool:
     """Whether names and numbers are right; a batch is not yet known to be JSON, or UTF-8."""
+    plain = without_escapes(source)
     try:
-        return has_only_short_names(source) and not holds_long_number(source) and (not around or is_utf8(source))
+        return has_only_short_names(source, plain) and not holds_long_number(plain) and (not around or is_utf8(source))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False

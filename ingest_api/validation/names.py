@@ -12,9 +12,11 @@ _EMPTY_NAME: Final = re.compile(rb'""[ \t\r\n]*+:')
 _COLON: Final = re.compile(rb"[ \t\r\n]*+:")
 
 
-def has_only_short_names(text: bytes) -> bool:
-    """Return whether all names of members have 1 to 256 bytes. A long one leaves no quote in so many bytes."""
-    plain = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if b"\\" in text else text
+def has_only_short_names(text: bytes, plain: bytes) -> bool:
+    """Return whether all names of members have 1 to 256 bytes. A long one leaves no quote in so many bytes.
+
+    `plain`: the text without escapes.
+    """
     if b'""' in plain and _EMPTY_NAME.search(plain):
         return False
     rfind, longest = plain.rfind, MAX_KEY_BYTES + 2  # local, as this runs for each 100 bytes of each batch

@@ -1,8 +1,8 @@
 """Whether a member's number needs too many digits, found without a step of Python for each number.
 
 Pure. If the text seems to hold far exponents, RE2 passes over it in linear time, whatever the numbers: its patterns are
-exact for numbers of up to 600 digits and points, and right about longer ones that they find. The rest of those are
-looked at one by one, as there is room for few.
+exact for numbers of up to 900 digits and points, and right about longer ones that they find. Of those, the ones that
+they may miss are looked at one by one: there is room for few.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ _SPELLED: Final = bytes(
 #: Exponents with which a number of up to 900 digits may be too long.
 _FAR: Final = b"0e000"
 _SIGNED_FAR: Final = b"0es000"
-_MANY_DIGITS: Final = b"0" * 901
-#: Digits and points in front of such an exponent that the patterns tell apart: as many as they have states.
-_TOLD_APART: Final = 600
-_MORE_DIGITS: Final = b"0" * (_TOLD_APART + 1)
+#: Digits and points that the patterns tell apart: with as many, a number is short enough without such an exponent.
+_TOLD_APART: Final = 900
+_MANY_DIGITS: Final = b"0" * (_TOLD_APART + 1)
 #: In front of a member's number: any text, in which strings are passed over.
-_BEFORE: Final = r'(?:[^"]|"(?:[^"\\]|\\.)*")*?:[ \t\r\n]*-?'
+_BEFORE: Final = r'(?:[^"]|"[^"]*")*?:[ \t\r\n]*-?'
 _UP: Final = "[eE][+]?0*"
 _DOWN: Final = "[eE]-0*"
 _OVERLONG: Final = f"[1-9][0-9]{{{_MAX_EXPONENT_DIGITS}}}"
@@ -41,7 +40,7 @@ def digits_in_plain_form(literal: bytes) -> int:
 
     Counted are the digits before the point, without leading zeros but at least one, and all that stand after it,
     zeros too: `1.0` has two, `1e400` 401, `1e-3` four, `0e9` one. The number is never built. An exponent of more than
-    five digits counts as that many digits, whatever it stands with.
+    five digits counts as 100,000 digits, behind a zero too.
     """
     match = _LITERAL.fullmatch(literal)
     if match is None:
@@ -65,29 +64,29 @@ def holds_many_digits(text: bytes) -> bool:
     return _MANY_DIGITS in text.translate(_SPELLED)
 
 
-def holds_long_number(text: bytes) -> bool:
-    """Return whether an object in JSON text has a number that needs more digits in plain form than are taken."""
-    spelled = text.translate(_SPELLED)
-    if not (_FAR in spelled or _SIGNED_FAR in spelled):
-        return _MANY_DIGITS in spelled and _holds_long_literal(text, spelled, _MANY_DIGITS)
-    if _TOO_LARGE.match(text) or _TOO_SMALL.match(text):
+def holds_long_number(plain: bytes) -> bool:
+    """Return whether an object in JSON text has a number that needs more digits in plain form than are taken.
+
+    `plain`: the text without escapes.
+    """
+    spelled = plain.translate(_SPELLED)
+    if (_FAR in spelled or _SIGNED_FAR in spelled) and (_TOO_LARGE.match(plain) or _TOO_SMALL.match(plain)):
         return True
-    return _MORE_DIGITS in spelled and _holds_long_literal(text, spelled, _MORE_DIGITS)
+    return _MANY_DIGITS in spelled and _holds_long_literal(plain, spelled)
 
 
-def _holds_long_literal(text: bytes, spelled: bytes, many: bytes) -> bool:
-    """Whether one of the numbers with so many digits and points is too long."""
-    plain = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if b"\\" in text else text
-    counted, within, start = 0, 0, spelled.find(many)
+def _holds_long_literal(plain: bytes, spelled: bytes) -> bool:
+    """Whether one of the numbers with many digits and points is too long."""
+    counted, within, start = 0, 0, spelled.find(_MANY_DIGITS)
     while start >= 0:
         within ^= plain.count(b'"', counted, start) & 1
         counted = start
-        number = None if within else _LITERAL.match(text, start)
+        number = None if within else _LITERAL.match(plain, start)
         if number and _count_digits(*number.groups(b"")) > MAX_NUMBER_DIGITS:
             return True
         # Behind the number, or behind the string: what looks like a long one there may be many short ones.
         end = number.end() if number else plain.find(b'"', start)
-        start = spelled.find(many, end) if end >= 0 else -1
+        start = spelled.find(_MANY_DIGITS, end) if end >= 0 else -1
     return False
 
 

@@ -88,7 +88,7 @@ CONTRIVED: list[tuple[str, Callable[[bytes], int], Callable[[], bytes], ErrorCod
     ),
     *[
         (f"items of 200 numbers {number[:8]}{number[-6:]}", validate_items, partial(of_items, fields_of(number)), None)
-        for number in ("1e0000", "0e1000", "1.1e-990", f"{'1' * 301}e-699", f"0.{'0' * 295}1e1290", f"{'1' * 601}e399")
+        for number in ("1e0000", "0e1000", "1.1e-990", f"{'1' * 301}e-699", f"0.{'0' * 295}1e1290", f"{'1' * 901}e90")
     ],
     *[
         (f"log entries of {time}", validate_log_entries, partial(filled, '{"entries":[', of_time(time), "]}"), None)
@@ -99,6 +99,17 @@ CONTRIVED: list[tuple[str, Callable[[bytes], int], Callable[[], bytes], ErrorCod
             "2017-01-01T00:59:60+01:00",
         )
     ],
+    (
+        "log entries of shadowed timestamps",
+        validate_log_entries,
+        partial(
+            filled,
+            '{"entries":[',
+            '{"level":"info","message":""' + ',"timestamp":"9999-12-31T00:00:00Z"' * 150 + "}",
+            "]}",
+        ),
+        None,
+    ),
     ("streams", validate_items, partial(filled, '{"items":[],', '"stream":"a"', "}"), None),
     ("arrays of items", validate_items, partial(filled, '{"stream":"a",', '"items":[]', "}"), None),
     ("ids of one item", validate_items, partial(of_one_item, "", '"id":"x"', ""), ErrorCode.TOO_MANY_FIELDS),

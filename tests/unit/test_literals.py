@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ingest_api.validation.numbers import digits_in_plain_form
-from ingest_api.validation.timestamps import is_timestamp
+from ingest_api.validation.timestamps import are_timestamps, is_timestamp
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,48 @@ from ingest_api.validation.timestamps import is_timestamp
 )
 def test_timestamps(timestamp: str, *, taken: bool) -> None:
     assert is_timestamp(timestamp) is taken
+
+
+LAST_MINUTE = 24 * 60 - 1
+
+
+def edge(day: str, minute: int, second: str, offset: int) -> str:
+    """Return a timestamp; `minute` of the day and `offset` in minutes."""
+    hours, minutes = divmod(abs(offset), 60)
+    sign = "-" if offset < 0 else "+"
+    return f"{day}T{minute // 60:02}:{minute % 60:02}:{second}{sign}{hours:02}:{minutes:02}"
+
+
+@pytest.mark.parametrize(
+    ("day", "second", "taken"),
+    [
+        ("0001-01-01", "00", lambda minute: minute >= 0),
+        ("0001-01-01", "60", lambda minute: minute >= 0 and minute % 1440 == LAST_MINUTE),
+        ("9999-12-31", "59.9999989", lambda minute: minute <= LAST_MINUTE),
+        ("9999-12-31", "59.999999", lambda minute: minute < LAST_MINUTE),
+        ("9999-12-31", "60", lambda minute: minute == -1),
+        ("2016-12-31", "60.00", lambda minute: minute % 1440 == LAST_MINUTE),
+    ],
+)
+def test_every_offset_moves_an_instant_over_the_edge(day: str, second: str, taken: Callable[[int], bool]) -> None:
+    for offset in range(-15 * 60 - 59, 16 * 60):
+        near = {around + offset + step for around in (0, LAST_MINUTE) for step in (-60, -1, 0, 1, 60)}
+        for minute in {minute % 1440 for minute in near}:
+            timestamp = edge(day, minute, second, offset)
+            assert is_timestamp(timestamp) is taken(minute - offset), timestamp
+
+
+def test_one_wrong_timestamp_is_found_among_right_ones() -> None:
+    right = ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2016-12-31T23:59:60Z", "2026-04-09T11:08:00Z"]
+    assert are_timestamps(right * 2)
+    for wrong in (
+        "0001-01-01T00:00:00+00:01",
+        "9999-12-31T23:59:60Z",
+        "2016-12-31T23:58:60Z",
+        "",
+        f"{right[3]}\n{right[3]}",
+    ):
+        assert not are_timestamps([*right, wrong, *right])
 
 
 @pytest.mark.parametrize(
