@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ingest_api.validation.numbers import digits_in_plain_form
+from ingest_api.validation.numbers import SHORTEST_LONG_NUMBER, digits_in_plain_form
 from shared.kinds.shapes import Choice, Elements, Flag, Name, Primitives, Property, Shape, Text, Timestamp, WholeNumber
 from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
 
@@ -26,8 +26,6 @@ MEASURED: Final = 0
 #: Source text that is decoded at once: its objects take ten to twenty times its length at the very worst. It is also
 #: shorter than any value or item may be, so that those limits need no look.
 LONGEST_SOURCE: Final = 1_048_576
-#: The shortest number of more digits than are taken.
-_SHORTEST_LONG_NUMBER: Final = len("1e1000")
 #: Any number of so few digits that needs no count, whatever its exponent of two digits.
 _SHORT_NUMBER: Final = re.compile(r"[-.0-9]{1,900}(?:[eE][-+]?[0-9]{1,2})?").fullmatch
 
@@ -100,7 +98,7 @@ def _take_string(kind: type[_Checked | _Time], value: object) -> _Checked | _Tim
 
 
 def _take_number(literal: str) -> float:
-    if len(literal) < _SHORTEST_LONG_NUMBER:
+    if len(literal) < SHORTEST_LONG_NUMBER:
         return 0.0  # not None, which would pass for null
     if _SHORT_NUMBER(literal) or digits_in_plain_form(literal.encode()) <= MAX_NUMBER_DIGITS:
         return 0.0

@@ -7,14 +7,13 @@ In a short source, objects of primitives are built: msgspec measures their names
 number that is not an integer. In a long one they are passed over, and looks at the bytes judge names and numbers, in a
 third of the time, whatever the numbers. All looks are exact, so that no element makes those beside it go the slow way:
 
-- Long numbers: `numbers`. A decimal of 1,001 characters can't hide from ten neighbouring samples, one in 100 bytes.
-- Names: an empty one is two quotes and a colon, a long one leaves no quote in so many bytes.
+- Names and numbers: `bounds`. A number of 1,001 characters can't hide from ten neighbouring samples, one in 100 bytes.
 - Timestamps: gathered by the decoder, shadowed ones too, and looked at together.
 - U+0000: if the source has no `\u0000`, there is none.
-- Nested values, shadowed or not: the braces and brackets of the source are counted. If strings hold some too, or
-  members are shadowed, the depth of the source tells.
+- Nested values, shadowed or not: the braces and brackets of the source are counted.
 - Members that a later one of the same name shadows: more than 200 members take 1,200 bytes without a closing brace.
   If there are so many, the colons between braces are counted. An array of elements that is shadowed is a second array.
+- If strings hold such marks too, or members are shadowed: `flatness`.
 - Properties that exclude each other: they are looked for in what was decoded.
 - Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree; elsewhere what is right at
   four bytes a character is accepted, and only if that fails each string is measured.
@@ -31,11 +30,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ingest_api.validation.bounds import are_within_bounds
 from ingest_api.validation.decoders import LONGEST_SOURCE, MEASURED, WIDEST, Form, array_of, decode, decoder, struct_of
+from ingest_api.validation.flatness import flat_array, flat_batch
 from ingest_api.validation.json_text import is_utf8
-from ingest_api.validation.names import has_only_short_names
-from ingest_api.validation.numbers import holds_long_number, holds_many_digits
-from ingest_api.validation.structure import find_nul, is_deeper, marks
+from ingest_api.validation.numbers import holds_long_number
+from ingest_api.validation.structure import find_nul
 from ingest_api.validation.timestamps import are_timestamps
 from shared.json_chunks import without_escapes
 from shared.kinds.shapes import Flag, Primitives, Property, Shape
@@ -51,11 +51,9 @@ _SHORTEST_MEMBER: Final = len('"":1,')
 _NARROW: Final = (1,)
 _WIDE: Final = (WIDEST, MEASURED)
 #: Members that an object may have, of a shape that has none.
-_NO_OBJECTS: Final = 1_000
+_NO_OBJECTS: Final = 200
 #: Number of objects that no text has.
 _CLASH: Final = -2
-#: Of an array of flat elements, whose properties may be flat objects.
-_LEVELS: Final = 3
 
 
 class FastValidator:
@@ -73,8 +71,8 @@ class FastValidator:
             (one.max_members for one in inner.values() if isinstance(one, Primitives)),
             default=_NO_OBJECTS,
         )
-        #: What `marks` makes of an object with too many members, or of its beginning.
-        self._too_many = b":" * (self._members + 1)
+        #: By the number of objects around the array of elements.
+        self._flat = flat_array(self._members), flat_batch(self._members)
         #: Source text in which there can't be more.
         self._few_bytes = self._members * _SHORTEST_MEMBER
         # Of an array and of a batch, in a short and in a long source text.
@@ -142,14 +140,14 @@ class FastValidator:
         ):
             return True
         may_be = objects != _CLASH and (elements or self._may_be_empty(decoded, around))
-        return bool(may_be) and self._is_flat(source, around)
+        return bool(may_be) and self._flat[around].fullmatch(without_escapes(source)) is not None
 
     def _may_be_empty(self, batch: Any, around: int) -> bool:
         """Whether the array of a batch may have no elements, by what is beside it."""
         return not (around and self._rule and getattr(batch, self._rule.unless) is UNSET)
 
     def _may_have_many_members(self, source: bytes) -> bool:
-        """Whether there may be too many members between two closing braces, none of which is in a string."""
+        """Whether there may be too many members in front of a closing brace; no brace is in a string."""
         few, rfind = self._few_bytes, source.rfind  # local, as this runs for each kilobyte of each batch
         start, last = 0, len(source) - few
         while start < last:
@@ -157,20 +155,11 @@ class FastValidator:
                 end = source.find(b"}", start)
                 if end < 0:
                     return False  # only white space follows
-                if source.count(b":", start, end) > self._members and self._has_too_many(source, start, end):
+                opening = max(source.rfind(b"{", start, end), start)
+                if max(source.count(b":", start, opening), source.count(b":", opening, end)) > self._members:
                     return True
             start = end + 1
         return False
-
-    def _is_flat(self, source: bytes, around: int) -> bool:
-        """Whether all objects are sure to be flat and to have few members, shadowed ones and all, in a single array."""
-        if is_deeper(source, 0, len(source), around + _LEVELS):
-            return False
-        found = b"".join(marks(source, 0, len(source)))
-        return self._too_many not in found and found.count(b"[") == 1
-
-    def _has_too_many(self, source: bytes, start: int, end: int) -> bool:
-        return self._too_many in b"".join(marks(source, start, end))
 
 
 def _object_counter(properties: Mapping[str, Property]) -> Callable[[list[Any], UnsetType], int]:
@@ -209,13 +198,12 @@ def _by_width(type_of: Callable[[Form], Any], *, built: bool) -> dict[int, msgsp
 def _holds_long_integer(source: bytes) -> bool:
     if len(source) <= MAX_NUMBER_DIGITS or not _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
         return False
-    return holds_many_digits(source) and holds_long_number(without_escapes(source))
+    return holds_long_number(without_escapes(source))
 
 
 def _is_in_bounds(source: bytes, around: int) -> bool:
     """Whether names and numbers are right; a batch is not yet known to be JSON, or UTF-8."""
-    plain = without_escapes(source)
     try:
-        return has_only_short_names(source, plain) and not holds_long_number(plain) and (not around or is_utf8(source))
+        return are_within_bounds(source) and (not around or is_utf8(source))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False

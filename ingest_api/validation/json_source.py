@@ -22,7 +22,7 @@ from ingest_api.validation.json_text import (
     decoded_size,
     depth_refusal,
 )
-from ingest_api.validation.numbers import digits_in_plain_form
+from ingest_api.validation.numbers import SHORTEST_LONG_NUMBER, digits_in_plain_form
 from ingest_api.validation.structure import find_nul, is_deeper
 from shared.json_chunks import value_end
 from shared.limits import MAX_KEY_BYTES, MAX_NESTING, MAX_NUMBER_DIGITS, MAX_VALUE_BYTES
@@ -217,6 +217,8 @@ def _past_white(text: bytes, position: int) -> int:
 
 
 def _check_digits(literal: bytes, path: str, source: Source | None = None, position: int = 0) -> None:
+    if len(literal) < SHORTEST_LONG_NUMBER:
+        return
     digits = digits_in_plain_form(literal)
     if digits > MAX_NUMBER_DIGITS:
         sentence = f"A number needs more than {MAX_NUMBER_DIGITS:,} digits in plain decimal form; send it as a string."

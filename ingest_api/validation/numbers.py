@@ -1,8 +1,8 @@
 """Whether a member's number needs too many digits, found without a step of Python for each number.
 
-Pure. If the text seems to hold far exponents, RE2 passes over it in linear time, whatever the numbers: its patterns are
-exact for numbers of up to 900 digits and points, and right about longer ones that they find. Of those, the ones that
-they may miss are looked at one by one: there is room for few.
+Pure. RE2 passes over the text in linear time, whatever the numbers: its patterns are exact for numbers of up to 1,000
+digits and points, and right about longer ones that they find. Of those, the ones that they may miss are looked at one
+by one: there is room for few.
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ingest_api.validation.linear import compiled
+from ingest_api.validation.linear import BEFORE, TO_NUMBER, compiled
 from shared.limits import MAX_NUMBER_DIGITS
 
-_LITERAL: Final = re.compile(rb"-?([0-9]++)(?:\.([0-9]++))?(?:[eE]([-+]?)0*+([0-9]*+))?")
+#: Bytes of the shortest number of more digits than are taken.
+SHORTEST_LONG_NUMBER: Final = len("1e1000")
+#: Of the fraction, the zeros in front and the digits behind them; the exponent without leading zeros.
+_LITERAL: Final = re.compile(rb"-?([0-9]++)(?:\.(0*+)([0-9]*+))?(?:[eE]([-+]?)0*+([0-9]*+))?")
 #: Exponents of more digits are refused, of zero too: Postgres refuses some of them.
 _MAX_EXPONENT_DIGITS: Final = 5
 #: Spells what numbers are made of: what is looked for are then plain bytes, found twenty times faster than a pattern.
-_SPELLED: Final = bytes(
-    ord("0" if octet in b"0123456789." else "e" if octet in b"eE" else "s" if octet in b"+-" else " ")
-    for octet in range(256)
-)
-#: Exponents with which a number of up to 900 digits may be too long.
-_FAR: Final = b"0e000"
-_SIGNED_FAR: Final = b"0es000"
-#: Digits and points that the patterns tell apart: with as many, a number is short enough without such an exponent.
-_TOLD_APART: Final = 900
+_SPELLED: Final = bytes(ord("0" if octet in b"0123456789." else " ") for octet in range(256))
+#: Digits and points that the patterns tell apart: with as many, a number is short enough without an exponent.
+_TOLD_APART: Final = MAX_NUMBER_DIGITS
 _MANY_DIGITS: Final = b"0" * (_TOLD_APART + 1)
-#: In front of a member's number: any text, in which strings are passed over.
-_BEFORE: Final = r'(?:[^"]|"[^"]*")*?:[ \t\r\n]*-?'
+#: Digits of an exponent that the patterns tell apart, of numbers of more than one digit; more are always too many.
+_TOLD_EXPONENT: Final = 3
 _UP: Final = "[eE][+]?0*"
 _DOWN: Final = "[eE]-0*"
 _OVERLONG: Final = f"[1-9][0-9]{{{_MAX_EXPONENT_DIGITS}}}"
+#: What each number begins with that needs too many digits: of up to 900, only those with a far exponent.
+LONG_NUMBER: Final = r"[0-9.]+[eE][+-]?[0-9]{3}|[0-9.]{901}(?:[0-9.]*[eE]|[0-9.]{100})"
 
 
 def digits_in_plain_form(literal: bytes) -> int:
@@ -45,44 +44,36 @@ def digits_in_plain_form(literal: bytes) -> int:
     match = _LITERAL.fullmatch(literal)
     if match is None:
         raise AssertionError("the parser saw a number here")
-    return _count_digits(*match.groups(b""))
+    return _count_digits(match)
 
 
-def _count_digits(whole: bytes, fraction: bytes, sign: bytes, exponent: bytes) -> int:
+def _count_digits(number: re.Match[bytes]) -> int:
+    whole, zeros, others, sign, exponent = number.groups(b"")
     if len(exponent) > _MAX_EXPONENT_DIGITS:
         return int(10**_MAX_EXPONENT_DIGITS)
     shift = int(sign + (exponent or b"0"))
-    digits = whole + fraction
-    significant = len(digits.lstrip(b"0"))
     # Where the point comes to stand, counted from the first digit that is not zero.
-    before = len(whole) + shift - (len(digits) - significant) if significant else 1
-    return max(before, 1) + max(len(fraction) - shift, 0)
+    before = len(whole) + shift if whole != b"0" else shift - len(zeros) if others else 1
+    return max(before, 1) + max(len(zeros) + len(others) - shift, 0)
 
 
-def holds_many_digits(text: bytes) -> bool:
-    """Return whether so many digits and points stand in a row, in a string or not, that they may be a long number."""
-    return _MANY_DIGITS in text.translate(_SPELLED)
-
-
-def holds_long_number(plain: bytes) -> bool:
+def holds_long_number(plain: bytes, start: int = 0) -> bool:
     """Return whether an object in JSON text has a number that needs more digits in plain form than are taken.
 
-    `plain`: the text without escapes.
+    `plain`: the text without escapes. `start`: where to begin, outside of strings.
     """
+    return bool(_TOO_LARGE.match(plain, start) or _TOO_SMALL.match(plain, start)) or _holds_long_literal(plain, start)
+
+
+def _holds_long_literal(plain: bytes, start: int) -> bool:
+    """Whether one of the numbers with more digits and points than the patterns tell apart is too long."""
     spelled = plain.translate(_SPELLED)
-    if (_FAR in spelled or _SIGNED_FAR in spelled) and (_TOO_LARGE.match(plain) or _TOO_SMALL.match(plain)):
-        return True
-    return _MANY_DIGITS in spelled and _holds_long_literal(plain, spelled)
-
-
-def _holds_long_literal(plain: bytes, spelled: bytes) -> bool:
-    """Whether one of the numbers with many digits and points is too long."""
-    counted, within, start = 0, 0, spelled.find(_MANY_DIGITS)
+    counted, within, start = start, 0, spelled.find(_MANY_DIGITS, start)
     while start >= 0:
         within ^= plain.count(b'"', counted, start) & 1
         counted = start
         number = None if within else _LITERAL.match(plain, start)
-        if number and _count_digits(*number.groups(b"")) > MAX_NUMBER_DIGITS:
+        if number and _count_digits(number) > MAX_NUMBER_DIGITS:
             return True
         # Behind the number, or behind the string: what looks like a long one there may be many short ones.
         end = number.end() if number else plain.find(b'"', start)
@@ -99,7 +90,7 @@ def _repeated(digit: str, least: int, tail: Callable[[int], str]) -> str:
 
 
 def _at_least(least: int) -> str:
-    """Return the pattern of whole numbers from `least` on that have as many digits."""
+    """Return the pattern of whole numbers from `least` on, of as many digits or of up to three."""
     digits = str(least)
     lowest = [int(digit) + 1 for digit in digits[:-1]] + [int(digits[-1])]
     higher = [
@@ -107,7 +98,8 @@ def _at_least(least: int) -> str:
         for place, low in enumerate(lowest)
         if low in range(10)
     ]
-    return f"(?:{'|'.join(higher)})"
+    longer = [f"[1-9][0-9]{{{len(digits)},{_TOLD_EXPONENT - 1}}}"] if len(digits) < _TOLD_EXPONENT else []
+    return f"(?:{'|'.join(higher + longer)})"
 
 
 def _too_large() -> str:
@@ -133,5 +125,5 @@ def _too_small() -> str:
 
 
 #: Apart, as both together would have as many states as the product of theirs.
-_TOO_LARGE: Final = compiled(f"{_BEFORE}(?:{_too_large()})")
-_TOO_SMALL: Final = compiled(f"{_BEFORE}(?:{_too_small()})")
+_TOO_LARGE: Final = compiled(f"{BEFORE}{TO_NUMBER}(?:{_too_large()})")
+_TOO_SMALL: Final = compiled(f"{BEFORE}{TO_NUMBER}(?:{_too_small()})")

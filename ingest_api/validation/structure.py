@@ -20,8 +20,7 @@ _WINDOW_BYTES: Final = 1_048_576
 #: of an escape (but not of the second half of a surrogate pair).
 _CUT: Final = re.compile(rb"[^\\](?:[^\\]{5}(?![\x80-\xbf])|(?=\\(?!u[dD][c-fC-F])))")
 _ESCAPED_NUL: Final = rb"\u0000"
-_MARKS: Final = b'"[]{}:'
-_NO_MARKS: Final = bytes(set(range(256)) - set(_MARKS))
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b'"[]{}'))
 #: A bit for each bracket: whether it opens.
 _BITS: Final = bytes.maketrans(b"[{]}", b"1100")
 #: Of eight such bits: the levels gained in all, as a signed byte, and the highest level reached on the way.
@@ -57,16 +56,13 @@ def find_nul(text: bytes, start: int, end: int) -> int:
     return -1
 
 
-def marks(text: bytes, start: int, end: int, dropped: bytes = _NO_MARKS) -> Iterator[bytes]:
-    """Yield the brackets, braces and colons of a part of the text that stand outside of strings, in order.
-
-    `dropped`: the bytes that are left out; by default all others.
-    """
+def _brackets(text: bytes, start: int, end: int) -> Iterator[bytes]:
+    """Yield the brackets and braces of a part of the text that stand outside of strings, in order."""
     within = 0
     for _, window in windows(text, start, end):
         plain = window.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in window else window
-        # Two quotes with no mark between change nothing for the marks around.
-        parts = plain.translate(None, dropped).replace(b'""', b"").split(b'"')
+        # Two quotes with no bracket between change nothing for those around.
+        parts = plain.translate(None, _NO_BRACKETS).replace(b'""', b"").split(b'"')
         yield b"".join(parts[within::2])
         within = (within + len(parts) - 1) & 1
 
@@ -111,8 +107,8 @@ def _is_parsed(before: bytes, value: bytes | memoryview, behind: bytes) -> bool:
 
 def _counts_deeper(text: bytes, start: int, end: int, levels: int) -> bool:
     depth, rest = 0, b""
-    for window in chain(marks(text, start, end), [b"]" * 7]):
-        bits = rest + window.translate(_BITS, b":")
+    for window in chain(_brackets(text, start, end), [b"]" * 7]):
+        bits = rest + window.translate(_BITS)
         octets = int(b"0" + bits[: len(bits) & ~7], 2).to_bytes(len(bits) // 8, "big")
         rest = bits[len(bits) & ~7 :]
         depths = list(accumulate(memoryview(octets.translate(_GAINED)).cast("b"), initial=depth))

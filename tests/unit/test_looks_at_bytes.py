@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ingest_api.errors import ApiError
 from ingest_api.validation import structure
+from ingest_api.validation.bounds import are_within_bounds
 from ingest_api.validation.names import has_only_short_names
 from ingest_api.validation.numbers import digits_in_plain_form, holds_long_number
 from ingest_api.validation.structure import is_deeper
@@ -67,13 +68,13 @@ def test_a_long_number_is_found_wherever_it_stands(literals: list[str], beside: 
 
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_every_short_number_is_told_from_those_with_a_digit_more(sign: str) -> None:
-    sizes = [*range(1, 104), 149, 250, 251, 500, 801]
+    sizes = [*range(1, 104), 149, 250, 251, 500, 801, *range(889, 902), *range(989, 998)]
     wholes = ["0", *["9" * digits for digits in sizes]]
     fractions = ["", *["." + "0" * digits for digits in sizes], *["." + "0" * zeros + "1" for zeros in (0, *sizes)]]
     few = ["0", "9", "9" * 101], ["", ".9", ".09", "." + "0" * 101, "." + "9" * 103]
     for whole, fraction in [*product(wholes, few[1]), *product(few[0], fractions)]:
         mantissa = f"{whole}{fraction}e{sign}"
-        exponents = range(1000 - len(whole) - len(fraction), 1001 + len(fraction))
+        exponents = range(max(1000 - len(whole) - len(fraction), 0), 1001 + len(fraction))
         edge = bisect(
             exponents, MAX_NUMBER_DIGITS, key=lambda exponent: digits_in_plain_form(f"{mantissa}{exponent}".encode())
         )
@@ -108,6 +109,27 @@ def test_a_name_of_a_wrong_size_is_found_wherever_it_stands(members: list[tuple[
     body = f"{{{text}}}".encode()
 
     assert has_only_short_names(body, without_escapes(body)) == all(1 <= size <= MAX_KEY_BYTES for size in sizes)
+
+
+GOOD_NAMES = st.sampled_from(['"a"', r'"\u0041"', '":1e9999"', '"' + "é" * 128 + '"', '"' + r"\"" * 256 + '"'])
+BAD_NAMES = st.sampled_from(['""', '"' + "é" * 129 + '"', '"' + r"\"" * 257 + '"'])
+
+
+@given(
+    st.lists(st.tuples(GOOD_NAMES, LITERALS | edges() | long_numbers() | NAMES), max_size=6),
+    st.none() | st.tuples(BAD_NAMES, GOOD_NUMBERS | NAMES),
+    st.sampled_from(["", " ", "\n" * 300]),
+    st.data(),
+)
+def test_the_first_member_out_of_bounds_is_found(
+    members: list[tuple[str, str]], odd: tuple[str, str] | None, white: str, data: st.DataObject
+) -> None:
+    if odd:
+        members.insert(data.draw(st.integers(0, len(members))), odd)
+    text = ",".join(f"{name}{white}:{white}{value}{white}" for name, value in members)
+    numbers = [value for _, value in members if not value.startswith('"')]
+
+    assert are_within_bounds(f"[{{{text}}}]".encode()) == (odd is None and not is_too_long(numbers))
 
 
 @pytest.mark.parametrize(
