@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from shared.kinds import KINDS
 from shared.kinds.items import ITEM
-from shared.kinds.shapes import Choice, Flag, Primitives, Property, Shape, parameter_of
+from shared.kinds.shapes import Choice, Kind, Name, Primitives, Property, Shape, Table, Text, Timestamp, parameter_of
 from workers.binary_arrays import BinaryArray, bigint, bigint_array, jsonb_array, text, text_array
 from workers.decoding import UnreadableEntryError
 from workers.fold import AppendedRow, Group, Part, Versioned
@@ -20,6 +19,8 @@ from workers.retained import Statement
 Columns = dict[str, Any]
 #: Items of one connector and stream.
 _Rows = tuple[Group, list[Versioned]]
+#: The property that says what becomes of an item, and has no column.
+_NOT_STORED: Final = "deleted"
 #: Makes the column of a property from elements.
 _Packer = Callable[[Sequence[Any]], BinaryArray]
 
@@ -82,10 +83,7 @@ def _items(groups: list[_Rows]) -> list[Any]:
 
 
 def _insert(kind: str, rows: list[AppendedRow]) -> Statement:
-    table, body = KINDS[kind].table, KINDS[kind].body
-    shape = body.elements[1].shape if isinstance(body, Shape) else None
-    if table is None or not isinstance(shape, Shape):
-        raise AssertionError(f"the kind {kind} appends to no table")
+    table, shape = _APPENDED[kind]
     connectors, versions, indexes, elements = zip(*rows, strict=True)
     return table.insert, {
         "connector_ids": bigint_array(list(map(bigint, connectors))),
@@ -96,13 +94,17 @@ def _insert(kind: str, rows: list[AppendedRow]) -> Statement:
 
 
 def _property_columns(shape: Shape, elements: Sequence[Any]) -> Columns:
-    return {name: pack(elements) for name, pack in _packers(shape).items()}
+    return {name: pack(elements) for name, pack in _PACKERS[shape].items()}
 
 
-@cache
+def _appended(kind: Kind) -> tuple[Table, Shape] | None:
+    shape = kind.body.elements[1].shape if isinstance(kind.body, Shape) else None
+    return (kind.table, shape) if kind.table and isinstance(shape, Shape) else None
+
+
 def _packers(shape: Shape) -> dict[str, _Packer]:
-    kept = {name: one for name, one in shape.properties.items() if not isinstance(one, Flag)}
-    return {parameter_of(name): _packer(name, one) for name, one in kept.items()}
+    stored = {name: one for name, one in shape.properties.items() if name != _NOT_STORED}
+    return {parameter_of(name): _packer(name, one) for name, one in stored.items()}
 
 
 def _packer(name: str, one: Property) -> _Packer:
@@ -113,8 +115,9 @@ def _packer(name: str, one: Property) -> _Packer:
         case Choice():
             stored = {word: text(kept) for word, kept in one.stored.items()}
             return lambda elements: text_array(_stored(stored, map(value, elements)))
-        case _:
+        case Text() | Name() | Timestamp():
             return lambda elements: text_array([text(string) for string in map(value, elements)])
+    raise AssertionError(f"no column holds the property {name}")
 
 
 def _stored(stored: Mapping[str, bytes], words: Iterable[str]) -> list[bytes]:
@@ -122,3 +125,9 @@ def _stored(stored: Mapping[str, bytes], words: Iterable[str]) -> list[bytes]:
         return [stored[word.lower()] for word in words]
     except KeyError as error:
         raise UnreadableEntryError(f"{error} is not one of {', '.join(stored)}") from error
+
+
+#: By kind, where its rows are appended, and the shape of one.
+_APPENDED: Final = {name: found for name, kind in KINDS.items() if (found := _appended(kind))}
+#: Made at once, so that no worker starts with a declaration that it can't store.
+_PACKERS: Final = {shape: _packers(shape) for shape in (ITEM, *(shape for _, shape in _APPENDED.values()))}
