@@ -8,8 +8,7 @@ wrong, and what repairs it:
 - Postgres is away, or another failure is not the data's. The slice stays pending, the lease becomes a pause, the job
   fails visibly, and the sweeper wakes the lane after the pause, which doubles up to a bound.
 - Postgres does not answer, on a connection that looks sound. The connection is closed (`stalled_connection.py`).
-- One entry can't be applied. Its slice is halved until the entry stands alone, and is dead-lettered. A slice that takes
-  too long is halved too.
+- One entry can't be applied. Its slice is halved, as one that takes too long, until it stands alone and is dead-lettered.
 - The lease expired during a slow slice. Two drains work on one lane; one of them finds the lane's row in Postgres
   locked, or its watermarks moved, and ends. An entry that the other drain settled is not settled twice.
 - Redis lost its memory. Stream and group are created again from what Postgres knows.
@@ -26,7 +25,7 @@ from psycopg import errors
 from redis.exceptions import RedisError
 
 from shared.redis.names import lane_keys
-from shared.redis.wakeups import LEASE_MS, LONGEST_LEASE_MS, enqueue_drain, new_job_id
+from shared.redis.wakeups import LEASE_MS, LONGEST_PAUSE_MS, enqueue_drain, new_job_id
 from workers.context import DrainContext
 from workers.lane_reader import LaneReader, Work
 from workers.lease import Lease
@@ -117,5 +116,5 @@ class Drain:
     def _pause(self) -> None:
         failures = int(self._context.redis.incr(self._keys.failures))
         self._context.redis.expire(self._keys.failures, _FAILURES_REMEMBERED_SECONDS)
-        pause = min(_PAUSE_MS << min(failures - 1, 10), LONGEST_LEASE_MS)
+        pause = min(_PAUSE_MS << min(failures - 1, 10), LONGEST_PAUSE_MS)
         self._lease.hand_over("paused", pause)

@@ -1,8 +1,8 @@
 """The right to drain a lane: held while a drain works, released or handed over when it ends.
 
 A lease expires two seconds after it was last renewed, so that a killed worker's lane moves again soon. A slice may take
-longer, so a thread renews the lease meanwhile. The thread stops once the slice has taken so long that the worker must
-be hung; then another worker takes the lane.
+longer, so a thread renews the lease meanwhile. The thread stops once the slice has taken so long that the worker may be
+hung; then another worker takes the lane, if its row in Postgres is free.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from shared.redis.scripts import Scripts
 from shared.redis.wakeups import LEASE_MS
 
 _RENEW_SECONDS: Final = 0.5
-#: Maximum time a lease is renewed in the background, in seconds; more than any one statement may take.
+#: Maximum time a lease is renewed in the background, in seconds. Few slices may take longer (`write.py`); the row of
+#: the lane in Postgres is locked meanwhile, so that other drains end.
 _HUNG_SECONDS: Final = 45.0
 
 

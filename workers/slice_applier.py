@@ -51,11 +51,11 @@ class SliceApplier:
         failure is not the data's; the entries then stay pending.
         """
         watermarks = self._watermarks = self._watermarks or read_watermarks(self._context.connection(), self._lane)
-        work = self._skip_done(work, watermarks)
+        work = self._settle_done(work, watermarks)
         if work.entries:
             self._write(work, watermarks, meanwhile)
 
-    def _skip_done(self, work: Work, watermarks: Watermarks) -> Work:
+    def _settle_done(self, work: Work, watermarks: Watermarks) -> Work:
         """Settle the entries that have nothing to write; return the others."""
         late = work.late(self._lane, watermarks.applied)
         old_retries = [entry for entry in work.entries if entry.is_old_retry]

@@ -37,7 +37,7 @@ from shared.redis.primaries import Answer, ask_each, told_by_any
 from shared.redis.scripts import Scripts
 from shared.redis.wakeups import (
     LEASE_MS,
-    LONGEST_LEASE_MS,
+    LONGEST_PAUSE_MS,
     enqueue_drain,
     forget_failed_drains,
     new_job_id,
@@ -183,7 +183,7 @@ class Sweeper:
         _, claimed, entries, backlog_bytes, settled = self._scripts(
             "sweep_lane",
             [keys.stream, keys.lease, keys.backlog, keys.ready, keys.retry, keys.large],
-            [job_id, LEASE_MS, int(queued), elsewhere, int(retries), _RETRY_MARKER_MS, LONGEST_LEASE_MS],
+            [job_id, LEASE_MS, int(queued), elsewhere, int(retries), _RETRY_MARKER_MS, LONGEST_PAUSE_MS],
         )
         self._backlogs[lane] = backlog_bytes
         if claimed:

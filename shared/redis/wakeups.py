@@ -36,8 +36,8 @@ _JOB_ID: Final = re.compile(r"drain-(\d+)-[0-9a-f]+")
 #: Life of a lane's lease in milliseconds, while it waits for its job and between a drain's renewals. After a kill it
 #: expires and the sweeper, which looks twice a second, wakes the lane: within five seconds, on a busy machine too.
 LEASE_MS: Final = 2_000
-#: Maximum life of a lease in milliseconds: that of a lane that is paused after failures. The sweeper shortens others.
-LONGEST_LEASE_MS: Final = 5_000
+#: Maximum pause of a lane after failures, in milliseconds. No lease lives longer: the sweeper shortens it.
+LONGEST_PAUSE_MS: Final = 5_000
 
 
 def new_job_id(lane: int) -> str:

@@ -18,7 +18,7 @@ from shared.redis.lane_status import look_at_redis
 from shared.redis.names import LANES, SWEEPER
 from shared.redis.numbers import copied_lanes
 from shared.redis.scripts import Scripts
-from shared.redis.wakeups import LONGEST_LEASE_MS, wake_queue
+from shared.redis.wakeups import LONGEST_PAUSE_MS, wake_queue
 from shared.request_id import MAX_MILLISECONDS, MAX_SEQUENCE
 from tests.integration.lane_tools import Lane, batch, presented
 from workers.credential_watch import CredentialWatch
@@ -146,7 +146,7 @@ def test_a_lease_that_would_never_end_is_shortened(lane: Lane, sweeper: Sweeper)
 
         sweeper.sweep()
 
-        assert 0 < lane.redis.pttl(lane.keys.lease) <= LONGEST_LEASE_MS, (lease, life)
+        assert 0 < lane.redis.pttl(lane.keys.lease) <= LONGEST_PAUSE_MS, (lease, life)
 
 
 KEY_DIGEST = "ab" * 32

@@ -8,7 +8,7 @@
 -- ARGV[3] '1' if a job of this lane is queued
 -- ARGV[4] bytes in the backlogs of all other lanes, for the append script's bound
 -- ARGV[5] '1' if dead letters of this lane are to be retried   ARGV[6] life of the retry marker, milliseconds
--- ARGV[7] longest life of a lease, milliseconds
+-- ARGV[7] longest life of a lease, that of a paused lane, milliseconds
 --
 -- Repairs what no script of ours has written: keys of another type are deleted, a lease that lasts longer is shortened,
 -- and an empty stream whose ids have grown too large (see append.lua) is deleted, so that the lane is loaded again.
