@@ -6,6 +6,7 @@
     secrets-key       the key of hooks' signing secrets (0600)
     valkey/ postgres/ an engine's data, its lock and its socket
     log/              the engines' own logs
+    .gitignore        names everything here
 
 The folder is created with mode 0700. Links of another user in it are refused: root would write through them. Only the
 lock shows whether a run is alive: a pid in a file may have been reused.
@@ -38,6 +39,7 @@ def claim(path: Path) -> Iterator[Path]:
     try:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True)
+            (folder / ".gitignore").write_text("*\n")  # in a checkout, too, its secrets stay out of commits
         if planted := next(_planted_links(folder), None):
             raise LocalError(
                 f"Another user has put the link {planted} into the data folder, and writing through it would change "
