@@ -32,13 +32,14 @@ from shared.postgres.connections import Connection
 from shared.process.settings import Settings
 from shared.redis.names import lane_keys
 from shared.request_id import position_of_request
-from tests.bodies import BATCHES, HEARTBEATS, LOGS, altered, damaged, webhooks
+from tests.bodies import BATCHES, HEARTBEATS, LOGS, RETAINS, altered, damaged, webhooks
 
 _ALTERED: Final = 8
 _ANSWERS: Final = {202, 400, 404, 409, 413, 415}
 _PATHS: Final = {
     "/api/ingest": BATCHES,
     "/datapool/api/ingest": BATCHES,
+    "/api/ingest/retain": RETAINS,
     "/api/ingest/log": LOGS,
     "/api/ingest/heartbeat": HEARTBEATS,
     "/api/webhook/s": webhooks("id"),
