@@ -1,8 +1,8 @@
 """The life of a submission in the API, the same for every kind: authenticate, read, validate, append, answer 202.
 
 A request becomes an entry in the lane of its credential, or of its hook (`ingest_api/hooks.py`), and the 202 promises
-that the entry is durable. The lane's drain takes it from there (`workers/drain.py`). A refused submission costs a token
-and leaves nothing else behind; one of a hook whose signature is wrong costs none.
+that the entry is durable. The lane's drain takes it from there (`workers/drain.py`). A refusal that the client caused
+costs a token and leaves nothing else behind; one of a hook whose signature is wrong costs none.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ EXAMPLES: Final = """Examples:
 
     \b
       ingestctl emulate
-      ingestctl emulate --port 8001 --fail 503:2% --slow 200ms:10% --lose-answer 1%
+      ingestctl emulate --port 8002 --fail 503:2% --slow 200ms:10% --lose-answer 1%
       ingestctl emulate --rate 20 --rotate-after 30s --script faults.json
     """
 

@@ -25,6 +25,7 @@ EXAMPLES: Final = """Examples:
     """
 _DEFAULT_LIMIT: Final = 50
 _TITLES: Final = ("time", "connector", "code", "path", "stream", "route", "request", "message")
+_NONE: Final = "There are no such refusals. The latest show after some ten seconds."
 _GROUP_TITLES: Final = ("count", "connector", "code", "path", "stream", "route", "last", "message")
 
 
@@ -65,7 +66,7 @@ def _show(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         print_json({"refusals": list(map(refusal_document, rows)), "sampled": skipped > 0, "skipped": skipped})
         return
     if not rows:
-        print_line("There are no such refusals.")
+        print_line(_NONE)
         return
     print_table(_TITLES, map(_cells, rows), numbers=("connector",), whole=("time", "code", "request"))
     if skipped:
@@ -77,7 +78,7 @@ def _show_groups(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json({"groups": list(map(group_document, rows))})
     elif not rows:
-        print_line("There are no such refusals.")
+        print_line(_NONE)
     else:
         print_table(_GROUP_TITLES, map(_group_cells, rows), numbers=("count", "connector"), whole=("last", "code"))
 

@@ -1,8 +1,9 @@
 """The vocabulary of the declarations: types of properties, shapes of objects, and kinds of submissions.
 
 A declaration is data. What is made of it: the decoders and checks of the API (`ingest_api/validation`), the OpenAPI
-schemas (`ingest_api/openapi/schemas.py`), and the worker's decoders and columns (`workers/fold.py`,
-`workers/columns.py`). Each of those handles every type of property that is declared here.
+schemas (`ingest_api/openapi/schemas.py`), and the worker's decoders and columns (`workers/decoding.py`,
+`workers/columns.py`). Each of those handles every type of property that is declared here, but for columns: a worker
+does not start if a property that is stored has a type without one.
 """
 
 from __future__ import annotations
