@@ -22,7 +22,7 @@ _Rows = tuple[Group, list[Versioned]]
 #: The property that says what becomes of an item, and has no column.
 _NOT_STORED: Final = "deleted"
 #: Makes the column of a property from elements.
-_Packer = Callable[[Sequence[Any]], BinaryArray]
+Packer = Callable[[Sequence[Any]], BinaryArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,13 @@ def _appended(kind: Kind) -> tuple[Table, Shape] | None:
     return (kind.table, shape) if kind.table and isinstance(shape, Shape) else None
 
 
-def _packers(shape: Shape) -> dict[str, _Packer]:
+def packers_of(shape: Shape) -> dict[str, Packer]:
+    """Return what makes the column of each property that is stored, by the query's parameter."""
     stored = {name: one for name, one in shape.properties.items() if name != _NOT_STORED}
     return {parameter_of(name): _packer(name, one) for name, one in stored.items()}
 
 
-def _packer(name: str, one: Property) -> _Packer:
+def _packer(name: str, one: Property) -> Packer:
     value = attrgetter(name)
     match one:
         case Primitives():
@@ -130,4 +131,4 @@ def _stored(stored: Mapping[str, bytes], words: Iterable[str]) -> list[bytes]:
 #: By kind, where its rows are appended, and the shape of one.
 _APPENDED: Final = {name: found for name, kind in KINDS.items() if (found := _appended(kind))}
 #: Made at once, so that no worker starts with a declaration that it can't store.
-_PACKERS: Final = {shape: _packers(shape) for shape in (ITEM, *(shape for _, shape in _APPENDED.values()))}
+_PACKERS: Final = {shape: packers_of(shape) for shape in (ITEM, *(shape for _, shape in _APPENDED.values()))}

@@ -8,7 +8,7 @@ wrong, and what repairs it:
 - Postgres is away, or another failure is not the data's. The slice stays pending, the lease becomes a pause, the job
   fails visibly, and the sweeper wakes the lane after the pause, which doubles up to a bound.
 - Postgres does not answer, on a connection that looks sound. The connection is closed (`stalled_connection.py`).
-- One entry can't be applied. Its slice is halved, as one that takes too long, until it stands alone and is dead-lettered.
+- One entry can't be applied. Its slice is halved, as a slow one is, until it stands alone, and is dead-lettered.
 - The lease expired during a slow slice. Two drains work on one lane; one of them finds the lane's row in Postgres
   locked, or its watermarks moved, and ends. An entry that the other drain settled is not settled twice.
 - Redis lost its memory. Stream and group are created again from what Postgres knows.

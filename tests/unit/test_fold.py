@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.entry import Entry, Meta
+from shared.error_codes import ErrorCode
+from shared.kinds.items import ITEM
+from shared.kinds.shapes import Flag, Property, WholeNumber
 from shared.request_id import position_of_entry
 from tests.folded import folded
 from workers import fold as fold_module
 from workers.binary_arrays import text, text_array
-from workers.columns import columns_of
+from workers.columns import columns_of, packers_of
 from workers.decoding import UnreadableEntryError
 from workers.fold import Slice
 
@@ -190,3 +194,15 @@ def test_a_level_that_no_process_of_ours_accepts_can_never_be_applied() -> None:
 
     with pytest.raises(UnreadableEntryError):
         columns_of(part)
+
+
+@pytest.mark.parametrize(
+    "unstorable",
+    [
+        WholeNumber(doc="", max=9, code=ErrorCode.WRONG_TYPE, message=""),
+        Flag(doc="", beside=(), code=ErrorCode.WRONG_TYPE, message=""),
+    ],
+)
+def test_a_property_that_no_column_holds_is_refused_before_anything_is_stored(unstorable: Property) -> None:
+    with pytest.raises(AssertionError, match="odd"):
+        packers_of(replace(ITEM, properties={**ITEM.properties, "odd": unstorable}))
