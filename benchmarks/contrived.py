@@ -53,6 +53,11 @@ def contrived() -> list[Contrived]:
     found = [_packed(name, path, _filled(*parts)) for name, path, parts in _BODIES]
     text = b'{"a":"' + b"\\n" * (_LIMIT // 2 - 8) + b'"}'
     found.append(_packed("heartbeat: one string of escapes", "/api/ingest/heartbeat", text))
+    found.append(_packed("a string without an end", "/api/ingest", text[:-2]))
+    pairs = b'{"a":"' + rb"\ud83d\ude00" * (_LIMIT // 12 - 2) + rb'\ud800"}'
+    found.append(_packed("half a surrogate pair behind whole ones", "/api/ingest", pairs))
+    nul = rb'{"a":"\u0000' + rb"\\" * (_LIMIT // 2 - 8) + b'"}'
+    found.append(_packed("heartbeat: U+0000 in front of 30 MB", "/api/ingest/heartbeat", nul))
     too_large = _filled('{"a":[', "1", "]}") + b" " * _MB
     found.append(_packed("30 MB and one byte", "/api/ingest", too_large[: _LIMIT + 1]))
     members = gzip.compress(b"", mtime=0) * (_LIMIT // 20)
@@ -94,6 +99,16 @@ def _repeated(timestamp: str) -> str:
 def _behind(first: str, unit: str) -> str:
     """Return elements of one form behind those of another, as many as are validated at once."""
     return ",".join([first, *[unit] * ((_RUN_BYTES - len(first)) // (len(unit) + 1) + 1)])
+
+
+def _by_turns(content: str, end: str = '"name":"},{"') -> str:
+    """Return two items, a short one and one over half a megabyte long, with what looks like its end in a string."""
+    count = 2 * _RUN_BYTES // (len(content.encode()) + 1) + 1
+    return f'{_ITEM},{{"id":"a",{",".join([content] * count)},{end}}}'
+
+
+def _escaped(name: str, value: str) -> str:
+    return '"fields":{' + ",".join([f'"{name}":{value}'] * 200) + "}"
 
 
 _BODIES: Final = (
@@ -139,7 +154,22 @@ _BODIES: Final = (
     ),
     ('fields: "a":1, …', "/api/ingest", (_FIELDS, '"a":1', "}}]}")),
     ('one item: "fields":{}, …', "/api/ingest", ('{"stream":"s","items":[{"id":"x",', '"fields":{}', "}]}")),
-    *((f"retain: {unit}, …", "/api/ingest/retain", (_RETAIN, unit, "]}")) for unit in ('"a"', '"é"')),
+    *((f"retain: {unit}, …", "/api/ingest/retain", (_RETAIN, unit, "]}")) for unit in ('"a"', '"é"', '","')),
+    ('items: "id":"},{", …', "/api/ingest", (_ITEMS, '{"id":"},{"}', "]}")),
+    *(
+        (f"items by turns: {name}", "/api/ingest", (_ITEMS, _by_turns(*parts), "]}"))
+        for name, parts in (
+            ("names, a wide one last", ('"name":""', f'"name":"{"é" * 300}"')),
+            ("fields with escaped names", (_escaped(r"\n" * 129, "1"),)),
+            ("fields of escaped backslashes", (_escaped("a", rf'"{chr(92) * 400}u0000"'),)),
+            ("fields of 301 digits, e-699", (_escaped("a", "9" * 301 + "e-699"),)),
+        )
+    ),
+    (
+        "items over a megabyte, escaped names",
+        "/api/ingest",
+        (_ITEMS, _by_turns(",".join([_escaped(r"\n" * 129, '"\\\\u0000"')] * 20)), "]}"),
+    ),
     ("log: no timestamp", "/api/ingest/log", (_ENTRIES, '{"level":"info","message":""}', "]}")),
     ("log: timestamps", "/api/ingest/log", (_ENTRIES, _entry("2026-01-01T00:00:00Z"), "]}")),
     ("log: leap seconds", "/api/ingest/log", (_ENTRIES, _entry("2026-07-01T01:59:60+02:00"), "]}")),

@@ -1,24 +1,38 @@
 """Reads a long array of objects or strings a chunk at a time, so that millions of them never stand in memory decoded.
 
-Pure. The text between two elements looks the same inside a string, but a chunk that ends there does not decode. Then it
-is cut at the last place that is outside of strings, and if there is none, its first element is read alone.
+Pure. The text between two elements looks the same inside a string: where quotes don't tell at once, a pattern passes
+over the strings. If it stands within an element, the chunk does not decode, and its first element is read alone.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
+
+from shared.linear_patterns import STRING, WHITE, compiled
 
 Chunk = TypeVar("Chunk")
 
 #: Source text of one chunk: its objects take some ten times as much.
 CHUNK_BYTES: Final = 262_144
-#: What stands between two elements; the first byte ends one.
-BETWEEN_OBJECTS: Final = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
-BETWEEN_STRINGS: Final = re.compile(rb"\"[ \t\r\n]*+,[ \t\r\n]*+\"")
+_STRINGS: Final = rf'(?:[^"]|{STRING})*'
+
+
+class Between(NamedTuple):
+    """What stands between two elements; its first byte ends one."""
+
+    #: Without white space.
+    bare: bytes
+    #: Text up to the last such place.
+    last: Any
+
+
+BETWEEN_OBJECTS: Final = Between(b"},{", compiled(rf"{_STRINGS}\}}{WHITE},{WHITE}\{{"))
+BETWEEN_STRINGS: Final = Between(b'","', compiled(rf'{_STRINGS}{STRING}{WHITE},{WHITE}"'))
+_EMPTY: Final = re.compile(rb"\[[ \t\r\n]*+\]")
 _BEHIND_ELEMENT: Final = re.compile(rb"[ \t\r\n]*+([,\]])")
 #: What msgspec says of text behind a whole value; the number counts from 1.
 _BEHIND: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
@@ -30,14 +44,18 @@ def chunks(
     decode: Callable[[bytes], Chunk],
     size: int = CHUNK_BYTES,
     *,
-    between: re.Pattern[bytes] = BETWEEN_OBJECTS,
+    between: Between = BETWEEN_OBJECTS,
 ) -> Iterator[tuple[int, Chunk]]:
     """Decode the array at the beginning of a text a chunk at a time; more text may follow it.
 
-    `decode` gets each chunk as an array of its own. `size`: of a chunk, roughly. Yields how far the text was read, and
-    what was decoded. Raises msgspec.DecodeError if the text does not begin with an array, or `decode` does not take it.
+    `decode` gets each chunk as an array of its own. `size`: the most of several elements. Yields how far the text was
+    read, and what was decoded. Raises msgspec.DecodeError if the text does not begin with
+    an array, or `decode` does not take it.
     """
     view = memoryview(text)
+    if empty := _EMPTY.match(view):
+        yield empty.end(), decode(b"[]")
+        return
     start = 1  # behind the bracket
     while start:
         refused: msgspec.DecodeError | None = None
@@ -59,13 +77,12 @@ def chunks(
             raise refused or msgspec.DecodeError("the text goes on behind no element")
 
 
-def _ends(view: memoryview, start: int, size: int, between: re.Pattern[bytes]) -> Iterator[int]:
+def _ends(view: memoryview, start: int, size: int, between: Between) -> Iterator[int]:
     """Yield where a chunk may end, the likeliest first."""
-    limit = min(start + 2 * size, len(view))
-    near = between.search(view, start + size, limit)
-    yield near.start() + 1 if near else limit
-    if last := _last_cut(bytes(view[start:limit]), between):
-        yield start + last
+    if len(view) <= start + size:
+        yield len(view)
+    if cut := _last_cut(bytes(view[start : start + size]), between):
+        yield start + cut
     yield start + value_end(view[start:])
 
 
@@ -74,12 +91,14 @@ def _array(view: memoryview, start: int, end: int) -> bytes:
     return b"".join((b"[", view[start:end], b"]" if end < len(view) else b""))
 
 
-def _last_cut(window: bytes, between: re.Pattern[bytes]) -> int | None:
-    """Return where the last element ends that another one follows, for sure: strings are blanked out."""
-    parts = without_escapes(window).split(b'"')
-    parts[1::2] = [b"." * len(part) for part in parts[1::2]]
-    cuts = [cut.start() + 1 for cut in between.finditer(b'"'.join(parts))]
-    return cuts[-1] if cuts else None
+def _last_cut(window: bytes, between: Between) -> int | None:
+    """Return where the last element ends that another one follows, outside of strings."""
+    if b"\\" not in window:
+        found = window.rfind(between.bare)
+        if found >= 0 and window.count(b'"', 0, found + 1) % 2 == 0:
+            return found + 1
+    last = between.last.match(window)
+    return window.rfind(between.bare[:1], 0, last.end() - 1) + 1 if last else None
 
 
 def without_escapes(text: bytes) -> bytes:

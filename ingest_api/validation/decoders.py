@@ -1,14 +1,14 @@
 """The types that declarations make, as decoders: what msgspec decodes into them is right, but for what it doesn't see.
 
 It counts characters where sizes are in bytes. In ASCII without a backslash they agree; elsewhere what is right at four
-bytes a character may be accepted, or each string is measured.
+bytes a character may be accepted, or patterns measure the strings.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -17,15 +17,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ingest_api.validation.numbers import SHORTEST_LONG_NUMBER, digits_in_plain_form
 from shared.kinds.shapes import Choice, Elements, Flag, Name, Primitives, Property, Shape, Text, Timestamp, WholeNumber
-from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
+from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS, MAX_VALUE_BYTES
 
 #: Bytes that a character may take in UTF-8.
 WIDEST: Final = 4
-#: In place of that: the bytes of each string are counted.
-MEASURED: Final = 0
-#: Source text that is decoded at once: its objects take ten to twenty times its length at the very worst. It is also
-#: shorter than any value or item may be, so that those limits need no look.
-LONGEST_SOURCE: Final = 1_048_576
+#: Source text of one element that is decoded at once. It is shorter than any value or item may be, so that those limits
+#: need no look.
+LONGEST_SOURCE: Final = MAX_VALUE_BYTES
 #: Any number of so few digits that needs no count, whatever its exponent of two digits.
 _SHORT_NUMBER: Final = re.compile(r"[-.0-9]{1,900}(?:[eE][-+]?[0-9]{1,2})?").fullmatch
 
@@ -33,7 +31,7 @@ _SHORT_NUMBER: Final = re.compile(r"[-.0-9]{1,900}(?:[eE][-+]?[0-9]{1,2})?").ful
 class Form(NamedTuple):
     """What a decoder makes of a text."""
 
-    #: Bytes that a character may take, or MEASURED.
+    #: Bytes that a character may take.
     width: int
     #: Whether objects of primitives are built, and so their names and numbers judged, or passed over.
     built: bool
@@ -41,25 +39,11 @@ class Form(NamedTuple):
 
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     """Return the decoder of a type."""
-    return msgspec.json.Decoder(kind, float_hook=_take_number, dec_hook=_take_string)
+    return msgspec.json.Decoder(kind, float_hook=_take_number, dec_hook=_gather_time)
 
 
 class _Passed(msgspec.Struct, gc=False):
     """Any object, of which nothing is built."""
-
-
-class _Checked:
-    """Stands in what was decoded for a string that was found right."""
-
-    accepts: Callable[[str], object]
-    found: _Checked
-
-
-def _checked(accepts: Callable[[str], object]) -> type[_Checked]:
-    """Return the type of strings that a function accepts."""
-    kind: type[_Checked] = type("Checked", (_Checked,), {"accepts": staticmethod(accepts)})
-    kind.found = kind()
-    return kind
 
 
 class _Time:
@@ -87,14 +71,11 @@ def decode(decoder: msgspec.json.Decoder[Any], source: bytes) -> tuple[Any, list
         del _gathered.times
 
 
-def _take_string(kind: type[_Checked | _Time], value: object) -> _Checked | _Time:
-    if isinstance(value, str):
-        if not issubclass(kind, _Checked):
-            _gathered.times.append(value)
-            return _TIME
-        if kind.accepts(value):
-            return kind.found
-    raise ValueError("left to the exact validation")
+def _gather_time(_kind: type[_Time], value: object) -> _Time:
+    if not isinstance(value, str):
+        raise ValueError("left to the exact validation")  # noqa: TRY004 - which msgspec takes for its own
+    _gathered.times.append(value)
+    return _TIME
 
 
 def _take_number(literal: str) -> float:
@@ -156,9 +137,7 @@ def _scalar_type(one: Property) -> Any:
 
 
 def _sized(least: int, most: int, width: int) -> Any:
-    """Return the type of strings of so many bytes."""
-    if width == MEASURED:
-        return _checked(lambda text: least <= len(text.encode()) <= most)
+    """Return the type of strings of so many bytes, each character of which may take so many."""
     if most >= LONGEST_SOURCE and not least:
         return str
     return Annotated[str, Meta(min_length=least, max_length=most // width)]

@@ -9,7 +9,6 @@ costs to accept such a body.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -18,14 +17,14 @@ import msgspec
 from ingest_api.errors import ApiError
 from ingest_api.validation.fast import LONGEST_SOURCE, FastValidator
 from ingest_api.validation.json_source import Source
-from shared.json_chunks import BETWEEN_OBJECTS, chunks, end_of_value
+from shared.json_chunks import BETWEEN_OBJECTS, Between, chunks, end_of_value
 from shared.limits import MAX_FAULTS
 
 #: What the exact validation may look at one by one: names, values of arrays, levels. Of a large body, so many bytes of
 #: it allow for one more.
 _MARKS: Final = b":,[{"
 _FREE_MARKS: Final = 4_096
-_BYTES_FOR_A_MARK: Final = 64
+_BYTES_FOR_A_MARK: Final = 256
 #: Of one element: text may hold more of them, but not that many are looked at.
 _MOST_MARKS: Final = 24_000
 #: Bytes in runs that were cut within an element, and so read for nothing, beyond those that were passed.
@@ -37,7 +36,7 @@ Check = Callable[[Source, str], object]
 
 
 def check_elements(
-    source: Source, path: str, fast: FastValidator, check: Check, between: re.Pattern[bytes] = BETWEEN_OBJECTS
+    source: Source, path: str, fast: FastValidator, check: Check, between: Between = BETWEEN_OBJECTS
 ) -> int:
     """Return the number of elements of the array at hand. Raises the first one's ApiError, with the faults of all.
 

@@ -7,7 +7,8 @@ like it.
 The work is bounded, whatever a body holds. Of a batch only elements are looked at here that the fast validator can't
 accept (`elements`). The walk of an object of primitives ends behind the last member that it may have. Of an object with
 known properties the first members are walked; if more come, some property is given again and again, and the parser in C
-finds the last of each, which is then checked. Whether those in between are right, the fast validator tells.
+finds the last of each, which is then checked. Whether those in between are right, the fast validator tells of an
+element; a batch is refused.
 """
 
 from __future__ import annotations
@@ -63,11 +64,18 @@ def _check_members(source: Source, path: str, shape: Shape) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for walked, name in enumerate(source.members(path)):
         if walked == _WALKED:
+            if any(isinstance(one, Elements) for one in shape.properties.values()):
+                raise _repeated(shape, path)
             source.start, source.depth = start, depth
             return _check_last_given(source, path, shape)
         place = child_path(path, name)
         found[name] = _check_property(source, place, shape, _known(shape, name, place))
     return found
+
+
+def _repeated(shape: Shape, path: str) -> ApiError:
+    sentence = f"In {shape.called}, properties are repeated too often, or wrongly; send each once."
+    return ApiError(ErrorCode.TOO_MANY_FIELDS, sentence, path=path)
 
 
 def _known(shape: Shape, name: str, path: str) -> Property:
@@ -122,8 +130,7 @@ def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> i
         start = element.start
         check_object(element, place, one.shape)
         if not fast.accepts(element.body[start : element.end]):
-            sentence = f"In {one.shape.called}, properties are repeated too often, or wrongly; send each once."
-            raise ApiError(ErrorCode.TOO_MANY_FIELDS, sentence, path=place)
+            raise _repeated(one.shape, place)
 
     between = BETWEEN_STRINGS if isinstance(one.shape, Text) else BETWEEN_OBJECTS
     return check_elements(source, path, fast, check, between)

@@ -16,7 +16,7 @@ third of the time, whatever the numbers. All looks are exact, so that no element
 - If strings hold such marks too, or members are shadowed: `flatness`.
 - Properties that exclude each other: they are looked for in what was decoded.
 - Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree; elsewhere what is right at
-  four bytes a character is accepted, and only if that fails each string is measured.
+  four bytes a character is accepted, and only if that fails patterns measure names and strings (`bounds`, `lengths`).
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ingest_api.validation.bounds import are_within_bounds
-from ingest_api.validation.decoders import LONGEST_SOURCE, MEASURED, WIDEST, Form, array_of, decode, decoder, struct_of
+from ingest_api.validation.decoders import LONGEST_SOURCE, WIDEST, Form, array_of, decode, decoder, struct_of
 from ingest_api.validation.flatness import flat_array, flat_batch
 from ingest_api.validation.json_text import is_utf8
-from ingest_api.validation.numbers import holds_long_number
+from ingest_api.validation.lengths import too_long
 from ingest_api.validation.structure import find_nul
 from ingest_api.validation.timestamps import are_timestamps
-from shared.json_chunks import without_escapes
 from shared.kinds.shapes import Flag, Primitives, Property, Shape
 from shared.limits import MAX_NUMBER_DIGITS
 
@@ -49,7 +48,7 @@ _SAMPLED_EVERY: Final = 100
 _SAMPLED_LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (MAX_NUMBER_DIGITS // _SAMPLED_EVERY))
 _SHORTEST_MEMBER: Final = len('"":1,')
 _NARROW: Final = (1,)
-_WIDE: Final = (WIDEST, MEASURED)
+_WIDE: Final = (WIDEST, 1)
 #: Members that an object may have, of a shape that has none.
 _NO_OBJECTS: Final = 200
 #: Number of objects that no text has.
@@ -73,6 +72,7 @@ class FastValidator:
         )
         #: By the number of objects around the array of elements.
         self._flat = flat_array(self._members), flat_batch(self._members)
+        self._too_long = too_long(elements.shape)
         #: Source text in which there can't be more.
         self._few_bytes = self._members * _SHORTEST_MEMBER
         # Of an array and of a batch, in a short and in a long source text.
@@ -103,7 +103,8 @@ class FastValidator:
         else:
             may_be_right, decoders = not self._has_objects or _is_in_bounds(source, around), self._passed[around]
         if may_be_right:
-            for width in _WIDE if escapes or not source.isascii() else _NARROW:
+            is_wide = escapes or not source.isascii()
+            for width in _WIDE if is_wide else _NARROW:
                 try:
                     decoded, times = decode(decoders[width], source)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -111,6 +112,8 @@ class FastValidator:
                 elements = self._elements_of(decoded) if around else decoded
                 objects = self._objects_in(elements, UNSET)
                 is_right = self._is_right(source, decoded, elements, around, objects) and are_timestamps(times)
+                if is_right and width == 1 and is_wide:
+                    is_right = are_within_bounds(source) and not self._holds_too_long(source, around)
                 return len(elements) if is_right else None
         return None
 
@@ -127,6 +130,10 @@ class FastValidator:
             return False
         return len(elements) == braces and are_timestamps(times)
 
+    def _holds_too_long(self, source: bytes, around: int) -> bool:
+        start = source.find(b"{") + 1 if around else 0
+        return self._too_long is not None and self._too_long.match(source, start) is not None
+
     def accepts(self, element: bytes) -> bool:
         """Return whether one element, of any length, is sure to be right but for its sizes in all."""
         return self.count(b"[%b]" % element, around=0) is not None
@@ -140,7 +147,7 @@ class FastValidator:
         ):
             return True
         may_be = objects != _CLASH and (elements or self._may_be_empty(decoded, around))
-        return bool(may_be) and self._flat[around].fullmatch(without_escapes(source)) is not None
+        return bool(may_be) and self._flat[around].fullmatch(source) is not None
 
     def _may_be_empty(self, batch: Any, around: int) -> bool:
         """Whether the array of a batch may have no elements, by what is beside it."""
@@ -192,18 +199,15 @@ def fast_validator(batch: Shape) -> FastValidator:
 
 
 def _by_width(type_of: Callable[[Form], Any], *, built: bool) -> dict[int, msgspec.json.Decoder[Any]]:
-    return {width: decoder(type_of(Form(width, built))) for width in (*_NARROW, *_WIDE)}
+    return {width: decoder(type_of(Form(width, built))) for width in _WIDE}
 
 
 def _holds_long_integer(source: bytes) -> bool:
     if len(source) <= MAX_NUMBER_DIGITS or not _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
         return False
-    return holds_long_number(without_escapes(source))
+    return not are_within_bounds(source)
 
 
 def _is_in_bounds(source: bytes, around: int) -> bool:
     """Whether names and numbers are right; a batch is not yet known to be JSON, or UTF-8."""
-    try:
-        return are_within_bounds(source) and (not around or is_utf8(source))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
+    return are_within_bounds(source) and (not around or is_utf8(source))

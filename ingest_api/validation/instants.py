@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ingest_api.validation.linear import compiled
+from shared.linear_patterns import compiled
 
 _FIRST, _LAST = "0001-01-01", "9999-12-31"
 _DAYS: Final = (_FIRST.encode(), _LAST.encode())

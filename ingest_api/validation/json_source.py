@@ -33,12 +33,13 @@ _WHITE: Final = re.compile(rb"[ \t\r\n]*+")
 _SHORT: Final = re.compile(rb'"[^"\\]{0,1024}+"|[^"{\[ \t\r\n,\]}]{1,1024}+(?=[ \t\r\n,\]}]|\Z)')
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _NUMBER: Final = rb"-?[0-9][0-9.]*+(?:[eE][-+]?[0-9]++)?"
-#: What matters to say where in a nested value something stands; the fourth is a name, its colon behind it.
-_LANDMARK: Final = re.compile(rb"([{\[])|([}\]])|(,)|(" + _STRING + rb")(?=[ \t\r\n]*+:)|" + _STRING)
+#: What matters to say where in a nested value something stands; the fourth is a name, its colon behind it. The fifth
+#: begins a string that is cut off.
+_LANDMARK: Final = re.compile(rb"([{\[])|([}\]])|(,)|(" + _STRING + rb")(?=[ \t\r\n]*+:)|" + _STRING + rb'|(")')
 #: A bracket, a number, or a string, which may look like either within; the fourth begins a string that is cut off.
 _TOKEN: Final = re.compile(rb"([{\[])|([}\]])|(" + _NUMBER + rb")|" + _STRING + rb'|(")')
 _OPENING, _CLOSING = 1, 2
-_COMMA, _NAME = 3, 4
+_COMMA, _NAME, _OPEN_END = 3, 4, 5
 _LITERAL, _CUT_OFF = 3, 4
 
 _KINDS: Final = {
@@ -192,9 +193,18 @@ class Source:
         """Return the path of what stands at a position in the nested value at hand; its own path if that is far."""
         if position - self.start > _TOKENIZED_BYTES:
             return path
+        for step in self._steps_to(position):
+            path = f"{path}[{step}]" if isinstance(step, int) else child_path(path, step)
+        return path if len(path) <= _SHOWN_PATH_CHARACTERS else path[:_SHOWN_PATH_CHARACTERS] + "…"
+
+    def _steps_to(self, position: int) -> list[int | str]:
         steps: list[int | str] = []
-        for mark in _LANDMARK.finditer(self.body, self.start):
+        for mark in _LANDMARK.finditer(self.body, self.start, self.start + 2 * _TOKENIZED_BYTES):
             if mark.start() > position:
+                break
+            if mark.lastindex == _OPEN_END:  # the position is within
+                if self._is_name(mark.start()):
+                    steps[-1] = _OVERLONG
                 break
             if mark.lastindex == _OPENING:
                 steps.append(0 if mark[0] == b"[" else "")
@@ -204,9 +214,11 @@ class Source:
                 steps[-1] += 1
             elif mark.lastindex == _NAME:
                 steps[-1] = decoded(mark[0]) if len(mark[0]) <= _LONGEST_NAME_READ else _OVERLONG
-        for step in steps:
-            path = f"{path}[{step}]" if isinstance(step, int) else child_path(path, step)
-        return path if len(path) <= _SHOWN_PATH_CHARACTERS else path[:_SHOWN_PATH_CHARACTERS] + "…"
+        return steps
+
+    def _is_name(self, start: int) -> bool:
+        end = start + value_end(memoryview(self.body)[start:])
+        return self.body[_past_white(self.body, end)] == ord(":")
 
 
 def _past_white(text: bytes, position: int) -> int:

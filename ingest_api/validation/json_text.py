@@ -16,13 +16,15 @@ import msgspec
 from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation.structure import windows
 from shared.limits import MAX_NESTING
+from shared.linear_patterns import compiled
 
 _WHITE_SPACE: Final = b" \t\r\n"
 #: Bytes of a body that are decoded at once to see that they are UTF-8.
 _DECODED_AT_ONCE: Final = 262_144
-#: A first half without a second, or the other way round.
-_LONE_SURROGATE: Final = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+#: Text up to a first half without a second, or the other way round, outside of pairs and other escapes.
+_LONE_SURROGATE: Final = compiled(
+    r"(?:[^\\]|\\[^u]|\\u[^dD]|\\u[dD][0-7]|\\u[dD][89abAB]..\\u[dD][c-fC-F])*?"
+    r"\\u[dD](?:[c-fC-F]|[89abAB]..(?:[^\\]|\\[^u]|\\u[^dD]|\\u[dD][^c-fC-F]|(?:\\(?:u[dD]?)?)?\z))"
 )
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SHOWN_CHARACTERS: Final = 64
@@ -66,7 +68,7 @@ def is_utf8(body: bytes) -> bool:
 
 def _explain(body: bytes, error: str) -> ApiError:
     # A parser that wants the second half of a pair reports whatever it finds instead, the end of the text included.
-    if ("surrogate" in error or "hex escape" in error or "truncated" in error) and _LONE_SURROGATE.search(body):
+    if ("surrogate" in error or "hex escape" in error or "truncated" in error) and _LONE_SURROGATE.match(body):
         sentence = "A string holds half of a surrogate pair (`\\ud800` to `\\udfff`); send whole characters."
         return ApiError(ErrorCode.INVALID_ENCODING, sentence)
     what = "it ends too early" if "truncated" in error else error.removeprefix("JSON is malformed: ")

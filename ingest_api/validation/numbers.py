@@ -1,8 +1,7 @@
-"""Whether a member's number needs too many digits, found without a step of Python for each number.
+"""Whether a number needs too many digits: of one, and patterns that find such numbers in a text.
 
-Pure. RE2 passes over the text in linear time, whatever the numbers: its patterns are exact for numbers of up to 1,000
-digits and points, and right about longer ones that they find. Of those, the ones that they may miss are looked at one
-by one: there is room for few.
+Pure. The patterns are exact for numbers of up to 1,000 digits and points, and right about longer ones that they find.
+Of those, the ones that they may miss are looked at one by one: there is room for few.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ingest_api.validation.linear import BEFORE, TO_NUMBER, compiled
+from shared.json_chunks import without_escapes
 from shared.limits import MAX_NUMBER_DIGITS
+from shared.linear_patterns import WHITE
 
 #: Bytes of the shortest number of more digits than are taken.
 SHORTEST_LONG_NUMBER: Final = len("1e1000")
@@ -30,6 +30,8 @@ _TOLD_EXPONENT: Final = 3
 _UP: Final = "[eE][+]?0*"
 _DOWN: Final = "[eE]-0*"
 _OVERLONG: Final = f"[1-9][0-9]{{{_MAX_EXPONENT_DIGITS}}}"
+#: What stands between a member's name and its number.
+TO_NUMBER: Final = f":{WHITE}-?"
 #: What each number begins with that needs too many digits: of up to 900, only those with a far exponent.
 LONG_NUMBER: Final = r"[0-9.]+[eE][+-]?[0-9]{3}|[0-9.]{901}(?:[0-9.]*[eE]|[0-9.]{100})"
 
@@ -57,17 +59,15 @@ def _count_digits(number: re.Match[bytes]) -> int:
     return max(before, 1) + max(len(zeros) + len(others) - shift, 0)
 
 
-def holds_long_number(plain: bytes, start: int = 0) -> bool:
-    """Return whether an object in JSON text has a number that needs more digits in plain form than are taken.
+def holds_long_literal(text: bytes, start: int) -> bool:
+    """Return whether one of the numbers with more digits and points than the patterns tell apart is too long.
 
-    `plain`: the text without escapes. `start`: where to begin, outside of strings.
+    `start`: where to begin, outside of strings.
     """
-    return bool(_TOO_LARGE.match(plain, start) or _TOO_SMALL.match(plain, start)) or _holds_long_literal(plain, start)
-
-
-def _holds_long_literal(plain: bytes, start: int) -> bool:
-    """Whether one of the numbers with more digits and points than the patterns tell apart is too long."""
-    spelled = plain.translate(_SPELLED)
+    spelled = text.translate(_SPELLED)
+    if _MANY_DIGITS not in spelled:
+        return False
+    plain = without_escapes(text)
     counted, within, start = start, 0, spelled.find(_MANY_DIGITS, start)
     while start >= 0:
         within ^= plain.count(b'"', counted, start) & 1
@@ -124,6 +124,6 @@ def _too_small() -> str:
     return rf"[0-9]+(?:\.{behind}|[0-9.]*{_DOWN}[1-9][0-9]{{3}})"
 
 
-#: Apart, as both together would have as many states as the product of theirs.
-_TOO_LARGE: Final = compiled(f"{BEFORE}{TO_NUMBER}(?:{_too_large()})")
-_TOO_SMALL: Final = compiled(f"{BEFORE}{TO_NUMBER}(?:{_too_small()})")
+#: Apart, as one pattern of both would have as many states as the product of theirs.
+TOO_LARGE: Final = _too_large()
+TOO_SMALL: Final = _too_small()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ingest_api.validation.instants import are_stored
-from ingest_api.validation.linear import compiled
+from shared.linear_patterns import compiled
 
 #: Digits of a fraction of a second: more than any clock has, few enough for Postgres' buffer of 128 characters.
 _FRACTION: Final = r"(?:\.[0-9]{1,32})?"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ingest_api.errors import ErrorCode
 from shared.limits import MB
 from tests.refused import assert_refused, refusal_of
-from tests.validators import fast, validate_items, validate_retain
+from tests.validators import fast, validate_items, validate_log_entries, validate_retain
 
 
 def large_batch(last: str = '{"id":"last"}', between: str = ",") -> bytes:
@@ -72,6 +74,32 @@ def test_a_repeated_property_that_is_wrong_once_is_refused(size: int, members: s
     assert validate_items(
         body.replace(b'"name":1', b'"name":"b"').replace(b'{"a":{}}', b"{}").replace(b'"":1', b'"a":1')
     )
+
+
+@pytest.mark.parametrize(
+    ("validate", "first", "repeated", "wrong", "last"),
+    [
+        (validate_items, '"stream":"s"', '"items":[]', '"items":5', '"items":[{"id":"a"}]'),
+        (validate_items, '"stream":"s"', '"items":[]', '"items":[{"id":5}]', '"items":[{"id":"a"}]'),
+        (validate_items, '"stream":"s"', '"items":[]', '"items":[{"id":"\\u0000"}]', '"items":[{"id":"a"}]'),
+        (validate_items, '"items":[{"id":"a"}]', '"stream":"s"', '"stream":5', '"stream":"s"'),
+        (validate_retain, '"stream":"s","ids":[]', '"atMost":1', '"atMost":"x"', '"atMost":3'),
+        (validate_retain, '"stream":"s","ids":[]', '"atMost":1', '"atMost":1e999999', '"atMost":3'),
+        (
+            validate_log_entries,
+            '"entries":[]',
+            '"entries":[]',
+            '"entries":[{"level":"x","message":""}]',
+            '"entries":[]',
+        ),
+    ],
+)
+def test_a_wrong_property_of_a_batch_is_found_however_often_it_is_repeated(
+    validate: Callable[[bytes], int], first: str, repeated: str, wrong: str, last: str
+) -> None:
+    for times in (0, 5, 16, 17, 300):
+        body = "{" + ",".join([first, *[repeated] * times, wrong, last]) + "}"
+        assert refusal_of(validate, body.encode()).code.value.status == 409
 
 
 def test_right_elements_that_repeat_a_property_are_accepted() -> None:
