@@ -22,6 +22,7 @@ _ITEM: Final = '{"id":"a"}'
 _LONG_ID: Final = '{"id":"%s"}' % ("é" * 129)
 _LONG_DECIMAL: Final = '{"id":"a","fields":{"a":0.%s}}' % ("1" * 999)
 _REPEATED: Final = '{"id":"a",%s"name":1,"name":""}' % ('"name":"",' * 16)
+_NESTED: Final = '{"id":"a","fields":{"a":[' + "{}," * 90_000 + "{}]}}"
 #: What is validated at once, roughly: elements of one form may be put in front of many of another.
 _RUN_BYTES: Final = 262_144
 
@@ -155,6 +156,11 @@ _BODIES: Final = (
     ('fields: "a":1, …', "/api/ingest", (_FIELDS, '"a":1', "}}]}")),
     ('one item: "fields":{}, …', "/api/ingest", ('{"stream":"s","items":[{"id":"x",', '"fields":{}', "}]}")),
     *((f"retain: {unit}, …", "/api/ingest/retain", (_RETAIN, unit, "]}")) for unit in ('"a"', '"é"', '","')),
+    (
+        "items: a nested value behind as many as are validated at once",
+        "/api/ingest",
+        (_ITEMS, ",".join([*[_ITEM] * 20_000, _NESTED]), "]}"),
+    ),
     ('items: "id":"},{", …', "/api/ingest", (_ITEMS, '{"id":"},{"}', "]}")),
     *(
         (f"items by turns: {name}", "/api/ingest", (_ITEMS, _by_turns(*parts), "]}"))

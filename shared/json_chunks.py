@@ -1,7 +1,8 @@
 """Reads a long array of objects or strings a chunk at a time, so that millions of them never stand in memory decoded.
 
-Pure. The text between two elements looks the same inside a string: where quotes don't tell at once, a pattern passes
-over the strings. If it stands within an element, the chunk does not decode, and its first element is read alone.
+Pure. The text between two elements looks the same inside a string, or an element. If quotes tell that it is outside of
+strings, the chunk is decoded; if they don't, or it does not decode, a pattern finds where the last of the flat elements
+ends. The parser finds the end of an element that is not flat, or longer than a chunk, and it is read alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ Chunk = TypeVar("Chunk")
 
 #: Source text of one chunk: its objects take some ten times as much.
 CHUNK_BYTES: Final = 262_144
-_STRINGS: Final = rf'(?:[^"]|{STRING})*'
+_FLAT: Final = rf'(?:[^"{{}}\[\]]|{STRING})*'
+_OBJECT: Final = rf"\{{(?:{_FLAT}\{{{_FLAT}\}})*{_FLAT}\}}"
 
 
 class Between(NamedTuple):
@@ -26,12 +28,12 @@ class Between(NamedTuple):
 
     #: Without white space.
     bare: bytes
-    #: Text up to the last such place.
-    last: Any
+    #: Pattern of flat elements with what is between, up to the beginning of the next one.
+    run: Any
 
 
-BETWEEN_OBJECTS: Final = Between(b"},{", compiled(rf"{_STRINGS}\}}{WHITE},{WHITE}\{{"))
-BETWEEN_STRINGS: Final = Between(b'","', compiled(rf'{_STRINGS}{STRING}{WHITE},{WHITE}"'))
+BETWEEN_OBJECTS: Final = Between(b"},{", compiled(f"(?:{WHITE}{_OBJECT}{WHITE},)*"))
+BETWEEN_STRINGS: Final = Between(b'","', compiled(f"(?:{WHITE}{STRING}{WHITE},)*"))
 _EMPTY: Final = re.compile(rb"\[[ \t\r\n]*+\]")
 _BEHIND_ELEMENT: Final = re.compile(rb"[ \t\r\n]*+([,\]])")
 #: What msgspec says of text behind a whole value; the number counts from 1.
@@ -81,24 +83,19 @@ def _ends(view: memoryview, start: int, size: int, between: Between) -> Iterator
     """Yield where a chunk may end, the likeliest first."""
     if len(view) <= start + size:
         yield len(view)
-    if cut := _last_cut(bytes(view[start : start + size]), between):
-        yield start + cut
+    window = bytes(view[start : start + size])
+    if b"\\" not in window:
+        found = window.rfind(between.bare)
+        if found >= 0 and window.count(b'"', 0, found + 1) % 2 == 0:
+            yield start + found + 1
+    if run := between.run.match(window).end():
+        yield start + window.rfind(between.bare[:1], 0, run) + 1
     yield start + value_end(view[start:])
 
 
 def _array(view: memoryview, start: int, end: int) -> bytes:
     """Return some elements as an array; up to the end of the text, it has its own bracket."""
     return b"".join((b"[", view[start:end], b"]" if end < len(view) else b""))
-
-
-def _last_cut(window: bytes, between: Between) -> int | None:
-    """Return where the last element ends that another one follows, outside of strings."""
-    if b"\\" not in window:
-        found = window.rfind(between.bare)
-        if found >= 0 and window.count(b'"', 0, found + 1) % 2 == 0:
-            return found + 1
-    last = between.last.match(window)
-    return window.rfind(between.bare[:1], 0, last.end() - 1) + 1 if last else None
 
 
 def without_escapes(text: bytes) -> bytes:

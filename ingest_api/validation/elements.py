@@ -17,7 +17,7 @@ import msgspec
 from ingest_api.errors import ApiError
 from ingest_api.validation.fast import LONGEST_SOURCE, FastValidator
 from ingest_api.validation.json_source import Source
-from shared.json_chunks import BETWEEN_OBJECTS, Between, chunks, end_of_value
+from shared.json_chunks import BETWEEN_OBJECTS, Between, chunks
 from shared.limits import MAX_FAULTS
 
 #: What the exact validation may look at one by one: names, values of arrays, levels. Of a large body, so many bytes of
@@ -27,8 +27,6 @@ _FREE_MARKS: Final = 4_096
 _BYTES_FOR_A_MARK: Final = 256
 #: Of one element: text may hold more of them, but not that many are looked at.
 _MOST_MARKS: Final = 24_000
-#: Bytes in runs that were cut within an element, and so read for nothing, beyond those that were passed.
-_MAX_BYTES_WASTED: Final = 1_048_576
 _elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 #: Checks the element at hand, which stands at a path. Raises ApiError.
@@ -46,18 +44,12 @@ def check_elements(
     faults = _Faults(len(source.body))
 
     def check_run(run: bytes) -> int:
-        try:
-            return _check_run(run, source.depth + 1, fast, look_at)
-        except msgspec.DecodeError as error:
-            if not end_of_value(error):
-                faults.bytes_wasted += len(run)
-            raise
+        return _check_run(run, source.depth + 1, fast, look_at)
 
     def look_at(position: int, element: Source) -> None:
         faults.look_at(element, f"{path}[{count + position}]", check)
 
     for end, passed in chunks(memoryview(source.body)[start:], check_run, between=between):
-        faults.bytes_wasted -= start + end - source.end
         source.end = start + end
         count += passed
     faults.raise_any()
@@ -65,7 +57,7 @@ def check_elements(
 
 
 def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[int, Source], None]) -> int:
-    """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within a string."""
+    """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within one."""
     count = fast.count(run, around=0) if len(run) <= LONGEST_SOURCE else None
     if count is not None:
         return count
@@ -98,13 +90,12 @@ class _Faults:
     """The faults found so far, by the paths of their elements: part of a run may be checked twice."""
 
     def __init__(self, body_bytes: int) -> None:
-        self.bytes_wasted = 0
         self._found: dict[str, ApiError] = {}
         self._marks_left = _FREE_MARKS + body_bytes // _BYTES_FOR_A_MARK
 
     def look_at(self, element: Source, path: str, check: Check) -> None:
         """Check an element; keep its fault. Raises ApiError if there are faults, and no more are looked for."""
-        if len(self._found) == MAX_FAULTS or self._marks_left < 0 or self.bytes_wasted > _MAX_BYTES_WASTED:
+        if len(self._found) == MAX_FAULTS or self._marks_left < 0:
             self.raise_any(more=True)
         try:
             check(element, path)

@@ -18,7 +18,13 @@ from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation.json_source import Source
 from shared.limits import MB
 from tests.refused import assert_refused
-from tests.validators import validate_heartbeat, validate_items, validate_log_entries, validate_webhook
+from tests.validators import (
+    validate_heartbeat,
+    validate_items,
+    validate_log_entries,
+    validate_retain,
+    validate_webhook,
+)
 
 _SIZE = 2 * MB
 #: Time in seconds that takes up to 0.06, so that work in C that grows with the square of a body is seen.
@@ -42,6 +48,7 @@ DECIMALS = '{"id":"a","fields":{' + ",".join(f'"{number}":1.5' for number in ran
 LONG_DECIMAL = '{"id":"a","fields":{"a":' + "9" * 400 + ".5}}"
 REPEATED = '{"id":"a",' + '"name":"",' * 16 + '"name":1,"name":""}'
 ALONE = '{"id":"a"}'
+BY_TURNS = '{"id":"a",' + '"tags":{},"name":"",' * 30_000 + '"name":"' + "é" * 300 + '},{"}'
 
 
 def fields_of(value: str) -> str:
@@ -89,6 +96,15 @@ CONTRIVED: list[tuple[str, Callable[[bytes], int], Callable[[], bytes], ErrorCod
         validate_items,
         partial(of_items, beside(REPEATED)),
         ErrorCode.TOO_MANY_FIELDS,
+    ),
+    ("items by turns", validate_items, partial(of_items, f"{ALONE},{BY_TURNS}"), None),
+    ("items of cuts", validate_items, partial(of_items, '{"id":"},{"}'), None),
+    ("ids of cuts", validate_retain, partial(filled, '{"stream":"s","ids":[', '","', "]}"), None),
+    (
+        "items in front of a nested value",
+        validate_items,
+        partial(of_items, ",".join([ALONE] * 20_000), ',{"id":"a","fields":{"a":[' + "{}," * 90_000 + "{}]}}]}"),
+        ErrorCode.NESTED_VALUE,
     ),
     *[
         (f"items of 200 numbers {number[:8]}{number[-6:]}", validate_items, partial(of_items, fields_of(number)), None)
