@@ -84,7 +84,7 @@ def _ends(view: memoryview, start: int, size: int, between: Between) -> Iterator
     if len(view) <= start + size:
         yield len(view)
     window = bytes(view[start : start + size])
-    if b"\\" not in window:
+    if b'\\"' not in window:
         found = window.rfind(between.bare)
         if found >= 0 and window.count(b'"', 0, found + 1) % 2 == 0:
             yield start + found + 1
@@ -99,8 +99,8 @@ def _array(view: memoryview, start: int, end: int) -> bytes:
 
 
 def without_escapes(text: bytes) -> bytes:
-    """Return a text in which every quote begins or ends a string; places stay."""
-    return text.replace(rb"\\", b"..").replace(rb"\"", b"..") if b"\\" in text else text
+    """Return a text in which every quote begins or ends a string, without escapes if need be; places stay."""
+    return text.replace(rb"\\", b"..").replace(rb"\"", b"..") if rb"\"" in text else text
 
 
 def value_end(text: bytes | memoryview) -> int:

@@ -21,8 +21,8 @@ from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS, MAX_VALUE_BYTES
 
 #: Bytes that a character may take in UTF-8.
 WIDEST: Final = 4
-#: Source text of one element that is decoded at once. It is shorter than any value or item may be, so that those limits
-#: need no look.
+#: Source text of one element that is decoded at once. Within its quotes and braces it is shorter than any value may be,
+#: so that this limit needs no look.
 LONGEST_SOURCE: Final = MAX_VALUE_BYTES
 #: Any number of so few digits that needs no count, whatever its exponent of two digits.
 _SHORT_NUMBER: Final = re.compile(r"[-.0-9]{1,900}(?:[eE][-+]?[0-9]{1,2})?").fullmatch

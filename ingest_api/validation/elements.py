@@ -24,13 +24,16 @@ from shared.limits import MAX_FAULTS
 #: it allow for one more.
 _MARKS: Final = b":,[{"
 _FREE_MARKS: Final = 4_096
-_BYTES_FOR_A_MARK: Final = 256
+_BYTES_FOR_A_MARK: Final = 512
+#: Of a long element, so many bytes cost as much as one, since it is passed over several times.
+_BYTES_AS_A_MARK: Final = 128
 #: Of one element: text may hold more of them, but not that many are looked at.
 _MOST_MARKS: Final = 24_000
 _elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
-#: Checks the element at hand, which stands at a path. Raises ApiError.
-Check = Callable[[Source, str], object]
+#: Checks the element at hand, which stands at a path; the third argument says whether the fast validator has judged it,
+#: and is not sure. Raises ApiError.
+Check = Callable[[Source, str, bool], object]
 
 
 def check_elements(
@@ -46,8 +49,8 @@ def check_elements(
     def check_run(run: bytes) -> int:
         return _check_run(run, source.depth + 1, fast, look_at)
 
-    def look_at(position: int, element: Source) -> None:
-        faults.look_at(element, f"{path}[{count + position}]", check)
+    def look_at(position: int, element: Source, is_judged: bool) -> None:  # noqa: FBT001 - of the checks, too
+        faults.look_at(element, f"{path}[{count + position}]", lambda one, place: check(one, place, is_judged))
 
     for end, passed in chunks(memoryview(source.body)[start:], check_run, between=between):
         source.end = start + end
@@ -56,15 +59,16 @@ def check_elements(
     return count
 
 
-def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[int, Source], None]) -> int:
+def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[int, Source, bool], None]) -> int:
     """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within one."""
-    count = fast.count(run, around=0) if len(run) <= LONGEST_SOURCE else None
+    is_judged = len(run) <= LONGEST_SOURCE  # as is each element, since a run of several is short
+    count = fast.count(run, around=0) if is_judged else None
     if count is not None:
         return count
     elements = _elements.decode(run)
     alone = len(elements) == 1  # perhaps a long element, which is not copied
     for position in _unsure(elements, fast):
-        look_at(position, Source(run, depth, 1) if alone else Source(bytes(elements[position]), depth))
+        look_at(position, Source(run, depth, 1) if alone else Source(bytes(elements[position]), depth), is_judged)
     return len(elements)
 
 
@@ -93,7 +97,7 @@ class _Faults:
         self._found: dict[str, ApiError] = {}
         self._marks_left = _FREE_MARKS + body_bytes // _BYTES_FOR_A_MARK
 
-    def look_at(self, element: Source, path: str, check: Check) -> None:
+    def look_at(self, element: Source, path: str, check: Callable[[Source, str], object]) -> None:
         """Check an element; keep its fault. Raises ApiError if there are faults, and no more are looked for."""
         if len(self._found) == MAX_FAULTS or self._marks_left < 0:
             self.raise_any(more=True)
@@ -101,7 +105,8 @@ class _Faults:
             check(element, path)
         except ApiError as fault:
             self._found[path] = fault
-            self._marks_left -= min(sum(map(element.body.count, _MARKS)), _MOST_MARKS)
+            marks = min(sum(map(element.body.count, _MARKS)), _MOST_MARKS)
+            self._marks_left -= max(marks, len(element.body) // _BYTES_AS_A_MARK)
 
     def raise_any(self, *, more: bool = False) -> None:
         """Raise the first fault, with all. `more`: whether there are elements that were not looked at."""

@@ -7,8 +7,8 @@ like it.
 The work is bounded, whatever a body holds. Of a batch only elements are looked at here that the fast validator can't
 accept (`elements`). The walk of an object of primitives ends behind the last member that it may have. Of an object with
 known properties the first members are walked; if more come, some property is given again and again, and the parser in C
-finds the last of each, which is then checked. Whether those in between are right, the fast validator tells of an
-element; a batch is refused.
+finds the last of each, which is then checked. Whether those in between are right, but for values over 5 MB, the fast
+validator tells of an element; a batch is refused.
 """
 
 from __future__ import annotations
@@ -123,13 +123,13 @@ def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> i
     expect(source, path, "array")
     fast = fast_validator(batch)
 
-    def check(element: Source, place: str) -> None:
+    def check(element: Source, place: str, is_judged: bool) -> None:  # noqa: FBT001 - as it is called
         if isinstance(one.shape, Text):
             _check_text(element, place, one.shape)
             return
         start = element.start
         check_object(element, place, one.shape)
-        if not fast.accepts(element.body[start : element.end]):
+        if is_judged or not fast.accepts(element.body[start : element.end]):
             raise _repeated(one.shape, place)
 
     between = BETWEEN_STRINGS if isinstance(one.shape, Text) else BETWEEN_OBJECTS

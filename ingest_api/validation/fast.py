@@ -47,8 +47,10 @@ _BUILT_BYTES: Final = 32_768
 _SAMPLED_EVERY: Final = 100
 _SAMPLED_LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (MAX_NUMBER_DIGITS // _SAMPLED_EVERY))
 _SHORTEST_MEMBER: Final = len('"":1,')
-_NARROW: Final = (1,)
-_WIDE: Final = (WIDEST, 1)
+#: Bytes of a character, as a decoder supposes them where it may take more than there are.
+_BY_CHARACTERS: Final = 1
+_NARROW: Final = (_BY_CHARACTERS,)
+_WIDE: Final = (WIDEST, _BY_CHARACTERS)
 #: Members that an object may have, of a shape that has none.
 _NO_OBJECTS: Final = 200
 #: Number of objects that no text has.
@@ -112,8 +114,9 @@ class FastValidator:
                 elements = self._elements_of(decoded) if around else decoded
                 objects = self._objects_in(elements, UNSET)
                 is_right = self._is_right(source, decoded, elements, around, objects) and are_timestamps(times)
-                if is_right and width == 1 and is_wide:
-                    is_right = are_within_bounds(source) and not self._holds_too_long(source, around)
+                if is_right and is_wide and width == _BY_CHARACTERS:
+                    # Of a long source, names have been measured already.
+                    is_right = not self._holds_too_long(source, around) and (not built or are_within_bounds(source))
                 return len(elements) if is_right else None
         return None
 

@@ -1,6 +1,7 @@
 """Patterns of text whose elements are flat: their objects hold primitives only, shadowed members and all.
 
-Of JSON that msgspec has decoded. Between two braces, no more colons stand than an object has members.
+Of JSON that msgspec has decoded. Between two braces of an element stand at most as many colons as an object may have
+members: so has each object within, and the element between them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ def flat_array(most_members: int) -> Any:
 
 def flat_batch(most_members: int) -> Any:
     """Return the pattern of an object that holds a single array, of flat elements, and no object."""
-    members = _members(most_members)
-    return compiled(rf"{WHITE}\{{{members}{_array(most_members)}{members}\}}{WHITE}")
+    beside = rf'(?:[^"{{}}\[\]]|{STRING})*'
+    return compiled(rf"{WHITE}\{{{beside}{_array(most_members)}{beside}\}}{WHITE}")
 
 
 def _array(most_members: int) -> str:

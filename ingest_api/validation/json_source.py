@@ -199,10 +199,11 @@ class Source:
 
     def _steps_to(self, position: int) -> list[int | str]:
         steps: list[int | str] = []
-        for mark in _LANDMARK.finditer(self.body, self.start, self.start + 2 * _TOKENIZED_BYTES):
+        end = self.start + 2 * _TOKENIZED_BYTES
+        for mark in _LANDMARK.finditer(self.body, self.start, end):
             if mark.start() > position:
                 break
-            if mark.lastindex == _OPEN_END:  # the position is within
+            if mark.lastindex == _OPEN_END or mark.end() == end:  # the position is within
                 if self._is_name(mark.start()):
                     steps[-1] = _OVERLONG
                 break
