@@ -50,8 +50,8 @@ def chunks(
 ) -> Iterator[tuple[int, Chunk]]:
     """Decode the array at the beginning of a text a chunk at a time; more text may follow it.
 
-    `decode` gets each chunk as an array of its own. `size`: the most of several elements. Yields how far the text was
-    read, and what was decoded. Raises msgspec.DecodeError if the text does not begin with
+    `decode` gets each chunk as an array of its own. `size`: bytes that a chunk may have, unless it is one element.
+    Yields how far the text was read, and what was decoded. Raises msgspec.DecodeError if the text does not begin with
     an array, or `decode` does not take it.
     """
     view = memoryview(text)

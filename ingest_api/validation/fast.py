@@ -126,7 +126,7 @@ class FastValidator:
         colons = self._bare_members * braces
         if not colons or source.count(b":") != colons:
             return False
-        width = 1 if source.isascii() and b"\\" not in source else WIDEST
+        width = _BY_CHARACTERS if source.isascii() and b"\\" not in source else WIDEST
         try:
             elements, times = decode(self._bare[width], source)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
