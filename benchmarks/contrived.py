@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 from dataclasses import dataclass
 from typing import Final
@@ -71,8 +72,9 @@ def contrived() -> list[Contrived]:
 
 
 def parse(body: bytes) -> None:
-    """Parse a body in C, and keep nothing of it."""
-    msgspec.json.decode(body, type=msgspec.Raw)
+    """Parse a body in C, as far as it is JSON, and keep nothing of it."""
+    with contextlib.suppress(msgspec.DecodeError):
+        msgspec.json.decode(body, type=msgspec.Raw)
 
 
 def plain(one: Contrived) -> bytes:
@@ -165,7 +167,7 @@ _BODIES: Final = (
     *(
         (f"items by turns: {name}", "/api/ingest", (_ITEMS, _by_turns(*parts), "]}"))
         for name, parts in (
-            ("names, a wide one last", ('"name":""', f'"name":"{"é" * 300}"')),
+            ("names, a wide one last", ('"tags":{},' + ",".join(['"name":""'] * 190), f'"name":"{"é" * 300}"')),
             ("fields with escaped names", (_escaped(r"\n" * 129, "1"),)),
             ("fields of escaped backslashes", (_escaped("a", rf'"{chr(92) * 400}u0000"'),)),
             ("fields of 301 digits, e-699", (_escaped("a", "9" * 301 + "e-699"),)),
