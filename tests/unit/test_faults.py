@@ -102,12 +102,22 @@ def test_faults_far_apart_are_told_by_their_places() -> None:
 
 
 def test_large_elements_are_told() -> None:
-    large = f'{{"id":1,"fields":{{"a":"{"x" * 4 * MB}"}}}}'
+    large = f'{{"id":1,"fields":{{"a":"{"x" * MB}"}}}}'
+    right = [large.replace("1", '"a"', 1)] * 5
 
-    assert paths_of(of_items(large, good(1), large, large)) == (
-        [f"$.items[{number}].id" for number in (0, 2, 3)],
+    assert paths_of(of_items(large, *right, large, *right, large)) == (
+        [f"$.items[{number}].id" for number in (0, 6, 12)],
         False,
     )
+
+
+def test_of_elements_that_are_all_large_and_faulty_some_are_told() -> None:
+    large = f'{{"id":1,"fields":{{"a":"{"x" * 4 * MB}"}}}}'
+
+    paths, more = paths_of(of_items(large, large, large))
+
+    assert paths[0] == "$.items[0].id"
+    assert more == (len(paths) < 3)
 
 
 def test_the_search_ends_when_its_work_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
