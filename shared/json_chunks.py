@@ -13,14 +13,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from shared.linear_patterns import STRING, WHITE, compiled
+from shared.linear_patterns import FLAT_OBJECT, PRIMITIVES, STRING, WHITE, compiled
 
 Chunk = TypeVar("Chunk")
 
 #: Source text of one chunk: its objects take some ten times as much.
 CHUNK_BYTES: Final = 262_144
-_FLAT: Final = rf'(?:[^"{{}}\[\]]|{STRING})*'
-_OBJECT: Final = rf"\{{(?:{_FLAT}\{{{_FLAT}\}})*{_FLAT}\}}"
+#: An element whose properties are primitives and objects of them.
+_ELEMENT: Final = rf"\{{(?:{PRIMITIVES}{FLAT_OBJECT})*{PRIMITIVES}\}}"
 
 
 class Between(NamedTuple):
@@ -32,7 +32,7 @@ class Between(NamedTuple):
     run: Any
 
 
-BETWEEN_OBJECTS: Final = Between(b"},{", compiled(f"(?:{WHITE}{_OBJECT}{WHITE},)*"))
+BETWEEN_OBJECTS: Final = Between(b"},{", compiled(f"(?:{WHITE}{_ELEMENT}{WHITE},)*"))
 BETWEEN_STRINGS: Final = Between(b'","', compiled(f"(?:{WHITE}{STRING}{WHITE},)*"))
 _EMPTY: Final = re.compile(rb"\[[ \t\r\n]*+\]")
 _BEHIND_ELEMENT: Final = re.compile(rb"[ \t\r\n]*+([,\]])")
@@ -96,11 +96,6 @@ def _ends(view: memoryview, start: int, size: int, between: Between) -> Iterator
 def _array(view: memoryview, start: int, end: int) -> bytes:
     """Return some elements as an array; up to the end of the text, it has its own bracket."""
     return b"".join((b"[", view[start:end], b"]" if end < len(view) else b""))
-
-
-def without_escapes(text: bytes) -> bytes:
-    """Return a text in which every quote begins or ends a string, without escapes if need be; places stay."""
-    return text.replace(rb"\\", b"..").replace(rb"\"", b"..") if rb"\"" in text else text
 
 
 def value_end(text: bytes | memoryview) -> int:

@@ -1,4 +1,4 @@
-"""Regular expressions over JSON text, in time linear in its length, whatever it holds: RE2."""
+"""Regular expressions over JSON text that take time linear in its length: RE2."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ _MOST_REPEATED: Final = 1_000
 
 WHITE: Final = r"[ \t\r\n]*"
 STRING: Final = r'"(?:[^"\\]|\\.)*"'
+#: Text without objects and arrays.
+PRIMITIVES: Final = rf'(?:[^"{{}}\[\]]|{STRING})*'
+#: An object of primitives.
+FLAT_OBJECT: Final = rf"\{{{PRIMITIVES}\}}"
 #: Any JSON text, in which strings are passed over, in front of what is looked for.
 BEFORE: Final = rf'(?:[^"]|{STRING})*?'
 #: What stands for the first byte of a character of a string, such that what follows, as many bytes as its UTF-8 has

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.linear_patterns import STRING, WHITE, compiled
+from shared.linear_patterns import PRIMITIVES, STRING, WHITE, compiled
 
 
 def flat_array(most_members: int) -> Any:
@@ -18,8 +18,7 @@ def flat_array(most_members: int) -> Any:
 
 def flat_batch(most_members: int) -> Any:
     """Return the pattern of an object that holds a single array, of flat elements, and no object."""
-    beside = rf'(?:[^"{{}}\[\]]|{STRING})*'
-    return compiled(rf"{WHITE}\{{{beside}{_array(most_members)}{beside}\}}{WHITE}")
+    return compiled(rf"{WHITE}\{{{PRIMITIVES}{_array(most_members)}{PRIMITIVES}\}}{WHITE}")
 
 
 def _array(most_members: int) -> str:

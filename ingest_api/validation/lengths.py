@@ -6,12 +6,11 @@ from typing import Any, Final
 
 from shared.kinds.shapes import Shape, Text
 from shared.limits import MAX_VALUE_BYTES
-from shared.linear_patterns import BEFORE, STRING, WHITE, compiled, longer_string, name_of
+from shared.linear_patterns import BEFORE, FLAT_OBJECT, STRING, WHITE, compiled, longer_string, name_of
 
-_OBJECT: Final = rf'\{{(?:[^"{{}}]|{STRING})*\}}'
-_MEMBERS: Final = rf'(?:[^"{{}}]|{STRING}|{_OBJECT})*'
+_MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|{FLAT_OBJECT})'
 #: Up to a member of a flat element, in or before an array of such elements.
-_BEFORE_MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|\{{{_MEMBERS}\}})*?\{{{_MEMBERS}?'
+_BEFORE_MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|\{{{_MEMBER}*\}})*?\{{{_MEMBER}*?'
 
 
 def too_long(elements: Shape | Text) -> Any:

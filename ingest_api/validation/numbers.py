@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from shared.json_chunks import without_escapes
 from shared.limits import MAX_NUMBER_DIGITS
 from shared.linear_patterns import WHITE
 
@@ -68,7 +67,8 @@ def holds_long_literal(text: bytes, start: int) -> bool:
     spelled = text.translate(_SPELLED)
     if _MANY_DIGITS not in spelled:
         return False
-    plain = without_escapes(text)
+    # Every quote begins or ends a string in it, and places stay.
+    plain = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if rb"\"" in text else text
     counted, within, start = start, 0, spelled.find(_MANY_DIGITS, start)
     while start >= 0:
         within ^= plain.count(b'"', counted, start) & 1
