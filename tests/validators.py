@@ -41,8 +41,8 @@ class _Unsure:
 
     def __init__(self, _batch: Shape) -> None: ...
 
-    def accepts(self, _element: bytes) -> bool:
-        return True
+    def count(self, _source: bytes, around: int) -> int:
+        return 1 - around
 
 
 def exact(kind: str, body: bytes) -> int:

@@ -1,30 +1,64 @@
-"""Whether the names and the numbers of all members are within their bounds, found without a step of Python for each."""
+"""Whether names, numbers and strings of elements are within their bounds, found without a step of Python for each."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ingest_api.validation.numbers import LONG_NUMBER, TO_NUMBER, TOO_LARGE, TOO_SMALL, holds_long_literal
-from shared.limits import MAX_KEY_BYTES
-from shared.linear_patterns import BEFORE, WHITE, compiled, longer_string
+from shared.kinds.shapes import Shape, Text
+from shared.limits import MAX_KEY_BYTES, MAX_VALUE_BYTES
+from shared.linear_patterns import BEFORE, FLAT_OBJECT, STRING, WHITE, compiled, longer_string, name_of
 
 _WRONG_NAME: Final = f'(?:""|{longer_string(MAX_KEY_BYTES)}){WHITE}:'
-#: Up to the first member of which the name is out of bounds, or the number may be. Nearly every text has none, and no
-#: other look is needed.
-_FIRST_SUSPECT: Final = compiled(f"{BEFORE}(?:{_WRONG_NAME}|{TO_NUMBER}(?:{LONG_NUMBER}))")
-_WRONG: Final = compiled(f"{BEFORE}(?:{_WRONG_NAME}|{TO_NUMBER}(?:{TOO_LARGE}))")
+_MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|{FLAT_OBJECT})'
+#: Up to a member of a flat element, in or before an array of such elements.
+_BEFORE_MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|\{{{_MEMBER}*\}})*?\{{{_MEMBER}*?'
 _TOO_SMALL: Final = compiled(f"{BEFORE}{TO_NUMBER}(?:{TOO_SMALL})")
+#: Ends of what is wrong for sure: a name with its colon, or a string.
+_SURE_ENDS: Final = b':"'
 
 
-def are_within_bounds(text: bytes) -> bool:
-    """Return whether all names of members have 1 to 256 bytes and all their numbers at most 1,000 digits in plain form.
+class Bounds:
+    """Of elements of one shape: names of members have 1 to 256 bytes, numbers at most 1,000 digits in plain form.
 
-    `text`: JSON, or else what is returned means nothing.
+    Strings have at most as many bytes of UTF-8 as the shape allows, of which the parser counts characters.
     """
-    suspect = _FIRST_SUSPECT.match(text)
-    if suspect is None:
-        return True
-    if text[suspect.end() - 1] == ord(":"):
-        return False
-    start = text.rfind(b'"', 0, suspect.end()) + 1  # behind the number's name
-    return not (_WRONG.match(text, start) or _TOO_SMALL.match(text, start) or holds_long_literal(text, start))
+
+    def __init__(self, elements: Shape | Text) -> None:
+        is_object = isinstance(elements, Shape)
+        sizes = _too_long(elements)
+        #: Up to the first member that is out of bounds, or may be. Nearly every text has none, and no other look is
+        #: needed.
+        self._first_suspect = compiled(f"{_members_with(LONG_NUMBER)}|{sizes}" if is_object else sizes)
+        self._wrong = compiled(f"{_members_with(TOO_LARGE)}|{sizes}" if is_object else sizes)
+
+    def hold(self, text: bytes, start: int = 0) -> bool:
+        """Return whether all is within bounds, from a place outside of strings and elements on.
+
+        `text`: JSON of flat elements, or else True means nothing.
+        """
+        suspect = self._first_suspect.match(text, start)
+        if suspect is None:
+            return True
+        if text[suspect.end() - 1] in _SURE_ENDS:
+            return False
+        number = text.rfind(b'"', start, suspect.end()) + 1  # behind its name
+        if self._wrong.match(text, start) or _TOO_SMALL.match(text, number):
+            return False
+        return not holds_long_literal(text, number)
+
+
+def _members_with(numbers: str) -> str:
+    """Return the pattern of text up to a member with a wrong name, or with one of these numbers."""
+    return f"{BEFORE}(?:{_WRONG_NAME}|{TO_NUMBER}(?:{numbers}))"
+
+
+def _too_long(elements: Shape | Text) -> str:
+    """Return the pattern of text up to a string of an element that has more bytes than it may have."""
+    if isinstance(elements, Text):
+        return f"{BEFORE}{longer_string(elements.max_bytes)}"
+    bounded = {name: one.max_bytes for name, one in elements.properties.items() if isinstance(one, Text)}
+    members = [
+        f"{name_of(name)}{WHITE}{longer_string(most)}" for name, most in bounded.items() if most < MAX_VALUE_BYTES
+    ]
+    return f"{_BEFORE_MEMBER}(?:{'|'.join(members)})" if members else r"[^\x00-\xff]"

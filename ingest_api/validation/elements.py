@@ -31,9 +31,10 @@ _BYTES_AS_A_MARK: Final = 128
 _MOST_MARKS: Final = 24_000
 _elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
-#: Checks the element at hand, which stands at a path; the third argument says whether the fast validator has judged it,
-#: and is not sure. Raises ApiError.
-Check = Callable[[Source, str, bool], object]
+#: Whether the fast validator is sure that an element is right but for its sizes in all.
+IsSure = Callable[[], bool]
+#: Checks the element at hand, which stands at a path. Raises ApiError.
+Check = Callable[[Source, str, IsSure], object]
 
 
 def check_elements(
@@ -49,8 +50,8 @@ def check_elements(
     def check_run(run: bytes) -> int:
         return _check_run(run, source.depth + 1, fast, look_at)
 
-    def look_at(position: int, element: Source, is_judged: bool) -> None:  # noqa: FBT001 - of the checks, too
-        faults.look_at(element, f"{path}[{count + position}]", lambda one, place: check(one, place, is_judged))
+    def look_at(position: int, element: Source, is_sure: IsSure) -> None:
+        faults.look_at(element, f"{path}[{count + position}]", lambda one, place: check(one, place, is_sure))
 
     for end, passed in chunks(memoryview(source.body)[start:], check_run, between=between):
         source.end = start + end
@@ -59,16 +60,17 @@ def check_elements(
     return count
 
 
-def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[int, Source, bool], None]) -> int:
+def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[int, Source, IsSure], None]) -> int:
     """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within one."""
-    is_judged = len(run) <= LONGEST_SOURCE  # as is each element, since a run of several is short
+    is_judged = len(run) <= LONGEST_SOURCE
     count = fast.count(run, around=0) if is_judged else None
     if count is not None:
         return count
     elements = _elements.decode(run)
-    alone = len(elements) == 1  # perhaps a long element, which is not copied
+    alone = len(elements) == 1  # perhaps a long element, which is not copied; a run of several is short
     for position in _unsure(elements, fast):
-        look_at(position, Source(run, depth, 1) if alone else Source(bytes(elements[position]), depth), is_judged)
+        element = Source(run, depth, 1, len(run) - 1) if alone else Source(bytes(elements[position]), depth)
+        look_at(position, element, lambda: not is_judged and fast.count(run, around=0) is not None)
     return len(elements)
 
 

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.validation.elements import check_elements
+from ingest_api.validation.elements import IsSure, check_elements
 from ingest_api.validation.fast import fast_validator
 from ingest_api.validation.json_source import NESTED, Source, name_refusal
 from ingest_api.validation.json_text import child_path, cut
@@ -47,10 +47,10 @@ def check_batch(body: bytes, batch: Shape) -> int:
     return found
 
 
-def check_object(source: Source, path: str, shape: Shape) -> dict[str, Any]:
+def check_object(source: Source, path: str, shape: Shape, is_sure: IsSure = lambda: False) -> dict[str, Any]:
     """Check the object at hand; return what the check of each property returned."""
     expect(source, path, "object")
-    found = _check_members(source, path, shape)
+    found = _check_members(source, path, shape, is_sure)
     for name, one in shape.properties.items():
         if one.required and name not in found:
             sentence = f"`{name}` is required in {shape.called}; add it."
@@ -59,15 +59,18 @@ def check_object(source: Source, path: str, shape: Shape) -> dict[str, Any]:
     return found
 
 
-def _check_members(source: Source, path: str, shape: Shape) -> dict[str, Any]:
-    start, depth = source.start, source.depth
+def _check_members(source: Source, path: str, shape: Shape, is_sure: IsSure) -> dict[str, Any]:
+    start, end, depth = source.start, source.end, source.depth
     found: dict[str, Any] = {}
     for walked, name in enumerate(source.members(path)):
         if walked == _WALKED:
             if any(isinstance(one, Elements) for one in shape.properties.values()):
                 raise _repeated(shape, path)
-            source.start, source.depth = start, depth
-            return _check_last_given(source, path, shape)
+            source.start, source.end, source.depth = start, end, depth
+            found = _check_last_given(source, path, shape)
+            if not is_sure():
+                raise _repeated(shape, path)
+            return found
         place = child_path(path, name)
         found[name] = _check_property(source, place, shape, _known(shape, name, place))
     return found
@@ -88,7 +91,6 @@ def _known(shape: Shape, name: str, path: str) -> Property:
 
 
 def _check_last_given(source: Source, path: str, shape: Shape) -> dict[str, Any]:
-    source.go_behind()
     try:
         members = _outline(shape).decode(memoryview(source.body)[source.start : source.end])
     except msgspec.ValidationError as error:
@@ -121,19 +123,15 @@ def _check_property(source: Source, path: str, shape: Shape, one: Property) -> i
 
 def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> int:
     expect(source, path, "array")
-    fast = fast_validator(batch)
 
-    def check(element: Source, place: str, is_judged: bool) -> None:  # noqa: FBT001 - as it is called
+    def check(element: Source, place: str, is_sure: IsSure) -> None:
         if isinstance(one.shape, Text):
             _check_text(element, place, one.shape)
-            return
-        start = element.start
-        check_object(element, place, one.shape)
-        if is_judged or not fast.accepts(element.body[start : element.end]):
-            raise _repeated(one.shape, place)
+        else:
+            check_object(element, place, one.shape, is_sure)
 
     between = BETWEEN_STRINGS if isinstance(one.shape, Text) else BETWEEN_OBJECTS
-    return check_elements(source, path, fast, check, between)
+    return check_elements(source, path, fast_validator(batch), check, between)
 
 
 def _check_text(source: Source, path: str, one: Text) -> None:

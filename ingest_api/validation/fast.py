@@ -7,21 +7,20 @@ In a short source, objects of primitives are built: msgspec measures their names
 number that is not an integer. In a long one they are passed over, and looks at the bytes judge names and numbers, in a
 third of the time, whatever the numbers. All looks are exact, so that no element makes those beside it go the slow way:
 
-- Names and numbers: `bounds`. A number of 1,001 characters can't hide from ten neighbouring samples, one in 100 bytes.
+- Names and numbers: `bounds`. An integer of 1,001 digits can't hide from ten neighbouring samples, one in 100 bytes.
 - Timestamps: gathered by the decoder, shadowed ones too, and looked at together.
 - U+0000: if the source has no `\u0000`, there is none.
 - Nested values, shadowed or not: the braces and brackets of the source are counted.
 - Members that a later one of the same name shadows: more than 200 members take 1,200 bytes without a closing brace.
   If there are so many, the colons between braces are counted. An array of elements that is shadowed is a second array.
-- If strings hold such marks too, or members are shadowed: `flatness`.
+- If strings hold such marks too, or what looks like U+0000, or members are shadowed: `flatness`.
 - Properties that exclude each other: they are looked for in what was decoded.
-- Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree; elsewhere what is right at
-  four bytes a character is accepted, and only if that fails patterns measure names and strings (`bounds`, `lengths`).
+- Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree. Elsewhere a short source
+  is accepted if it is right at four bytes a character; in any other, `bounds` measures names and strings.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from operator import attrgetter
@@ -30,22 +29,21 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ingest_api.validation.bounds import are_within_bounds
+from ingest_api.validation.bounds import Bounds
 from ingest_api.validation.decoders import LONGEST_SOURCE, WIDEST, Form, array_of, decode, decoder, struct_of
 from ingest_api.validation.flatness import flat_array, flat_batch
 from ingest_api.validation.json_text import is_utf8
-from ingest_api.validation.lengths import too_long
-from ingest_api.validation.structure import find_nul
+from ingest_api.validation.numbers import may_hold_long_number
+from ingest_api.validation.structure import ESCAPED_NUL
 from ingest_api.validation.timestamps import are_timestamps
 from shared.kinds.shapes import Flag, Primitives, Property, Shape
-from shared.limits import MAX_NUMBER_DIGITS
 
 __all__ = ["LONGEST_SOURCE", "FastValidator", "fast_validator"]
 
 #: Source text up to which it is faster to build objects; if they are hostile, that takes some milliseconds.
 _BUILT_BYTES: Final = 32_768
-_SAMPLED_EVERY: Final = 100
-_SAMPLED_LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (MAX_NUMBER_DIGITS // _SAMPLED_EVERY))
+#: Of a source text, so many bytes mostly tell that there is more than what is required.
+_SEEN_BYTES: Final = 4_096
 _SHORTEST_MEMBER: Final = len('"":1,')
 #: Bytes of a character, as a decoder supposes them where it may take more than there are.
 _BY_CHARACTERS: Final = 1
@@ -74,7 +72,7 @@ class FastValidator:
         )
         #: By the number of objects around the array of elements.
         self._flat = flat_array(self._members), flat_batch(self._members)
-        self._too_long = too_long(elements.shape)
+        self._bounds = Bounds(elements.shape)
         #: Source text in which there can't be more.
         self._few_bytes = self._members * _SHORTEST_MEMBER
         # Of an array and of a batch, in a short and in a long source text.
@@ -95,58 +93,58 @@ class FastValidator:
 
         `around`: objects around the array of elements; none if the source is that array, and known to be JSON.
         """
-        escapes, built = b"\\" in source, len(source) <= _BUILT_BYTES
-        if escapes and find_nul(source, 0, len(source)) >= 0:
-            return None
-        if built:
-            may_be_right, decoders = not _holds_long_integer(source), self._built[around]
-        elif not around and self._holds_bare(source):
+        is_wide, is_built = b"\\" in source or not source.isascii(), len(source) <= _BUILT_BYTES
+        if not is_built and not around and self._holds_bare(source):
             return source.count(b"{")
-        else:
-            may_be_right, decoders = not self._has_objects or _is_in_bounds(source, around), self._passed[around]
-        if may_be_right:
-            is_wide = escapes or not source.isascii()
-            for width in _WIDE if is_wide else _NARROW:
-                try:
-                    decoded, times = decode(decoders[width], source)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    continue
-                elements = self._elements_of(decoded) if around else decoded
-                objects = self._objects_in(elements, UNSET)
-                is_right = self._is_right(source, decoded, elements, around, objects) and are_timestamps(times)
-                if is_right and is_wide and width == _BY_CHARACTERS:
-                    # Of a long source, names have been measured already.
-                    is_right = not self._holds_too_long(source, around) and (not built or are_within_bounds(source))
-                return len(elements) if is_right else None
+        if not self._may_be_decoded(source, around, is_built=is_built):
+            return None
+        decoders = (self._built if is_built else self._passed)[around]
+        must_look = is_wide or (not is_built and self._has_objects)
+        for width in _WIDE if is_built and is_wide else _NARROW:
+            try:
+                decoded, times = decode(decoders[width], source)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            elements = self._elements_of(decoded) if around else decoded
+            is_right = self._is_right(source, decoded, elements, around) and are_timestamps(times)
+            if is_right and must_look and width == _BY_CHARACTERS:
+                is_right = self._are_within_bounds(source, around)
+            return len(elements) if is_right else None
         return None
+
+    def _may_be_decoded(self, source: bytes, around: int, *, is_built: bool) -> bool:
+        if is_built:  # no integer of thousands of digits
+            return not may_hold_long_number(source) or self._are_within_bounds(source, around)
+        return not around or is_utf8(source)  # of what is passed over, the decoder does not see it
+
+    def _are_within_bounds(self, source: bytes, around: int) -> bool:
+        return self._bounds.hold(source, source.find(b"{") + 1 if around else 0)
 
     def _holds_bare(self, source: bytes) -> bool:
         """Whether an array is sure to hold right elements with only what is required, and no other braces."""
+        bare = self._bare_members
+        seen = source.count(b":", 0, _SEEN_BYTES) - bare * source.count(b"{", 0, _SEEN_BYTES)
+        if not bare or abs(seen) > bare:
+            return False
         braces = source.count(b"{")
-        colons = self._bare_members * braces
-        if not colons or source.count(b":") != colons:
+        if not braces or source.count(b":") != bare * braces:
             return False
         width = _BY_CHARACTERS if source.isascii() and b"\\" not in source else WIDEST
         try:
             elements, times = decode(self._bare[width], source)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        return len(elements) == braces and are_timestamps(times)
+        return len(elements) == braces and ESCAPED_NUL not in source and are_timestamps(times)
 
-    def _holds_too_long(self, source: bytes, around: int) -> bool:
-        start = source.find(b"{") + 1 if around else 0
-        return self._too_long is not None and self._too_long.match(source, start) is not None
-
-    def accepts(self, element: bytes) -> bool:
-        """Return whether one element, of any length, is sure to be right but for its sizes in all."""
-        return self.count(b"[%b]" % element, around=0) is not None
-
-    def _is_right(self, source: bytes, decoded: Any, elements: list[Any], around: int, objects: int) -> bool:
+    def _is_right(self, source: bytes, decoded: Any, elements: list[Any], around: int) -> bool:
+        objects = self._objects_in(elements, UNSET)
         # As many braces and brackets as were decoded: nothing is nested or shadowed, and no string holds any.
-        if elements and (
-            source.count(b"}") == around + objects
+        if (
+            elements
+            and source.count(b"}") == around + objects
             and source.find(b"[", source.find(b"[") + 1) < 0
             and (len(source) <= self._few_bytes or not self._may_have_many_members(source))
+            and ESCAPED_NUL not in source
         ):
             return True
         may_be = objects != _CLASH and (elements or self._may_be_empty(decoded, around))
@@ -203,14 +201,3 @@ def fast_validator(batch: Shape) -> FastValidator:
 
 def _by_width(type_of: Callable[[Form], Any], *, built: bool) -> dict[int, msgspec.json.Decoder[Any]]:
     return {width: decoder(type_of(Form(width, built))) for width in _WIDE}
-
-
-def _holds_long_integer(source: bytes) -> bool:
-    if len(source) <= MAX_NUMBER_DIGITS or not _SAMPLED_LONG_NUMBER.search(source[::_SAMPLED_EVERY]):
-        return False
-    return not are_within_bounds(source)
-
-
-def _is_in_bounds(source: bytes, around: int) -> bool:
-    """Whether names and numbers are right; a batch is not yet known to be JSON, or UTF-8."""
-    return are_within_bounds(source) and (not around or is_utf8(source))

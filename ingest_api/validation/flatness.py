@@ -1,14 +1,18 @@
 """Patterns of text whose elements are flat: their objects hold primitives only, shadowed members and all.
 
 Of JSON that msgspec has decoded. Between two braces of an element stand at most as many colons as an object may have
-members: so has each object within, and the element between them.
+members: so has each object within, and the element between them. No string holds U+0000.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from shared.linear_patterns import PRIMITIVES, STRING, WHITE, compiled
+from shared.linear_patterns import WHITE, compiled
+
+_ESCAPE: Final = r"\\(?:[^u]|u(?:[^0]|0(?:[^0]|0(?:[^0]|0[^0]))))"
+_STRING: Final = rf'"(?:[^"\\]|{_ESCAPE})*"'
+_PRIMITIVES: Final = rf'(?:[^"{{}}\[\]]|{_STRING})*'
 
 
 def flat_array(most_members: int) -> Any:
@@ -18,15 +22,15 @@ def flat_array(most_members: int) -> Any:
 
 def flat_batch(most_members: int) -> Any:
     """Return the pattern of an object that holds a single array, of flat elements, and no object."""
-    return compiled(rf"{WHITE}\{{{PRIMITIVES}{_array(most_members)}{PRIMITIVES}\}}{WHITE}")
+    return compiled(rf"{WHITE}\{{{_PRIMITIVES}{_array(most_members)}{_PRIMITIVES}\}}{WHITE}")
 
 
 def _array(most_members: int) -> str:
     members = _members(most_members)
     element = rf"\{{{members}(?:\{{{members}\}}{members})*\}}"
-    return rf'\[(?:{element}|[^"{{}}\[\]]|{STRING})*\]'
+    return rf'\[(?:{element}|[^"{{}}\[\]]|{_STRING})*\]'
 
 
 def _members(most: int) -> str:
-    text = rf'(?:[^"{{}}\[\]:]|{STRING})*'
+    text = rf'(?:[^"{{}}\[\]:]|{_STRING})*'
     return f"{text}(?::{text}){{0,{most}}}"

@@ -67,17 +67,19 @@ _OVERLONG: Final = "(overlong)"
 class Source:
     """A cursor over text that is proven to be JSON. It stands on one value, from `start` to `end`.
 
-    Of an object or array, `end` is known only after a walk through it (`members`) or over it (`skip`); what follows
-    can't be reached before.
+    Of an object or array within another, `end` is known only after a walk through it (`members`) or over it (`skip`);
+    what follows can't be reached before.
     """
 
     __slots__ = ("body", "depth", "end", "start")
 
-    def __init__(self, text: bytes, depth: int = 0, start: int = 0) -> None:
+    def __init__(self, text: bytes, depth: int = 0, start: int = 0, end: int | None = None) -> None:
         self.body = text
         #: Levels of objects and arrays around the value at hand.
         self.depth = depth
         self._stand_at(start)
+        if self.kind in NESTED:
+            self.end = len(text) if end is None else end
 
     @classmethod
     def parse(cls, body: bytes) -> Source:
@@ -156,13 +158,9 @@ class Source:
     def skip(self, path: str) -> None:
         """Pass over the value at hand, of which nothing matters but its depth."""
         if self.kind in NESTED:
-            self.go_behind()
+            self.end = self._value_end()
             if is_deeper(self.body, self.start, self.end, MAX_NESTING - self.depth):
                 raise depth_refusal(path)
-
-    def go_behind(self) -> None:
-        """Find the end of the value at hand."""
-        self.end = self._value_end()
 
     def check_everything(self, path: str) -> None:
         """Check the object at hand by the rules for any text: depth, U+0000, and long numbers near its beginning."""

@@ -23,8 +23,9 @@ _MAX_EXPONENT_DIGITS: Final = 5
 _SPELLED: Final = bytes(ord("0" if octet in b"0123456789." else " ") for octet in range(256))
 #: Digits and points that the patterns tell apart: with as many, a number is short enough without an exponent.
 _TOLD_APART: Final = MAX_NUMBER_DIGITS
-#: Of as many and a point there may be more than are taken only by an exponent, which the patterns see.
-_MANY_DIGITS: Final = b"0" * (_TOLD_APART + 2)
+#: An integer of more digits has so many samples in a row.
+_SAMPLED_EVERY: Final = 100
+_SAMPLES: Final = b"0" * (_TOLD_APART // _SAMPLED_EVERY)
 #: Digits of an exponent that the patterns tell apart, of numbers of more than one digit; more are always too many.
 _TOLD_EXPONENT: Final = 3
 _UP: Final = "[eE][+]?0*"
@@ -59,27 +60,35 @@ def _count_digits(number: re.Match[bytes]) -> int:
     return max(before, 1) + max(len(zeros) + len(others) - shift, 0)
 
 
+def may_hold_long_number(text: bytes) -> bool:
+    """Return whether samples of a text look like a number of more than 900 characters."""
+    return len(text) > MAX_NUMBER_DIGITS and _SAMPLES in text[::_SAMPLED_EVERY].translate(_SPELLED)
+
+
 def holds_long_literal(text: bytes, start: int) -> bool:
     """Return whether one of the numbers with more digits and points than the patterns tell apart is too long.
 
-    `start`: where to begin, outside of strings.
+    `text`: JSON. `start`: where to begin, outside of strings.
     """
     spelled = text.translate(_SPELLED)
-    if _MANY_DIGITS not in spelled:
-        return False
+    samples = spelled[start::_TOLD_APART]  # a longer number holds at least one
+    found = samples.find(b"0")
     # Every quote begins or ends a string in it, and places stay.
-    plain = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if rb"\"" in text else text
-    counted, within, start = start, 0, spelled.find(_MANY_DIGITS, start)
-    while start >= 0:
-        within ^= plain.count(b'"', counted, start) & 1
-        counted = start
-        # They may be those of its exponent.
-        number = None if within else _LITERAL.match(plain, plain.rfind(b":", 0, start) + 1)
-        if number and _count_digits(number) > MAX_NUMBER_DIGITS:
-            return True
-        # Behind the number, or behind the string: what looks like a long one there may be many short ones.
-        end = number.end() if number else plain.find(b'"', start)
-        start = spelled.find(_MANY_DIGITS, end) if end >= 0 else -1
+    plain = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if found >= 0 and rb"\"" in text else text
+    counted, within, end = start, 0, start
+    while found >= 0:
+        place = start + found * _TOLD_APART
+        colon, end = plain.rfind(b":", end, place), spelled.find(b" ", place)
+        if end - colon > _TOLD_APART + 2:  # the colon, and a point
+            number = _LITERAL.match(plain, colon + 1)
+            if number is None or number.end() < end:  # digits of a string, or of an exponent
+                end = plain.find(b'"', end)
+            elif _count_digits(number) > MAX_NUMBER_DIGITS:
+                within ^= plain.count(b'"', counted, end) & 1
+                if not within:
+                    return True
+                counted = end
+        found = samples.find(b"0", (end - start - 1) // _TOLD_APART + 1) if end >= 0 else -1
     return False
 
 

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from ingest_api.errors import ApiError
 from ingest_api.validation import structure
-from ingest_api.validation.bounds import are_within_bounds
+from ingest_api.validation.bounds import Bounds
 from ingest_api.validation.numbers import digits_in_plain_form
 from ingest_api.validation.structure import is_deeper
+from shared.kinds.items import ITEM
 from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
 from tests.bodies import ENTRIES, GOOD_NUMBERS, ITEMS, long_numbers, sized_strings
 from tests.validators import exact, fast
+
+ITEM_BOUNDS = Bounds(ITEM)
 
 WHOLE = st.sampled_from(["0", "1", "12", "10000000000", "9" * 99, "9" * 100, "9" * 101]) | st.integers(0, 110).map(
     lambda digits: "1" + "0" * digits
@@ -61,7 +64,7 @@ BESIDE = st.sampled_from(["", ' ,\n"a":":1e9999"', ',"1e9999":"1e9999"', ',":":"
 def test_a_long_number_is_found_wherever_it_stands(literals: list[str], beside: str, colon: str) -> None:
     members = ",".join(f'"k{number}:"{colon}{literal}{beside}' for number, literal in enumerate(literals))
 
-    assert are_within_bounds(f"[{{{members}}}]".encode()) != is_too_long(literals)
+    assert ITEM_BOUNDS.hold(f"[{{{members}}}]".encode()) != is_too_long(literals)
 
 
 @pytest.mark.parametrize("sign", ["", "-"])
@@ -77,21 +80,21 @@ def test_every_short_number_is_told_from_those_with_a_digit_more(sign: str) -> N
             exponents, MAX_NUMBER_DIGITS, key=lambda exponent: digits_in_plain_form(f"{mantissa}{exponent}".encode())
         )
         for literal in (f"{mantissa}{exponent}" for exponent in exponents[max(edge - 1, 0) : edge + 1]):
-            assert are_within_bounds(f'{{"a":{literal},"behind":""}}'.encode()) != is_too_long([literal]), literal
+            assert ITEM_BOUNDS.hold(f'{{"a":{literal},"behind":""}}'.encode()) != is_too_long([literal]), literal
 
 
 @pytest.mark.parametrize("text", ["1.2.3e9999", ".5e9999", "e9999", "." * 3000, "1." * 3000, "9" * 3000, "007e99999"])
 @pytest.mark.parametrize("before", ["", '\\"', "\\\\"])
 def test_what_only_looks_like_a_number_is_none(text: str, before: str) -> None:
     body = f'{{"a":"{before}:{text}","b":":{text}{before}"'
-    assert are_within_bounds(f"{body}}}".encode())
-    assert not are_within_bounds(f'{body},"c":1e1000}}'.encode())
-    assert not are_within_bounds(f'{body},"c":{"9" * 1001}}}'.encode())
+    assert ITEM_BOUNDS.hold(f"{body}}}".encode())
+    assert not ITEM_BOUNDS.hold(f'{body},"c":1e1000}}'.encode())
+    assert not ITEM_BOUNDS.hold(f'{body},"c":{"9" * 1001}}}'.encode())
 
 
 def test_no_literal_of_few_digits_is_taken_for_a_long_one() -> None:
     assert all(len(f"{Decimal(f'1e{exponent}'):f}") <= MAX_NUMBER_DIGITS for exponent in (-997, 0, 999))
-    assert are_within_bounds(b'{"a":' + b"9" * 1000 + b"}")
+    assert ITEM_BOUNDS.hold(b'{"a":' + b"9" * 1000 + b"}")
 
 
 NAMES = sized_strings(MAX_KEY_BYTES) | st.sampled_from(['""', '"a"', '"\\""', '"\\\\"', '":"', '"\\u0041"'])
@@ -104,7 +107,7 @@ def test_a_name_of_a_wrong_size_is_found_wherever_it_stands(members: list[tuple[
 
     body = f"{{{text}}}".encode()
 
-    assert are_within_bounds(body) == all(1 <= size <= MAX_KEY_BYTES for size in sizes)
+    assert ITEM_BOUNDS.hold(body) == all(1 <= size <= MAX_KEY_BYTES for size in sizes)
 
 
 GOOD_NAMES = st.sampled_from(['"a"', r'"\u0041"', '":1e9999"', '"' + "é" * 128 + '"', '"' + r"\"" * 256 + '"'])
@@ -125,7 +128,7 @@ def test_the_first_member_out_of_bounds_is_found(
     text = ",".join(f"{name}{white}:{white}{value}{white}" for name, value in members)
     numbers = [value for _, value in members if not value.startswith('"')]
 
-    assert are_within_bounds(f"[{{{text}}}]".encode()) == (odd is None and not is_too_long(numbers))
+    assert ITEM_BOUNDS.hold(f"[{{{text}}}]".encode()) == (odd is None and not is_too_long(numbers))
 
 
 @pytest.mark.parametrize(
