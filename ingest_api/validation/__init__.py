@@ -17,7 +17,7 @@ __all__ = ["read_configuration", "validate"]
 
 #: Bytes of a body that is decoded whole; a longer one is read a chunk at a time.
 _DECODED_WHOLE_BYTES: Final = 262_144
-#: Made when the process starts, not by the first request: it takes 50 ms to compile their patterns.
+#: Made when the process starts, not by the first request: it takes 140 ms to compile their patterns.
 _FAST: Final = {kind.name: fast_validator(kind.body) for kind in KINDS.values() if isinstance(kind.body, Shape)}
 
 
