@@ -77,9 +77,9 @@ class ErrorCode(enum.Enum):
     )
     TOO_MANY_FIELDS = ErrorSpec(
         409,
-        "An object such as `fields` or `context` has more than 200 members.",
+        "An object such as `fields` or `context` has more than 200 members, or a property is repeated too often.",
         False,
-        "Split it.",
+        "Split it; send each property once.",
     )
     TOO_MANY_TAGS = ErrorSpec(409, "An item has more than 200 tags.", False, "Remove tags.")
     VALUE_TOO_LARGE = ErrorSpec(409, "One value is over 5 MB.", False, "Shorten the value.")
