@@ -67,6 +67,31 @@ def test_a_long_number_is_found_wherever_it_stands(literals: list[str], beside: 
     assert ITEM_BOUNDS.hold(f"[{{{members}}}]".encode()) != is_too_long(literals)
 
 
+@st.composite
+def longest(draw: st.DrawFn) -> str:
+    """Draw a number of more characters than the patterns tell apart, and mostly about as many digits as may be."""
+    zeros, digits = draw(st.integers(990, 2_500)), draw(st.integers(0, 1_005))
+    fewest = max(digits, 1)  # with the point behind the zeros
+    exponent = zeros + draw(st.integers(fewest - 1_002, 1_002) | st.sampled_from([fewest - 1_000, -999, 999, 1_000]))
+    spelled = draw(st.sampled_from(["{}", "+{}", "+" + "0" * 1_500 + "{}"])).format(max(exponent, 0))
+    whole = draw(st.sampled_from(["0"] * 8 + ["5", "55"]))
+    return f"{draw(SIGNS)}{whole}.{'0' * zeros}{'7' * digits}{draw(st.sampled_from('eE'))}{spelled}"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1_200), longest() | GOOD_NUMBERS, st.sampled_from(["", "-9", r"\"", r"\\", r"\":"])),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from([":", " : ", ":" + " " * 1_100]),
+)
+def test_the_longest_numbers_are_judged_wherever_they_stand(members: list[tuple[int, str, str]], colon: str) -> None:
+    text = ",".join(f'"a":"{odd}:{"0" * 1_100}{odd}{"x" * size}","b"{colon}{number} ' for size, number, odd in members)
+
+    assert ITEM_BOUNDS.hold(f'[{{"a":1e100,{text}}}]'.encode()) != is_too_long([number for _, number, _ in members])
+
+
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_every_short_number_is_told_from_those_with_a_digit_more(sign: str) -> None:
     sizes = [*range(1, 104), 149, 250, 251, 500, 801, *range(889, 902), *range(989, 1001)]
