@@ -47,8 +47,7 @@ _SEEN_BYTES: Final = 4_096
 _SHORTEST_MEMBER: Final = len('"":1,')
 #: Bytes of a character, as a decoder supposes them where it may take more than there are.
 _BY_CHARACTERS: Final = 1
-_NARROW: Final = (_BY_CHARACTERS,)
-_WIDE: Final = (WIDEST, _BY_CHARACTERS)
+_PASSED: Final = Form(_BY_CHARACTERS, built=False)
 #: Members that an object may have, of a shape that has none.
 _NO_OBJECTS: Final = 200
 #: Number of objects that no text has.
@@ -75,53 +74,62 @@ class FastValidator:
         self._bounds = Bounds(elements.shape)
         #: Source text in which there can't be more.
         self._few_bytes = self._members * _SHORTEST_MEMBER
-        # Of an array and of a batch, in a short and in a long source text.
-        self._built, self._passed = (
-            (
-                _by_width(lambda form: array_of(elements.shape, form), built=built),
-                _by_width(lambda form: struct_of(batch.component, batch.properties, form), built=built),
-            )
-            for built in (True, False)
+        # By the number of objects around: of a short source as wide as can be, and by characters; of a long one.
+        self._widest, self._built, self._passed = (
+            [decoder(_type_of(batch, around, form)) for around in (0, 1)]
+            for form in (Form(WIDEST, built=True), Form(_BY_CHARACTERS, built=True), _PASSED)
         )
         bare = {name: one for name, one in inner.items() if one.required}
         self._bare_members = len(bare)
         #: Of an array of elements with only what is required: with room for more, decoding them takes twice as long.
-        self._bare = _by_width(lambda form: list[struct_of("Bare", bare, form)], built=False)  # type: ignore[misc]
+        self._bare = decoder(list[struct_of("Bare", bare, _PASSED)])  # type: ignore[misc]
 
     def count(self, source: bytes, around: int = 1) -> int | None:
         """Return the number of elements of a batch that is sure to be right; None of any other.
 
         `around`: objects around the array of elements; none if the source is that array, and known to be JSON.
         """
-        is_wide, is_built = b"\\" in source or not source.isascii(), len(source) <= _BUILT_BYTES
-        if not is_built and not around and self._holds_bare(source):
-            return source.count(b"{")
-        if not self._may_be_decoded(source, around, is_built=is_built):
-            return None
-        decoders = (self._built if is_built else self._passed)[around]
-        must_look = is_wide or (not is_built and self._has_objects)
-        for width in _WIDE if is_built and is_wide else _NARROW:
-            try:
-                decoded, times = decode(decoders[width], source)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                continue
-            elements = self._elements_of(decoded) if around else decoded
-            is_right = self._is_right(source, decoded, elements, around) and are_timestamps(times)
-            if is_right and must_look and width == _BY_CHARACTERS:
-                is_right = self._are_within_bounds(source, around)
-            return len(elements) if is_right else None
-        return None
+        count = self._count_short if len(source) <= _BUILT_BYTES else self._count_long
+        return count(source, around, is_wide=b"\\" in source or not source.isascii())
 
-    def _may_be_decoded(self, source: bytes, around: int, *, is_built: bool) -> bool:
-        if is_built:  # no integer of thousands of digits
-            return not may_hold_long_number(source) or self._are_within_bounds(source, around)
-        return not around or is_utf8(source)  # of what is passed over, the decoder does not see it
+    def _count_short(self, source: bytes, around: int, *, is_wide: bool) -> int | None:
+        if may_hold_long_number(source) and not self._are_within_bounds(source, around):
+            return None  # before an integer of thousands of digits is built
+        count = self._count_decoded(self._widest[around], source, around) if is_wide else None
+        if count is None:
+            count = self._count_decoded(self._built[around], source, around)
+            if is_wide and count is not None and not self._are_within_bounds(source, around):
+                return None
+        return count
+
+    def _count_long(self, source: bytes, around: int, *, is_wide: bool) -> int | None:
+        if around and not is_utf8(source):  # of what is passed over, the decoder does not see it
+            return None
+        is_bare = not around and self._holds_bare(source)
+        count = source.count(b"{") if is_bare else self._count_decoded(self._passed[around], source, around)
+        must_look = is_wide or (self._has_objects and not is_bare)
+        if must_look and count is not None and not self._are_within_bounds(source, around):
+            return None
+        return count
 
     def _are_within_bounds(self, source: bytes, around: int) -> bool:
         return self._bounds.hold(source, source.find(b"{") + 1 if around else 0)
 
+    def _count_decoded(self, how: msgspec.json.Decoder[Any], source: bytes, around: int) -> int | None:
+        """Return the number of elements if all is right but for what `bounds` tells."""
+        try:
+            decoded, times = decode(how, source)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        elements = self._elements_of(decoded) if around else decoded
+        is_right = self._is_right(source, decoded, elements, around) and are_timestamps(times)
+        return len(elements) if is_right else None
+
     def _holds_bare(self, source: bytes) -> bool:
-        """Whether an array is sure to hold right elements with only what is required, and no other braces."""
+        """Whether an array is sure to hold right elements with only what is required, and no other braces.
+
+        But for sizes of strings.
+        """
         bare = self._bare_members
         seen = source.count(b":", 0, _SEEN_BYTES) - bare * source.count(b"{", 0, _SEEN_BYTES)
         if not bare or abs(seen) > bare:
@@ -129,9 +137,8 @@ class FastValidator:
         braces = source.count(b"{")
         if not braces or source.count(b":") != bare * braces:
             return False
-        width = _BY_CHARACTERS if source.isascii() and b"\\" not in source else WIDEST
         try:
-            elements, times = decode(self._bare[width], source)
+            elements, times = decode(self._bare, source)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
         return len(elements) == braces and ESCAPED_NUL not in source and are_timestamps(times)
@@ -199,5 +206,8 @@ def fast_validator(batch: Shape) -> FastValidator:
     return FastValidator(batch)
 
 
-def _by_width(type_of: Callable[[Form], Any], *, built: bool) -> dict[int, msgspec.json.Decoder[Any]]:
-    return {width: decoder(type_of(Form(width, built))) for width in _WIDE}
+def _type_of(batch: Shape, around: int, form: Form) -> Any:
+    """Return the type of a batch, or of its elements alone."""
+    if around:
+        return struct_of(batch.component, batch.properties, form)
+    return array_of(batch.elements[1].shape, form)
