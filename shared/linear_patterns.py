@@ -19,12 +19,7 @@ PRIMITIVES: Final = rf'(?:[^"{{}}\[\]]|{STRING})*'
 FLAT_OBJECT: Final = rf"\{{{PRIMITIVES}\}}"
 #: Any JSON text, in which strings are passed over, in front of what is looked for.
 BEFORE: Final = rf'(?:[^"]|{STRING})*?'
-#: What stands for the first byte of a character of a string, such that what follows, as many bytes as its UTF-8 has
-#: more, looks like characters of one byte: of `\u00e9` that is `\u00e`, of `\u20ac` `\u20`. Half a surrogate pair: two.
-_BYTE: Final = (
-    r'(?:[^"\\]|\\(?:[^u]|u(?:00(?:[0-7].|[89a-fA-F])|0(?:[1-7].|[89a-fA-F])'
-    r"|[1-9a-cA-CeEfF].|[dD](?:[0-7]|[89a-fA-F].))))"
-)
+_CHARACTER: Final = r'(?:[^"\\]|\\.)'
 
 
 def compiled(pattern: str) -> Any:
@@ -38,9 +33,12 @@ def compiled(pattern: str) -> Any:
 
 
 def longer_string(most: int) -> str:
-    """Return the pattern of strings of which the value has more bytes in UTF-8."""
+    r"""Return the pattern of strings of more bytes of UTF-8.
+
+    Exact for those without an escape. Of others, all that may have more: the digits of `\u00e9` are counted, too.
+    """
     whole, rest = divmod(most + 1, _MOST_REPEATED)
-    return f'"{f"{_BYTE}{{{_MOST_REPEATED}}}" * whole}{_BYTE}{{{rest},}}"'
+    return f'"{f"{_CHARACTER}{{{_MOST_REPEATED}}}" * whole}{_CHARACTER}{{{rest},}}"'
 
 
 def name_of(name: str) -> str:

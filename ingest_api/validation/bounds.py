@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from ingest_api.validation.numbers import LONG_NUMBER, TO_NUMBER, TOO_LARGE, TOO_SMALL, holds_long_literal
+from ingest_api.validation.spelling import spelled_out
 from shared.kinds.shapes import Shape, Text
 from shared.limits import MAX_KEY_BYTES, MAX_VALUE_BYTES
 from shared.linear_patterns import BEFORE, FLAT_OBJECT, STRING, WHITE, compiled, longer_string, name_of
@@ -14,8 +17,8 @@ _MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|{FLAT_OBJECT})'
 #: Up to a member of a flat element, in or before an array of such elements.
 _BEFORE_MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|\{{{_MEMBER}*\}})*?\{{{_MEMBER}*?'
 _TOO_SMALL: Final = compiled(f"{BEFORE}{TO_NUMBER}(?:{TOO_SMALL})")
-#: Ends of what is wrong for sure: a name with its colon, or a string.
-_SURE_ENDS: Final = b':"'
+#: Ends of a name with its colon, and of a string.
+_COLON, _QUOTE = b':"'
 
 
 class Bounds:
@@ -27,9 +30,9 @@ class Bounds:
     def __init__(self, elements: Shape | Text) -> None:
         is_object = isinstance(elements, Shape)
         sizes = _too_long(elements)
-        #: Up to the first member that is out of bounds, or may be. Nearly every text has none, and no other look is
-        #: needed.
+        #: Up to the first member that may be out of bounds. Nearly every text has none, and no other look is needed.
         self._first_suspect = compiled(f"{_members_with(LONG_NUMBER)}|{sizes}" if is_object else sizes)
+        #: Exact without escapes.
         self._wrong = compiled(f"{_members_with(TOO_LARGE)}|{sizes}" if is_object else sizes)
 
     def hold(self, text: bytes, start: int = 0) -> bool:
@@ -40,12 +43,23 @@ class Bounds:
         suspect = self._first_suspect.match(text, start)
         if suspect is None:
             return True
-        if text[suspect.end() - 1] in _SURE_ENDS:
-            return False
-        number = text.rfind(b'"', start, suspect.end()) + 1  # behind its name
-        if self._wrong.match(text, start) or _TOO_SMALL.match(text, number):
-            return False
-        return not holds_long_literal(text, number)
+        place = _outside_strings(text, start, suspect.end())
+        if b"\\" in text:
+            try:
+                before, behind = spelled_out(text[start:place]), spelled_out(text[place:])
+            except (msgspec.DecodeError, UnicodeError):  # it is no JSON
+                return False
+            text, start, place = before + behind, 0, len(before)
+        return not (self._wrong.match(text, start) or _TOO_SMALL.match(text, place) or holds_long_literal(text, place))
+
+
+def _outside_strings(text: bytes, start: int, end: int) -> int:
+    """Return a place from which on all numbers are to be judged, by where a match of the first suspect ends."""
+    if text[end - 1] == _QUOTE:
+        return end
+    if text[end - 1] == _COLON:
+        return end - 1
+    return text.rfind(b'"', start, end) + 1  # behind the number's name
 
 
 def _members_with(numbers: str) -> str:

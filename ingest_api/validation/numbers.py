@@ -68,23 +68,21 @@ def may_hold_long_number(text: bytes) -> bool:
 def holds_long_literal(text: bytes, start: int) -> bool:
     """Return whether one of the numbers with more digits and points than the patterns tell apart is too long.
 
-    `text`: JSON. `start`: where to begin, outside of strings.
+    `text`: JSON without escapes. `start`: where to begin, outside of strings.
     """
     spelled = text.translate(_SPELLED)
     samples = spelled[start::_TOLD_APART]  # a longer number holds at least one
     found = samples.find(b"0")
-    # Every quote begins or ends a string in it, and places stay.
-    plain = text.replace(rb"\\", b"..").replace(rb"\"", b"..") if found >= 0 and rb"\"" in text else text
     counted, within, end = start, 0, start
     while found >= 0:
         place = start + found * _TOLD_APART
-        colon, end = plain.rfind(b":", end, place), spelled.find(b" ", place)
+        colon, end = text.rfind(b":", end, place), spelled.find(b" ", place)
         if end - colon > _TOLD_APART + 2:  # the colon, and a point
-            number = _LITERAL.match(plain, colon + 1)
+            number = _LITERAL.match(text, colon + 1)
             if number is None or number.end() < end:  # digits of a string, or of an exponent
-                end = plain.find(b'"', end)
+                end = text.find(b'"', end)
             elif _count_digits(number) > MAX_NUMBER_DIGITS:
-                within ^= plain.count(b'"', counted, end) & 1
+                within ^= text.count(b'"', counted, end) & 1
                 if not within:
                     return True
                 counted = end

@@ -38,10 +38,10 @@ _TOO_MANY_LEVELS: Final = 1 << 14
 _parse: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def windows(text: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+def windows(text: bytes, start: int, end: int, size: int = _WINDOW_BYTES) -> Iterator[tuple[int, bytes]]:
     """Cut a part of the text, which must not begin within an escape; yield each window with its position."""
     while start < end:
-        cut = _CUT.search(text, start + _WINDOW_BYTES, end)
+        cut = _CUT.search(text, start + size, end)
         stop = cut.end() if cut else end
         yield start, text[start:stop]
         start = stop
