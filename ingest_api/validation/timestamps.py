@@ -12,7 +12,7 @@ The timestamps of many elements are looked at together, in the linear time of RE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from ingest_api.validation.instants import are_stored
 from shared.linear_patterns import compiled
@@ -40,9 +40,12 @@ def is_timestamp(text: str) -> bool:
     return are_timestamps([text])
 
 
-def are_timestamps(texts: Sequence[str]) -> bool:
-    """Return whether all texts are timestamps that we take."""
-    if not texts:
+def are_timestamps(values: Sequence[Any]) -> bool:
+    """Return whether all values are strings, and timestamps that we take."""
+    if not values:
         return True
-    lines = "\n".join((*texts, "")).encode(errors="replace")
-    return lines.count(b"\n") == len(texts) and bool(_LINES.fullmatch(lines)) and are_stored(lines)
+    try:
+        lines = "\n".join((*values, "")).encode(errors="replace")
+    except TypeError:
+        return False
+    return lines.count(b"\n") == len(values) and bool(_LINES.fullmatch(lines)) and are_stored(lines)
