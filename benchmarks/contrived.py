@@ -114,6 +114,38 @@ def _escaped(name: str, value: str) -> str:
     return '"fields":{' + ",".join([f'"{name}":{value}'] * 200) + "}"
 
 
+def _unlike_names() -> str:
+    """Return items whose ids and names are as long as may be, in escapes, no two of a length in characters."""
+    escapes = ((r"\u0041", 1), (r"\u07ff", 2), (r"\u20ac", 3), (r"\ud83d\ude00", 4))
+    items = [
+        f'{{"id":"{_sized(512, shift, *one)}","name":"{_sized(1_024, shift, *one)}"}}'
+        for one in escapes
+        for shift in range(4)
+    ]
+    return ",".join([*items * 4, '{"id":"a","name":"}{","fields":{"a":1e100}}'])
+
+
+def _sized(size: int, shift: int, escape: str, escaped_bytes: int) -> str:
+    count, rest = divmod(size - shift, escaped_bytes)
+    return "x" * shift + escape * count + "x" * rest
+
+
+def _unlike_times() -> str:
+    """Return entries with 140 timestamps each, of the last day and of leap seconds, no two alike."""
+    times = [
+        f'"timestamp":"9999-12-31T{_clock(minute)}:59.{"9" * (minute % 6)}8-{_clock(1_438 - minute)}",'
+        f'"timestamp":"2016-12-31T{_clock(1_439 - offset)}:60-{_clock(offset)}"'
+        for minute, offset in zip(range(598, 1_438), range(840), strict=True)
+    ]
+    return ",".join(
+        f'{{"level":"info","message":"}}{{",{",".join(times[start : start + 70])}}}' for start in range(0, 840, 70)
+    )
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
 _BODIES: Final = (
     *(
         (f"heartbeat: {unit[:12]}, …", "/api/ingest/heartbeat", ('{"a":[', unit, "]}"))
@@ -148,6 +180,8 @@ _BODIES: Final = (
     ("items: 200 fields of 1, one of 12e990", "/api/ingest", (_ITEMS, _behind(_fields("12e990"), _fields("1")), "]}")),
     ("items: 200 fields of strings of 1e9999", "/api/ingest", (_ITEMS, _fields(f'"{"1e9999 " * 700}"'), "]}")),
     ("items: 200 fields of 1, an id of 258 bytes", "/api/ingest", (_ITEMS, _behind(_LONG_ID, _fields("1")), "]}")),
+    ("items: ids and names of escapes, all unlike", "/api/ingest", (_ITEMS, _unlike_names(), "]}")),
+    ("log: the last day and leap seconds, all unlike", "/api/ingest/log", (_ENTRIES, _unlike_times(), "]}")),
     ("items: mixed, members shadowed", "/api/ingest", (_ITEMS, _MIXED, "]}")),
     ("items: 17 members, a shadowed one wrong", "/api/ingest", (_ITEMS, _behind(_REPEATED, _ITEM), "]}")),
     (
