@@ -48,18 +48,24 @@ def check_batch(body: bytes, batch: Shape) -> int:
 
 
 def check_object(source: Source, path: str, shape: Shape, is_sure: IsSure = lambda: False) -> dict[str, Any]:
-    """Check the object at hand; return what the check of each property returned."""
+    """Check the object at hand; return what the check of each property returned.
+
+    `is_sure` tells of an object in which properties are given again and again, whether those in between are right.
+    """
     expect(source, path, "object")
-    found = _check_members(source, path, shape, is_sure)
+    found, all_walked = _check_members(source, path, shape)
     for name, one in shape.properties.items():
         if one.required and name not in found:
             sentence = f"`{name}` is required in {shape.called}; add it."
             raise ApiError(ErrorCode.MISSING_PROPERTY, sentence, path=child_path(path, name))
     check_together(found, path, shape)
+    if not (all_walked or is_sure()):
+        raise _repeated(shape, path)
     return found
 
 
-def _check_members(source: Source, path: str, shape: Shape, is_sure: IsSure) -> dict[str, Any]:
+def _check_members(source: Source, path: str, shape: Shape) -> tuple[dict[str, Any], bool]:
+    """Check the members of the object at hand; return what was found, and whether all were looked at."""
     start, end, depth = source.start, source.end, source.depth
     found: dict[str, Any] = {}
     for walked, name in enumerate(source.members(path)):
@@ -67,13 +73,10 @@ def _check_members(source: Source, path: str, shape: Shape, is_sure: IsSure) -> 
             if any(isinstance(one, Elements) for one in shape.properties.values()):
                 raise _repeated(shape, path)
             source.start, source.end, source.depth = start, end, depth
-            found = _check_last_given(source, path, shape)
-            if not is_sure():
-                raise _repeated(shape, path)
-            return found
+            return _check_last_given(source, path, shape), False
         place = child_path(path, name)
         found[name] = _check_property(source, place, shape, _known(shape, name, place))
-    return found
+    return found, True
 
 
 def _repeated(shape: Shape, path: str) -> ApiError:

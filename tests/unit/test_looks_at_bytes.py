@@ -19,7 +19,7 @@ from ingest_api.validation.structure import is_deeper
 from shared.kinds.items import ITEM
 from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS
 from tests.bodies import ENTRIES, GOOD_NUMBERS, ITEMS, long_numbers, sized_strings
-from tests.validators import exact, fast
+from tests.validators import exact, fast, validate_items
 
 ITEM_BOUNDS = Bounds(ITEM)
 
@@ -115,6 +115,18 @@ def test_what_only_looks_like_a_number_is_none(text: str, before: str) -> None:
     assert ITEM_BOUNDS.hold(f"{body}}}".encode())
     assert not ITEM_BOUNDS.hold(f'{body},"c":1e1000}}'.encode())
     assert not ITEM_BOUNDS.hold(f'{body},"c":{"9" * 1001}}}'.encode())
+
+
+@pytest.mark.parametrize(
+    "value", ["1x{}", "1 {}", "[1,{}]", '[{{"c":1}},{}]', "1.5e3..{}", '"{}', "1e0{}", ":{}", "{}", "{}e", '\\u12{}"']
+)
+@pytest.mark.parametrize("behind", ["}}", "", '}},{"a":1', '"'])
+def test_the_look_ends_with_a_text_that_is_no_json_or_not_flat(value: str, behind: str) -> None:
+    for digits in (999, 1_100, 2_500):
+        text = f'[{{"a":1e400,"b":{value.format("9" * digits)}{behind}'
+        ITEM_BOUNDS.hold(text.encode())
+        with pytest.raises(ApiError):
+            validate_items(f'{{"stream":"s","items":{text}]}}'.encode())
 
 
 def test_no_literal_of_few_digits_is_taken_for_a_long_one() -> None:

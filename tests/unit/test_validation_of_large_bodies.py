@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ingest_api.errors import ErrorCode
+from ingest_api.validation.fast import LONGEST_SOURCE
 from shared.limits import MB
 from tests.refused import assert_refused, refusal_of
 from tests.validators import fast, validate_items, validate_log_entries, validate_retain
@@ -53,12 +54,13 @@ def test_properties_that_exclude_each_other_are_found_by_the_fast_way() -> None:
 
 @pytest.mark.parametrize("text", ["x", "},{", "é", '\\"', "9", "\\u0041"])
 def test_elements_that_are_too_long_for_the_fast_way_are_right(text: str) -> None:
-    long = f'{{"id":"a","fields":{{"a":"{text * (MB // len(text) + 1)}","b":1}},"tags":{{}}}}'
+    value = text * (LONGEST_SOURCE // 2 // len(text.encode()) + 1)
+    long = f'{{"id":"a","fields":{{"a":"{value}","b":"{value}","c":1}},"tags":{{}}}}'
     body = f'{{"stream":"s","items":[{{"id":"b"}},{long},{long},{{"id":"c"}}]}}'.encode()
     assert validate_items(body) == 4
 
 
-@pytest.mark.parametrize("size", [1, MB])
+@pytest.mark.parametrize("size", [1, MB, LONGEST_SOURCE - 2])
 @pytest.mark.parametrize(
     ("members", "code"),
     [
@@ -132,3 +134,19 @@ def test_a_long_name_that_is_no_string_is_refused(fault: bytes, code: ErrorCode)
     others, name = b'{"id":"a"},' * 4_000, b"x" * 300 + fault
     body = b'{"stream":"s","items":[%b{"id":"a","fields":{"%b":1}}]}' % (others, name)
     assert refusal_of(validate_items, body).code is code
+
+
+@pytest.mark.parametrize("size", [1, LONGEST_SOURCE])
+@pytest.mark.parametrize(
+    ("members", "code", "path"),
+    [
+        ('"name":null', ErrorCode.MISSING_PROPERTY, "$.items[0].id"),
+        ('"id":"a","deleted":true', ErrorCode.UNEXPECTED_PROPERTY, "$.items[0].tags"),
+    ],
+)
+def test_what_is_wrong_is_told_before_that_properties_are_repeated(
+    members: str, code: ErrorCode, path: str, size: int
+) -> None:
+    item = f'{{{members},"tags":{{"a":"{"x" * size}"}},{",".join([members] * 17)}}}'
+    refusal = refusal_of(validate_items, f'{{"stream":"s","items":[{item}]}}'.encode())
+    assert (refusal.code, refusal.path) == (code, path)
