@@ -12,10 +12,9 @@ import msgspec
 
 from ingest_api.validation.structure import windows
 
-_QUOTE, _STAND_IN, _ANY, _SPACE = b'"', b"\x7f", b".", b" "
+_QUOTE, _STAND_IN, _ANY = b'"', b"\x7f", b"."
 #: White space may not stand in a string as it is, and the stand-in of quotes must be no other character.
-_READIED: Final = bytes.maketrans(b"\t\r\n" + _STAND_IN, _SPACE * 3 + _ANY)
-_QUOTES_AWAY: Final = bytes.maketrans(_QUOTE, _STAND_IN)
+_READIED: Final = bytes.maketrans(b"\t\r\n" + _STAND_IN + _QUOTE, b"   " + _ANY + _STAND_IN)
 _QUOTES_BACK: Final = bytes.maketrans(_STAND_IN + _QUOTE + b"\\", _QUOTE + _ANY * 2)
 #: Of a text of rare characters the decoder makes four times as many bytes.
 _WINDOW_BYTES: Final = 65_536
@@ -32,11 +31,9 @@ def spelled_out(text: bytes) -> bytes:
 
 
 def _spelled_out(window: bytes) -> bytes:
-    readied = window.translate(_READIED)
-    if b"\\" in readied:
-        readied = readied.replace(rb"\\", _ANY).replace(rb"\"", _ANY)
-        if rb"\u007" in readied:
-            readied = readied.replace(rb"\u007f", _ANY).replace(rb"\u007F", _ANY)
+    plain = window.replace(rb"\\", _ANY).replace(rb"\"", _ANY)
+    if rb"\u007" in plain:
+        plain = plain.replace(rb"\u007f", _ANY).replace(rb"\u007F", _ANY)
     # As if the whole window were one string.
-    value = _value.decode(b'"%b"' % readied.translate(_QUOTES_AWAY))
+    value = _value.decode(b'"%b"' % plain.translate(_READIED))
     return value.encode().translate(_QUOTES_BACK)
