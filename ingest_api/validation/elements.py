@@ -69,7 +69,7 @@ def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[i
     elements = _elements.decode(run)
     alone = len(elements) == 1  # perhaps a long element, which is not copied; a run of several is short
     for position in _unsure(elements, fast):
-        element = Source(run, depth, 1, len(run) - 1) if alone else Source(bytes(elements[position]), depth)
+        element = Source(run, depth, 1, run.rindex(b"]")) if alone else Source(bytes(elements[position]), depth)
         look_at(position, element, lambda: not is_judged and fast.count(run, around=0) is not None)
     return len(elements)
 

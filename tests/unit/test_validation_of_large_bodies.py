@@ -150,3 +150,13 @@ def test_what_is_wrong_is_told_before_that_properties_are_repeated(
     item = f'{{{members},"tags":{{"a":"{"x" * size}"}},{",".join([members] * 17)}}}'
     refusal = refusal_of(validate_items, f'{{"stream":"s","items":[{item}]}}'.encode())
     assert (refusal.code, refusal.path) == (code, path)
+
+
+@pytest.mark.parametrize("behind", ["", " ", "\n\t ", ',"stream":"s"', ' ,\r\n"stream":"s" '])
+@pytest.mark.parametrize("before", ["", '{"id":"b"},', '{"id":"b"} , '])
+def test_what_stands_around_an_element_does_not_matter(before: str, behind: str) -> None:
+    item = '{"id":"a",' + '"name":"",' * 16 + '"name":1,"name":""}'
+    body = f'{{"stream":"s","items":[{before}{item}{behind[:1].strip(",")}]{behind}}}'.encode()
+    refusal = refusal_of(validate_items, body)
+    assert (refusal.code, refusal.path) == (ErrorCode.TOO_MANY_FIELDS, f"$.items[{int(bool(before))}]")
+    assert validate_items(body.replace(b'"name":1,', b"")) == 1 + bool(before)
