@@ -17,6 +17,7 @@ _MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|{FLAT_OBJECT})'
 #: Up to a member of a flat element, in or before an array of such elements.
 _BEFORE_MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|\{{{_MEMBER}*\}})*?\{{{_MEMBER}*?'
 _TOO_SMALL: Final = compiled(f"{BEFORE}{TO_NUMBER}(?:{TOO_SMALL})")
+_NOTHING: Final = r"[^\x00-\xff]"
 #: Ends of a name with its colon, and of a string.
 _COLON, _QUOTE = b':"'
 
@@ -75,4 +76,4 @@ def _too_long(elements: Shape | Text) -> str:
     members = [
         f"{name_of(name)}{WHITE}{longer_string(most)}" for name, most in bounded.items() if most < MAX_VALUE_BYTES
     ]
-    return f"{_BEFORE_MEMBER}(?:{'|'.join(members)})" if members else r"[^\x00-\xff]"
+    return f"{_BEFORE_MEMBER}(?:{'|'.join(members)})" if members else _NOTHING

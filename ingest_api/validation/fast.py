@@ -34,7 +34,7 @@ from ingest_api.validation.decoders import LONGEST_SOURCE, WIDEST, Form, array_o
 from ingest_api.validation.flatness import flat_array, flat_batch
 from ingest_api.validation.json_text import is_utf8
 from ingest_api.validation.numbers import may_hold_long_number
-from ingest_api.validation.structure import ESCAPED_NUL
+from ingest_api.validation.structure import may_hold_nul
 from ingest_api.validation.timestamps import are_timestamps
 from shared.kinds.shapes import Flag, Primitives, Property, Shape
 
@@ -141,7 +141,7 @@ class FastValidator:
             elements, times = decode(self._bare, source)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        return len(elements) == braces and ESCAPED_NUL not in source and are_timestamps(times)
+        return len(elements) == braces and not may_hold_nul(source) and are_timestamps(times)
 
     def _is_right(self, source: bytes, decoded: Any, elements: list[Any], around: int) -> bool:
         objects = self._objects_in(elements, UNSET)
@@ -151,7 +151,7 @@ class FastValidator:
             and source.count(b"}") == around + objects
             and source.find(b"[", source.find(b"[") + 1) < 0
             and (len(source) <= self._few_bytes or not self._may_have_many_members(source))
-            and ESCAPED_NUL not in source
+            and not may_hold_nul(source)
         ):
             return True
         may_be = objects != _CLASH and (elements or self._may_be_empty(decoded, around))

@@ -21,7 +21,7 @@ _WINDOW_BYTES: Final = 1_048_576
 #: Ends where no escape and no character is cut in two: behind six bytes of which none can begin an escape, or in front
 #: of an escape (but not of the second half of a surrogate pair).
 _CUT: Final = re.compile(rb"[^\\](?:[^\\]{5}(?![\x80-\xbf])|(?=\\(?!u[dD][c-fC-F])))")
-ESCAPED_NUL: Final = rb"\u0000"
+_ESCAPED_NUL: Final = rb"\u0000"
 _UP_TO_NUL: Final = compiled(r"(?:[^\\]|\\.)*?\\u0000")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b'"[]{}'))
 #: A bit for each bracket: whether it opens.
@@ -47,12 +47,17 @@ def windows(text: bytes, start: int, end: int, size: int = _WINDOW_BYTES) -> Ite
         start = stop
 
 
+def may_hold_nul(text: bytes) -> bool:
+    """Return whether a text looks as if it held an escaped U+0000: the backslash may be an escaped one."""
+    return b"\\" in text and _ESCAPED_NUL in text  # that there is no backslash is seen thirty times faster
+
+
 def find_nul(text: bytes, start: int, end: int) -> int:
     """Return the position of the first escaped U+0000 in a part of the text, or -1."""
-    if text.find(ESCAPED_NUL, start, end) < 0:
+    if text.find(_ESCAPED_NUL, start, end) < 0:
         return -1
     found = _UP_TO_NUL.match(text, start, end)
-    return found.end() - len(ESCAPED_NUL) if found else -1
+    return found.end() - len(_ESCAPED_NUL) if found else -1
 
 
 def _brackets(text: bytes, start: int, end: int) -> Iterator[bytes]:
