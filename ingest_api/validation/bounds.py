@@ -17,7 +17,6 @@ _MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|{FLAT_OBJECT})'
 #: Up to a member of a flat element, in or before an array of such elements.
 _BEFORE_MEMBER: Final = rf'(?:[^"{{}}]|{STRING}|\{{{_MEMBER}*\}})*?\{{{_MEMBER}*?'
 _TOO_SMALL: Final = compiled(f"{BEFORE}{TO_NUMBER}(?:{TOO_SMALL})")
-_NOTHING: Final = r"[^\x00-\xff]"
 #: Ends of a name with its colon, and of a string.
 _COLON, _QUOTE = b':"'
 
@@ -29,12 +28,10 @@ class Bounds:
     """
 
     def __init__(self, elements: Shape | Text) -> None:
-        is_object = isinstance(elements, Shape)
-        sizes = _too_long(elements)
         #: Up to the first member that may be out of bounds. Nearly every text has none, and no other look is needed.
-        self._first_suspect = compiled(f"{_members_with(LONG_NUMBER)}|{sizes}" if is_object else sizes)
+        self._first_suspect = compiled("|".join([*_members_with(LONG_NUMBER, elements), *_too_long(elements)]))
         #: Exact without escapes.
-        self._wrong = compiled(f"{_members_with(TOO_LARGE)}|{sizes}" if is_object else sizes)
+        self._wrong = compiled("|".join([*_members_with(TOO_LARGE, elements), *_too_long(elements)]))
 
     def hold(self, text: bytes, start: int = 0) -> bool:
         """Return whether all is within bounds, from a place outside of strings and elements on.
@@ -63,17 +60,18 @@ def _outside_strings(text: bytes, start: int, end: int) -> int:
     return text.rfind(b'"', start, end) + 1  # behind the number's name
 
 
-def _members_with(numbers: str) -> str:
-    """Return the pattern of text up to a member with a wrong name, or with one of these numbers."""
-    return f"{BEFORE}(?:{_WRONG_NAME}|{TO_NUMBER}(?:{numbers}))"
+def _members_with(numbers: str, elements: Shape | Text) -> list[str]:
+    """Return the pattern of text up to a member with a wrong name, or one of these numbers, if there are members."""
+    return [f"{BEFORE}(?:{_WRONG_NAME}|{TO_NUMBER}(?:{numbers}))"] if isinstance(elements, Shape) else []
 
 
-def _too_long(elements: Shape | Text) -> str:
-    """Return the pattern of text up to a string of an element that has more bytes than it may have."""
+def _too_long(elements: Shape | Text) -> list[str]:
+    """Return the patterns of text up to a string of an element that has more bytes than it may have."""
     if isinstance(elements, Text):
-        return f"{BEFORE}{longer_string(elements.max_bytes)}"
+        return [BEFORE + longer_string(elements.max_bytes)]
     bounded = {name: one.max_bytes for name, one in elements.properties.items() if isinstance(one, Text)}
-    members = [
-        f"{name_of(name)}{WHITE}{longer_string(most)}" for name, most in bounded.items() if most < MAX_VALUE_BYTES
+    return [
+        f"{_BEFORE_MEMBER}{name_of(name)}{WHITE}{longer_string(most)}"
+        for name, most in bounded.items()
+        if most < MAX_VALUE_BYTES
     ]
-    return f"{_BEFORE_MEMBER}(?:{'|'.join(members)})" if members else _NOTHING

@@ -60,11 +60,16 @@ _gather: Final = _met.append
 _one_decodes: Final = threading.Lock()
 
 
-def decode(decoder: msgspec.json.Decoder[Any], source: bytes) -> tuple[Any, list[object]]:
-    """Return what a text is decoded into, and what is still to be looked at, as timestamps. Not to be nested."""
+def decode(decoder: msgspec.json.Decoder[Any], source: bytes) -> tuple[Any, list[object]] | None:
+    """Return what a text is decoded into, and what is still to be looked at, as timestamps. Not to be nested.
+
+    None if it is no JSON, or not of the decoder's type.
+    """
     with _one_decodes:
         try:
             return decoder.decode(source), _met.copy()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
         finally:
             _met.clear()
 

@@ -105,9 +105,10 @@ class FastValidator:
     def _count_long(self, source: bytes, around: int, *, is_wide: bool) -> int | None:
         if around and not is_utf8(source):  # of what is passed over, the decoder does not see it
             return None
-        is_bare = not around and self._holds_bare(source)
-        count = source.count(b"{") if is_bare else self._count_decoded(self._passed[around], source, around)
-        must_look = is_wide or (self._has_objects and not is_bare)
+        count = None if around else self._count_bare(source)
+        must_look = is_wide or (count is None and self._has_objects)
+        if count is None:
+            count = self._count_decoded(self._passed[around], source, around)
         if must_look and count is not None and not self._are_within_bounds(source, around):
             return None
         return count
@@ -117,31 +118,32 @@ class FastValidator:
 
     def _count_decoded(self, how: msgspec.json.Decoder[Any], source: bytes, around: int) -> int | None:
         """Return the number of elements if all is right but for what `bounds` tells."""
-        try:
-            decoded, times = decode(how, source)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = decode(how, source)
+        if found is None:
             return None
+        decoded, times = found
         elements = self._elements_of(decoded) if around else decoded
         is_right = self._is_right(source, decoded, elements, around) and are_timestamps(times)
         return len(elements) if is_right else None
 
-    def _holds_bare(self, source: bytes) -> bool:
-        """Whether an array is sure to hold right elements with only what is required, and no other braces.
+    def _count_bare(self, source: bytes) -> int | None:
+        """Return the number of elements if each has only what is required, and that is right but for sizes.
 
-        But for sizes of strings.
+        None of any other array, and if strings hold braces or colons.
         """
         bare = self._bare_members
         seen = source.count(b":", 0, _SEEN_BYTES) - bare * source.count(b"{", 0, _SEEN_BYTES)
         if not bare or abs(seen) > bare:
-            return False
+            return None
         braces = source.count(b"{")
         if not braces or source.count(b":") != bare * braces:
-            return False
-        try:
-            elements, times = decode(self._bare, source)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
-        return len(elements) == braces and not may_hold_nul(source) and are_timestamps(times)
+            return None
+        found = decode(self._bare, source)
+        if found is None:
+            return None
+        elements, times = found
+        is_right = len(elements) == braces and not may_hold_nul(source) and are_timestamps(times)
+        return braces if is_right else None
 
     def _is_right(self, source: bytes, decoded: Any, elements: list[Any], around: int) -> bool:
         objects = self._objects_in(elements, UNSET)
