@@ -131,15 +131,17 @@ def _sized(size: int, shift: int, escape: str, escaped_bytes: int) -> str:
 
 
 def _unlike_times() -> str:
-    """Return entries with 140 timestamps each, of the last day and of leap seconds, no two alike."""
+    """Return entries by turns of the first day, of the last, and with a leap second, no two timestamps alike."""
     times = [
-        f'"timestamp":"9999-12-31T{_clock(minute)}:59.{"9" * (minute % 6)}8-{_clock(1_438 - minute)}",'
-        f'"timestamp":"2016-12-31T{_clock(1_439 - offset)}:60-{_clock(offset)}"'
+        time
         for minute, offset in zip(range(598, 1_438), range(840), strict=True)
+        for time in (
+            f"0001-01-01T{_clock(minute)}:{minute % 60:02}+{_clock(offset % (minute + 1))}",
+            f"9999-12-31T{_clock(minute)}:59.{'9' * (minute % 6)}8-{_clock(1_438 - minute)}",
+            f"2016-12-31T{_clock(1_439 - offset)}:60-{_clock(offset)}",
+        )
     ]
-    return ",".join(
-        f'{{"level":"info","message":"}}{{",{",".join(times[start : start + 70])}}}' for start in range(0, 840, 70)
-    )
+    return ",".join(f'{{"level":"info","message":"","timestamp":"{time}"}}' for time in times)
 
 
 def _clock(minute: int) -> str:
@@ -181,7 +183,7 @@ _BODIES: Final = (
     ("items: 200 fields of strings of 1e9999", "/api/ingest", (_ITEMS, _fields(f'"{"1e9999 " * 700}"'), "]}")),
     ("items: 200 fields of 1, an id of 258 bytes", "/api/ingest", (_ITEMS, _behind(_LONG_ID, _fields("1")), "]}")),
     ("items: ids and names of escapes, all unlike", "/api/ingest", (_ITEMS, _unlike_names(), "]}")),
-    ("log: the last day and leap seconds, all unlike", "/api/ingest/log", (_ENTRIES, _unlike_times(), "]}")),
+    ("log: the first day, the last and leap seconds, all unlike", "/api/ingest/log", (_ENTRIES, _unlike_times(), "]}")),
     ("items: mixed, members shadowed", "/api/ingest", (_ITEMS, _MIXED, "]}")),
     ("items: 17 members, a shadowed one wrong", "/api/ingest", (_ITEMS, _behind(_REPEATED, _ITEM), "]}")),
     (

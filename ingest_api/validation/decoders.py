@@ -7,7 +7,6 @@ bytes a character may be accepted, or patterns measure the strings.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Mapping
 from itertools import product
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -39,44 +38,19 @@ class Form(NamedTuple):
 
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     """Return the decoder of a type."""
-    return msgspec.json.Decoder(kind, float_hook=_take_number, dec_hook=_gather_time)
+    return msgspec.json.Decoder(kind, float_hook=_take_number)
 
 
 class _Passed(msgspec.Struct, gc=False):
     """Any object, of which nothing is built."""
 
 
-class _Time:
-    """Stands for a timestamp that was gathered."""
-
-
-_TIME: Final = _Time()
-
-
-#: What the decoder at work has met in place of timestamps, shadowed or not. One list for all threads: to look for one's
-#: own at each timestamp takes twice as long.
-_met: Final[list[object]] = []
-_gather: Final = _met.append
-_one_decodes: Final = threading.Lock()
-
-
-def decode(decoder: msgspec.json.Decoder[Any], source: bytes) -> tuple[Any, list[object]] | None:
-    """Return what a text is decoded into, and what is still to be looked at, as timestamps. Not to be nested.
-
-    None if it is no JSON, or not of the decoder's type.
-    """
-    with _one_decodes:
-        try:
-            return decoder.decode(source), _met.copy()
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        finally:
-            _met.clear()
-
-
-def _gather_time(_kind: type[_Time], value: object) -> _Time:
-    _gather(value)
-    return _TIME
+def decode(decoder: msgspec.json.Decoder[Any], source: bytes) -> Any:
+    """Return what a text is decoded into; None if it is no JSON, or not of the decoder's type."""
+    try:
+        return decoder.decode(source)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _take_number(literal: str) -> float:
@@ -129,7 +103,7 @@ def _scalar_type(one: Property) -> Any:
             letters = (zip(word, word.upper(), strict=True) for word in one.stored)
             return Literal[tuple("".join(spelled) for pairs in letters for spelled in product(*pairs))]
         case Timestamp():
-            return _Time
+            return str
         case Flag():
             return bool
         case WholeNumber():

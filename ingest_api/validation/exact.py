@@ -2,7 +2,7 @@
 
 First comes what is wrong with the text as a whole (400), then the first error in the order of the text (409). Of a
 property given twice the last one counts, as in every parser that reads the body after us, and the others are checked
-like it.
+like it; but a timestamp that is shadowed need only be a string.
 
 The work is bounded, whatever a body holds. Of a batch only elements are looked at here that the fast validator can't
 accept (`elements`). The walk of an object of primitives ends behind the last member that it may have. Of an object with
@@ -53,7 +53,13 @@ def check_object(source: Source, path: str, shape: Shape, is_sure: IsSure = lamb
     `is_sure` tells of an object in which properties are given again and again, whether those in between are right.
     """
     expect(source, path, "object")
-    found, all_walked = _check_members(source, path, shape)
+    found: dict[str, Any] = {}
+    try:
+        all_walked = _check_members(source, path, shape, found)
+    finally:  # now no later timestamp can take the place of a wrong one
+        for fault in found.values():
+            if isinstance(fault, ApiError):
+                raise fault
     for name, one in shape.properties.items():
         if one.required and name not in found:
             sentence = f"`{name}` is required in {shape.called}; add it."
@@ -64,19 +70,19 @@ def check_object(source: Source, path: str, shape: Shape, is_sure: IsSure = lamb
     return found
 
 
-def _check_members(source: Source, path: str, shape: Shape) -> tuple[dict[str, Any], bool]:
-    """Check the members of the object at hand; return what was found, and whether all were looked at."""
+def _check_members(source: Source, path: str, shape: Shape, found: dict[str, Any]) -> bool:
+    """Add what the check of each member returned, the last one of each name; return whether all were looked at."""
     start, end, depth = source.start, source.end, source.depth
-    found: dict[str, Any] = {}
     for walked, name in enumerate(source.members(path)):
         if walked == _WALKED:
             if any(isinstance(one, Elements) for one in shape.properties.values()):
                 raise _repeated(shape, path)
             source.start, source.end, source.depth = start, end, depth
-            return _check_last_given(source, path, shape), False
+            _check_last_given(source, path, shape, found)
+            return False
         place = child_path(path, name)
         found[name] = _check_property(source, place, shape, _known(shape, name, place))
-    return found, True
+    return True
 
 
 def _repeated(shape: Shape, path: str) -> ApiError:
@@ -93,7 +99,7 @@ def _known(shape: Shape, name: str, path: str) -> Property:
     return shape.properties[name]
 
 
-def _check_last_given(source: Source, path: str, shape: Shape) -> dict[str, Any]:
+def _check_last_given(source: Source, path: str, shape: Shape, found: dict[str, Any]) -> None:
     try:
         members = _outline(shape).decode(memoryview(source.body)[source.start : source.end])
     except msgspec.ValidationError as error:
@@ -101,12 +107,10 @@ def _check_last_given(source: Source, path: str, shape: Shape) -> dict[str, Any]
         name = unknown[1] if unknown else ""
         _known(shape, name, child_path(path, name))
         raise
-    found: dict[str, Any] = {}
     for name, one in shape.properties.items():
         if (value := getattr(members, name)) is not UNSET:
             last = Source(bytes(value), source.depth + 1)
             found[name] = _check_property(last, child_path(path, name), shape, one)
-    return found
 
 
 @cache
@@ -116,12 +120,12 @@ def _outline(shape: Shape) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("Outline", fields, forbid_unknown_fields=True))
 
 
-def _check_property(source: Source, path: str, shape: Shape, one: Property) -> int | None:
-    """Return the number of elements, if the property holds some; of a flag, whether it is set."""
+def _check_property(source: Source, path: str, shape: Shape, one: Property) -> int | ApiError | None:
+    """Return the number of elements, if the property holds some; whether a flag is set; a wrong timestamp's fault."""
     if isinstance(one, Elements):
         return _check_elements(source, path, shape, one)
-    _CHECKS[type(one)](source, path, one)
-    return source.text == b"true" if isinstance(one, Flag) else None
+    fault = _CHECKS[type(one)](source, path, one)
+    return source.text == b"true" if isinstance(one, Flag) else fault
 
 
 def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> int:
@@ -173,14 +177,16 @@ def _check_choice(source: Source, path: str, one: Choice) -> None:
         raise ApiError(one.code, f"`{name}` must be one of {', '.join(one.stored)}.", path=path)
 
 
-def _check_timestamp(source: Source, path: str, _one: Timestamp) -> None:
+def _check_timestamp(source: Source, path: str, _one: Timestamp) -> ApiError | None:
+    """Return the fault of a wrong one: it counts unless a later timestamp takes its place."""
     expect(source, path, "string")
-    if not is_timestamp(source.short_string(path, MAX_TIMESTAMP_CHARACTERS)):
-        sentence = (
-            f"`{path.rpartition('.')[2]}` must be RFC 3339 with an offset, of the years 0001 to 9999, "
-            "such as `2026-04-09T11:08:00Z`."
-        )
-        raise ApiError(ErrorCode.INVALID_TIMESTAMP, sentence, path=path)
+    if is_timestamp(source.short_string(path, MAX_TIMESTAMP_CHARACTERS)):
+        return None
+    sentence = (
+        f"`{path.rpartition('.')[2]}` must be RFC 3339 with an offset, of the years 0001 to 9999, "
+        "such as `2026-04-09T11:08:00Z`."
+    )
+    return ApiError(ErrorCode.INVALID_TIMESTAMP, sentence, path=path)
 
 
 def _check_flag(source: Source, path: str, _one: Flag) -> None:
@@ -239,7 +245,7 @@ def check_total(total: int, path: str, one: Primitives) -> None:
         raise ApiError(ErrorCode.ITEM_TOO_LARGE, sentence, path=path, limit=one.max_bytes, observed=total)
 
 
-_CHECKS: Final[dict[type[Property], Callable[[Source, str, Any], None]]] = {
+_CHECKS: Final[dict[type[Property], Callable[[Source, str, Any], ApiError | None]]] = {
     Text: _check_text,
     Name: _check_name,
     Choice: _check_choice,

@@ -8,7 +8,7 @@ number that is not an integer. In a long one they are passed over, and looks at 
 third of the time, whatever the numbers. All looks are exact, so that no element makes those beside it go the slow way:
 
 - Names and numbers: `bounds`. An integer of 1,001 digits can't hide from ten neighbouring samples, one in 100 bytes.
-- Timestamps: gathered by the decoder, shadowed ones too, and looked at together.
+- Timestamps: looked at together. One that a later one shadows is never read, and need only be a string.
 - U+0000: if the source has no `\u0000`, there is none.
 - Nested values, shadowed or not: the braces and brackets of the source are counted.
 - Members that a later one of the same name shadows: more than 200 members take 1,200 bytes without a closing brace.
@@ -36,7 +36,7 @@ from ingest_api.validation.json_text import is_utf8
 from ingest_api.validation.numbers import may_hold_long_number
 from ingest_api.validation.structure import may_hold_nul
 from ingest_api.validation.timestamps import are_timestamps
-from shared.kinds.shapes import Flag, Primitives, Property, Shape
+from shared.kinds.shapes import Flag, Primitives, Property, Shape, Timestamp
 
 __all__ = ["LONGEST_SOURCE", "FastValidator", "fast_validator"]
 
@@ -61,6 +61,8 @@ class FastValidator:
         name, elements = batch.elements
         self._elements_of = attrgetter(name)
         inner = elements.shape.properties if isinstance(elements.shape, Shape) else {}
+        self._times = _timestamps(inner)
+        self._batch_times = _timestamps(batch.properties)
         self._objects_in = _object_counter(inner)
         self._rule = elements.rule
         self._has_objects = any(isinstance(one, Primitives) for one in inner.values())
@@ -81,6 +83,7 @@ class FastValidator:
         )
         bare = {name: one for name, one in inner.items() if one.required}
         self._bare_members = len(bare)
+        self._bare_times = _timestamps(bare)
         #: Of an array of elements with only what is required: with room for more, decoding them takes twice as long.
         self._bare = decoder(list[struct_of("Bare", bare, _PASSED)])  # type: ignore[misc]
 
@@ -118,11 +121,13 @@ class FastValidator:
 
     def _count_decoded(self, how: msgspec.json.Decoder[Any], source: bytes, around: int) -> int | None:
         """Return the number of elements if all is right but for what `bounds` tells."""
-        found = decode(how, source)
-        if found is None:
+        decoded = decode(how, source)
+        if decoded is None:
             return None
-        decoded, times = found
         elements = self._elements_of(decoded) if around else decoded
+        times = _given(self._times, elements)
+        if around:
+            times += _given(self._batch_times, [decoded])
         is_right = self._is_right(source, decoded, elements, around) and are_timestamps(times)
         return len(elements) if is_right else None
 
@@ -138,12 +143,10 @@ class FastValidator:
         braces = source.count(b"{")
         if not braces or source.count(b":") != bare * braces:
             return None
-        found = decode(self._bare, source)
-        if found is None:
+        elements = decode(self._bare, source)
+        if elements is None or len(elements) != braces or may_hold_nul(source):
             return None
-        elements, times = found
-        is_right = len(elements) == braces and not may_hold_nul(source) and are_timestamps(times)
-        return braces if is_right else None
+        return braces if are_timestamps(_given(self._bare_times, elements)) else None
 
     def _is_right(self, source: bytes, decoded: Any, elements: list[Any], around: int) -> bool:
         objects = self._objects_in(elements, UNSET)
@@ -177,6 +180,15 @@ class FastValidator:
                     return True
             start = end + 1
         return False
+
+
+def _timestamps(properties: Mapping[str, Property]) -> list[str]:
+    return [name for name, one in properties.items() if isinstance(one, Timestamp)]
+
+
+def _given(names: list[str], objects: list[Any]) -> list[str]:
+    """Return all values of some properties, where they are given."""
+    return [value for name in names for one in objects if (value := getattr(one, name)) is not UNSET]
 
 
 def _object_counter(properties: Mapping[str, Property]) -> Callable[[list[Any], UnsetType], int]:

@@ -216,6 +216,7 @@ def test_an_item_is_measured_whole() -> None:
 # --- Log entries ------------------------------------------------------------------------------------------------------
 
 ENTRY = "$.entries[0]"
+A_TIMESTAMP, NO_TIMESTAMP = '"timestamp":"2026-04-09T11:08:00Z"', '"timestamp":"no"'
 BAD_LOGS = [
     (b"{}", ErrorCode.MISSING_PROPERTY, "$.entries"),
     (b'{"entries":[],"stream":"s"}', ErrorCode.UNKNOWN_PROPERTY, "$.stream"),
@@ -230,7 +231,11 @@ BAD_LOGS = [
     (log(message='"\\u0000"'), ErrorCode.NUL_CHARACTER, f"{ENTRY}.message"),
     (log('"timestamp":null'), ErrorCode.WRONG_TYPE, f"{ENTRY}.timestamp"),
     (log('"timestamp":"2026-04-09"'), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
-    (log('"timestamp":"no","timestamp":"2026-04-09T11:08:00Z"'), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
+    (log(f"{A_TIMESTAMP},{NO_TIMESTAMP}"), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
+    (log(f"{f'{A_TIMESTAMP},' * 20}{NO_TIMESTAMP}"), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
+    (log(f'"timestamp":1,{A_TIMESTAMP}'), ErrorCode.WRONG_TYPE, f"{ENTRY}.timestamp"),
+    (log(f'{NO_TIMESTAMP},"context":[]'), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
+    (log(f'{NO_TIMESTAMP},"contexts":{{}}'), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
     (log('"context":{"a":[]}'), ErrorCode.NESTED_VALUE, f"{ENTRY}.context.a"),
     (log('"context":{"a":1e9999}'), ErrorCode.NUMBER_OUT_OF_RANGE, f"{ENTRY}.context.a"),
     (log(f'"context":{{{members(201)}}}'), ErrorCode.TOO_MANY_FIELDS, f"{ENTRY}.context"),
@@ -251,6 +256,11 @@ def test_logs_are_counted() -> None:
     entries = ",".join(['{"level":"info","message":"Poll completed","context":{"rows":"52"}}'] * 10_000)
     assert validate_log_entries(f'{{"entries":[{entries}]}}'.encode()) == 10_000
     assert validate_log_entries(log(f'"context":{{{members(200)}}}')) == 1
+
+
+@pytest.mark.parametrize("shadowed", [1, 12, 40])
+def test_a_timestamp_in_whose_place_a_later_one_comes_need_not_be_one(shadowed: int) -> None:
+    assert validate_log_entries(log(f"{NO_TIMESTAMP}," * shadowed + A_TIMESTAMP)) == 1
 
 
 @pytest.mark.parametrize("level", [*STORED_LEVELS, "INFO", "Warning", "cRiTiCaL"])
