@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from ingest_api.validation.structure import windows
+from shared.linear_patterns import compiled
 
 _QUOTE, _STAND_IN, _ANY = b'"', b"\x7f", b"."
 #: White space may not stand in a string as it is, and the stand-in of quotes must be no other character.
@@ -18,6 +19,9 @@ _READIED: Final = bytes.maketrans(b"\t\r\n" + _STAND_IN + _QUOTE, b"   " + _ANY 
 _QUOTES_BACK: Final = bytes.maketrans(_STAND_IN + _QUOTE + b"\\", _QUOTE + _ANY * 2)
 #: Of a text of rare characters the decoder makes four times as many bytes.
 _WINDOW_BYTES: Final = 65_536
+#: Escapes that the decoder would make what stands outside of strings. To look for them costs less than to replace them.
+_ESCAPED_MARK: Final = compiled(r'\\["\\]')
+_ESCAPED_STAND_IN: Final = compiled(r"\\u007[fF]")
 _value: Final = msgspec.json.Decoder(str)
 
 
@@ -31,8 +35,10 @@ def spelled_out(text: bytes) -> bytes:
 
 
 def _spelled_out(window: bytes) -> bytes:
-    plain = window.replace(rb"\\", _ANY).replace(rb"\"", _ANY)
-    if rb"\u007" in plain:
+    plain = window
+    if _ESCAPED_MARK.search(plain):
+        plain = plain.replace(rb"\\", _ANY).replace(rb"\"", _ANY)
+    if _ESCAPED_STAND_IN.search(plain):
         plain = plain.replace(rb"\u007f", _ANY).replace(rb"\u007F", _ANY)
     # As if the whole window were one string.
     value = _value.decode(b'"%b"' % plain.translate(_READIED))
