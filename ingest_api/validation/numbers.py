@@ -121,7 +121,9 @@ def _too_large() -> str:
     whole = _repeated("[0-9]", 1, lambda digits: rf"(?:\.[0-9]*)?{_UP}{_at_least(most + 1 - digits)}")
     small = _repeated("0", 0, lambda zeros: f"[1-9][0-9]*{_UP}{_at_least(most + 1 + zeros)}")
     plain = f"[1-9][0-9]{{{most}}}"
-    by_far = rf"[1-9][0-9.]*{_UP}[1-9][0-9]{{3}}|0\.0*[1-9][0-9]*{_UP}[1-9][0-9]{{4}}|[0-9.]+{_UP}{_OVERLONG}"
+    # Of more zeros than that, such an exponent may be right.
+    small_by_far = rf"0\.0{{0,{most}}}[1-9][0-9]*{_UP}[1-9][0-9]{{4}}"
+    by_far = rf"[1-9][0-9.]*{_UP}[1-9][0-9]{{3}}|{small_by_far}|[0-9.]+{_UP}{_OVERLONG}"
     return rf"[1-9]{whole}|0\.{small}|{plain}|{by_far}"
 
 
