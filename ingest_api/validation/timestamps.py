@@ -12,9 +12,9 @@ The timestamps of many elements are looked at together, in the linear time of RE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from ingest_api.validation.instants import are_stored
+from ingest_api.validation.instants import are_stored, as_lines
 from shared.linear_patterns import compiled
 
 #: Digits of a fraction of a second: more than any clock has, few enough for Postgres' buffer of 128 characters.
@@ -40,12 +40,9 @@ def is_timestamp(text: str) -> bool:
     return are_timestamps([text])
 
 
-def are_timestamps(values: Sequence[Any]) -> bool:
-    """Return whether all values are strings, and timestamps that we take."""
-    if not values:
+def are_timestamps(texts: Sequence[str]) -> bool:
+    """Return whether all texts are timestamps that we take."""
+    if not texts:
         return True
-    try:
-        lines = "\n".join((*values, "")).encode(errors="replace")
-    except TypeError:
-        return False
-    return lines.count(b"\n") == len(values) and bool(_LINES.fullmatch(lines)) and are_stored(lines)
+    lines = as_lines(texts)
+    return lines.count(b"\n") == len(texts) and bool(_LINES.fullmatch(lines)) and are_stored(texts, lines)
