@@ -31,10 +31,8 @@ _BYTES_AS_A_MARK: Final = 128
 _MOST_MARKS: Final = 24_000
 _elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
-#: Whether the fast validator is sure that an element is right but for its sizes in all.
-IsSure = Callable[[], bool]
 #: Checks the element at hand, which stands at a path. Raises ApiError.
-Check = Callable[[Source, str, IsSure], object]
+Check = Callable[[Source, str], object]
 
 
 def check_elements(
@@ -50,8 +48,8 @@ def check_elements(
     def check_run(run: bytes) -> int:
         return _check_run(run, source.depth + 1, fast, look_at)
 
-    def look_at(position: int, element: Source, is_sure: IsSure) -> None:
-        faults.look_at(element, f"{path}[{count + position}]", lambda one, place: check(one, place, is_sure))
+    def look_at(position: int, element: Source) -> None:
+        faults.look_at(element, f"{path}[{count + position}]", check)
 
     for end, passed in chunks(memoryview(source.body)[start:], check_run, between=between):
         source.end = start + end
@@ -60,17 +58,16 @@ def check_elements(
     return count
 
 
-def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[int, Source, IsSure], None]) -> int:
+def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[int, Source], None]) -> int:
     """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within one."""
-    is_judged = len(run) <= LONGEST_SOURCE
-    count = fast.count(run, around=0) if is_judged else None
+    count = fast.count(run, around=0) if len(run) <= LONGEST_SOURCE else None
     if count is not None:
         return count
     elements = _elements.decode(run)
     alone = len(elements) == 1  # perhaps a long element, which is not copied; a run of several is short
     for position in _unsure(elements, fast):
         element = Source(run, depth, 1, run.rindex(b"]")) if alone else Source(bytes(elements[position]), depth)
-        look_at(position, element, lambda: not is_judged and fast.count(run, around=0) is not None)
+        look_at(position, element)
     return len(elements)
 
 
@@ -99,7 +96,7 @@ class _Faults:
         self._found: dict[str, ApiError] = {}
         self._marks_left = _FREE_MARKS + body_bytes // _BYTES_FOR_A_MARK
 
-    def look_at(self, element: Source, path: str, check: Callable[[Source, str], object]) -> None:
+    def look_at(self, element: Source, path: str, check: Check) -> None:
         """Check an element; keep its fault. Raises ApiError if there are faults, and no more are looked for."""
         if len(self._found) == MAX_FAULTS or self._marks_left < 0:
             self.raise_any(more=True)

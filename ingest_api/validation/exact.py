@@ -1,14 +1,15 @@
 """Exact validation: decides, and says what is wrong and where.
 
-First comes what is wrong with the text as a whole (400), then the first error in the order of the text (409). Of a
+First comes what is wrong with the text as a whole (400), then the first error in the order of the text (409), but for
+what is told of an object when all its members were seen: that one is missing, or may not stand beside another. Of a
 property given twice the last one counts, as in every parser that reads the body after us, and the others are checked
 like it; but a timestamp that is shadowed need only be a string.
 
 The work is bounded, whatever a body holds. Of a batch only elements are looked at here that the fast validator can't
 accept (`elements`). The walk of an object of primitives ends behind the last member that it may have. Of an object with
-known properties the first members are walked; if more come, some property is given again and again, and the parser in C
-finds the last of each, which is then checked. Whether those in between are right, but for values over 5 MB, the fast
-validator tells of an element; a batch is refused.
+known properties the first members are walked; if more come, some property is given again and again. That is refused:
+only the fast validator can tell that all are right, of an element of up to 5 MB. The parser in C finds the last of each
+property, and if one of those is wrong, the first in the order of their declaration, it is told.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.validation.elements import IsSure, check_elements
-from ingest_api.validation.fast import fast_validator
-from ingest_api.validation.json_source import NESTED, Source, name_refusal
+from ingest_api.validation.elements import check_elements
+from ingest_api.validation.fast import LONGEST_SOURCE, fast_validator
+from ingest_api.validation.json_source import NESTED, OVERLONG, Source, name_refusal
 from ingest_api.validation.json_text import child_path, cut
 from ingest_api.validation.timestamps import MAX_TIMESTAMP_CHARACTERS, is_timestamp
 from ingest_api.validation.together import check_together
@@ -47,42 +48,44 @@ def check_batch(body: bytes, batch: Shape) -> int:
     return found
 
 
-def check_object(source: Source, path: str, shape: Shape, is_sure: IsSure = lambda: False) -> dict[str, Any]:
-    """Check the object at hand; return what the check of each property returned.
-
-    `is_sure` tells of an object in which properties are given again and again, whether those in between are right.
-    """
+def check_object(source: Source, path: str, shape: Shape) -> dict[str, Any]:
+    """Check the object at hand; return what the check of each property returned."""
     expect(source, path, "object")
-    found: dict[str, Any] = {}
-    try:
-        all_walked = _check_members(source, path, shape, found)
-    finally:  # now no later timestamp can take the place of a wrong one
-        for fault in found.values():
-            if isinstance(fault, ApiError):
-                raise fault
+    found, all_walked = _check_members(source, path, shape)
     for name, one in shape.properties.items():
         if one.required and name not in found:
             sentence = f"`{name}` is required in {shape.called}; add it."
             raise ApiError(ErrorCode.MISSING_PROPERTY, sentence, path=child_path(path, name))
     check_together(found, path, shape)
-    if not (all_walked or is_sure()):
+    if not all_walked:
         raise _repeated(shape, path)
     return found
 
 
-def _check_members(source: Source, path: str, shape: Shape, found: dict[str, Any]) -> bool:
-    """Add what the check of each member returned, the last one of each name; return whether all were looked at."""
-    start, end, depth = source.start, source.end, source.depth
-    for walked, name in enumerate(source.members(path)):
+def _check_members(source: Source, path: str, shape: Shape) -> tuple[dict[str, Any], bool]:
+    """Check the members of the object at hand; return what was found, and whether all were looked at."""
+    whole, depth = memoryview(source.body)[source.start : source.end], source.depth
+    found: dict[str, Any] = {}
+    for walked, name in enumerate(source.members(path, lambda _size, place: _unknown(OVERLONG, shape, place))):
         if walked == _WALKED:
-            if any(isinstance(one, Elements) for one in shape.properties.values()):
+            if len(whole) > LONGEST_SOURCE or any(isinstance(one, Elements) for one in shape.properties.values()):
                 raise _repeated(shape, path)
-            source.start, source.end, source.depth = start, end, depth
-            _check_last_given(source, path, shape, found)
-            return False
+            return _check_last_given(whole, depth, path, shape), False
         place = child_path(path, name)
-        found[name] = _check_property(source, place, shape, _known(shape, name, place))
-    return True
+        one = _known(shape, name, place)
+        try:
+            found[name] = _check_property(source, place, shape, one)
+        except ApiError as fault:
+            is_wrong_time = isinstance(one, Timestamp) and fault.code == ErrorCode.INVALID_TIMESTAMP
+            if not (is_wrong_time and _is_shadowed(source.text, name, whole, shape)):
+                raise
+    return found, True
+
+
+def _is_shadowed(text: bytes, name: str, whole: memoryview, shape: Shape) -> bool:
+    """Return whether a property of an object has another value than a text: it is given later, too."""
+    last = getattr(_outline(shape, others=True).decode(whole), name)
+    return bytes(last) != text
 
 
 def _repeated(shape: Shape, path: str) -> ApiError:
@@ -92,50 +95,53 @@ def _repeated(shape: Shape, path: str) -> ApiError:
 
 def _known(shape: Shape, name: str, path: str) -> Property:
     if name not in shape.properties:
-        sentence = (
-            f"`{cut(name)}` is not a property of {shape.called}; remove it or rename it to one of the documented."
-        )
-        raise ApiError(ErrorCode.UNKNOWN_PROPERTY, sentence, path=path)
+        raise _unknown(name, shape, path)
     return shape.properties[name]
 
 
-def _check_last_given(source: Source, path: str, shape: Shape, found: dict[str, Any]) -> None:
+def _unknown(name: str, shape: Shape, path: str) -> ApiError:
+    sentence = f"`{cut(name)}` is not a property of {shape.called}; remove it or rename it to one of the documented."
+    return ApiError(ErrorCode.UNKNOWN_PROPERTY, sentence, path=path)
+
+
+def _check_last_given(whole: memoryview, depth: int, path: str, shape: Shape) -> dict[str, Any]:
     try:
-        members = _outline(shape).decode(memoryview(source.body)[source.start : source.end])
+        members = _outline(shape).decode(whole)
     except msgspec.ValidationError as error:
-        unknown = _UNKNOWN.search(str(error))
-        name = unknown[1] if unknown else ""
-        _known(shape, name, child_path(path, name))
-        raise
+        # Of text that is JSON, and an object, only this can be wrong.
+        name = _UNKNOWN.sub(r"\1", str(error))
+        raise _unknown(name, shape, child_path(path, name)) from None
+    found: dict[str, Any] = {}
     for name, one in shape.properties.items():
         if (value := getattr(members, name)) is not UNSET:
-            last = Source(bytes(value), source.depth + 1)
+            last = Source(bytes(value), depth + 1)
             found[name] = _check_property(last, child_path(path, name), shape, one)
+    return found
 
 
 @cache
-def _outline(shape: Shape) -> msgspec.json.Decoder[Any]:
-    """Return a decoder that keeps the text of each property."""
+def _outline(shape: Shape, *, others: bool = False) -> msgspec.json.Decoder[Any]:
+    """Return a decoder that keeps the text of each property. `others`: whether there may be others."""
     fields = [(name, msgspec.Raw | UnsetType, UNSET) for name in shape.properties]
-    return msgspec.json.Decoder(msgspec.defstruct("Outline", fields, forbid_unknown_fields=True))
+    return msgspec.json.Decoder(msgspec.defstruct("Outline", fields, forbid_unknown_fields=not others))
 
 
-def _check_property(source: Source, path: str, shape: Shape, one: Property) -> int | ApiError | None:
-    """Return the number of elements, if the property holds some; whether a flag is set; a wrong timestamp's fault."""
+def _check_property(source: Source, path: str, shape: Shape, one: Property) -> int | None:
+    """Return the number of elements, if the property holds some; of a flag, whether it is set."""
     if isinstance(one, Elements):
         return _check_elements(source, path, shape, one)
-    fault = _CHECKS[type(one)](source, path, one)
-    return source.text == b"true" if isinstance(one, Flag) else fault
+    _CHECKS[type(one)](source, path, one)
+    return source.text == b"true" if isinstance(one, Flag) else None
 
 
 def _check_elements(source: Source, path: str, batch: Shape, one: Elements) -> int:
     expect(source, path, "array")
 
-    def check(element: Source, place: str, is_sure: IsSure) -> None:
+    def check(element: Source, place: str) -> None:
         if isinstance(one.shape, Text):
             _check_text(element, place, one.shape)
         else:
-            check_object(element, place, one.shape, is_sure)
+            check_object(element, place, one.shape)
 
     between = BETWEEN_STRINGS if isinstance(one.shape, Text) else BETWEEN_OBJECTS
     return check_elements(source, path, fast_validator(batch), check, between)
@@ -157,16 +163,17 @@ def check_size(size: int, path: str, one: Text) -> None:
 
 def _check_name(source: Source, path: str, one: Name) -> None:
     expect(source, path, "string")
-    check_name(source.short_string(path, one.max_characters), path, one)
+    text = source.short_string(path, one.max_characters)
+    check_name(text, path, one, source.characters if len(text) > one.max_characters else None)
 
 
-def check_name(text: str, path: str | None, one: Name) -> None:
-    """Check a string of certain characters."""
+def check_name(text: str, path: str | None, one: Name, characters: int | None = None) -> None:
+    """Check a string of certain characters. `characters`: how many there are, if `text` is only the beginning."""
     if re.fullmatch(rf"{one.characters}{{1,{one.max_characters}}}", text):
         return
     error = ApiError(one.code, one.message.format(max=one.max_characters), path=path)
     if len(text) > one.max_characters:
-        error.limit, error.observed = one.max_characters, len(text)
+        error.limit, error.observed = one.max_characters, characters or len(text)
     raise error
 
 
@@ -177,16 +184,14 @@ def _check_choice(source: Source, path: str, one: Choice) -> None:
         raise ApiError(one.code, f"`{name}` must be one of {', '.join(one.stored)}.", path=path)
 
 
-def _check_timestamp(source: Source, path: str, _one: Timestamp) -> ApiError | None:
-    """Return the fault of a wrong one: it counts unless a later timestamp takes its place."""
+def _check_timestamp(source: Source, path: str, _one: Timestamp) -> None:
     expect(source, path, "string")
-    if is_timestamp(source.short_string(path, MAX_TIMESTAMP_CHARACTERS)):
-        return None
-    sentence = (
-        f"`{path.rpartition('.')[2]}` must be RFC 3339 with an offset, of the years 0001 to 9999, "
-        "such as `2026-04-09T11:08:00Z`."
-    )
-    return ApiError(ErrorCode.INVALID_TIMESTAMP, sentence, path=path)
+    if not is_timestamp(source.short_string(path, MAX_TIMESTAMP_CHARACTERS)):
+        sentence = (
+            f"`{path.rpartition('.')[2]}` must be RFC 3339 with an offset, of the years 0001 to 9999, "
+            "such as `2026-04-09T11:08:00Z`."
+        )
+        raise ApiError(ErrorCode.INVALID_TIMESTAMP, sentence, path=path)
 
 
 def _check_flag(source: Source, path: str, _one: Flag) -> None:
@@ -206,6 +211,7 @@ def _check_primitives(source: Source, path: str, one: Primitives) -> None:
     for walked, name in enumerate(source.members(path)):
         check_count(walked, path, one)
         place = child_path(path, name)
+        check_member_name(name, place)
         if source.kind in NESTED:
             source.refuse_deep_nesting(place)
             sentence = (
@@ -213,7 +219,7 @@ def _check_primitives(source: Source, path: str, one: Primitives) -> None:
             )
             raise ApiError(ErrorCode.NESTED_VALUE, sentence, path=place)
         size = source.primitive_size(place)
-        check_member(name, size, place)
+        check_value_size(size, place)
         total += size
     check_total(total, path, one)
 
@@ -225,11 +231,15 @@ def check_count(walked: int, path: str, one: Primitives) -> None:
         raise ApiError(one.too_many, sentence, path=path, limit=one.max_members, observed=walked + 1)
 
 
-def check_member(name: str, size: int, path: str) -> None:
-    """Check a member by its own name and size."""
-    name_size = len(name.encode())
-    if not 1 <= name_size <= MAX_KEY_BYTES:
-        raise name_refusal(name_size, path)
+def check_member_name(name: str, path: str) -> None:
+    """Check the size of a member's name."""
+    size = len(name.encode())
+    if not 1 <= size <= MAX_KEY_BYTES:
+        raise name_refusal(size, path)
+
+
+def check_value_size(size: int, path: str) -> None:
+    """Check the size of a single value."""
     if size > MAX_VALUE_BYTES:
         sentence = f"One value may have {MAX_VALUE_BYTES:,} bytes; this one has {size:,}: shorten it."
         raise ApiError(ErrorCode.VALUE_TOO_LARGE, sentence, path=path, limit=MAX_VALUE_BYTES, observed=size)
@@ -245,7 +255,7 @@ def check_total(total: int, path: str, one: Primitives) -> None:
         raise ApiError(ErrorCode.ITEM_TOO_LARGE, sentence, path=path, limit=one.max_bytes, observed=total)
 
 
-_CHECKS: Final[dict[type[Property], Callable[[Source, str, Any], ApiError | None]]] = {
+_CHECKS: Final[dict[type[Property], Callable[[Source, str, Any], None]]] = {
     Text: _check_text,
     Name: _check_name,
     Choice: _check_choice,

@@ -11,7 +11,7 @@ third of the time, whatever the numbers. All looks are exact, so that no element
 - Timestamps: looked at together. One that a later one shadows is never read, and need only be a string.
 - U+0000: if the source has no `\u0000`, there is none.
 - Nested values, shadowed or not: the braces and brackets of the source are counted.
-- Members that a later one of the same name shadows: more than 200 members take 1,200 bytes without a closing brace.
+- Members that a later one of the same name shadows: more than 200 members take 1,000 bytes without a closing brace.
   If there are so many, the colons between braces are counted. An array of elements that is shadowed is a second array.
 - If strings hold such marks too, or what looks like U+0000, or members are shadowed: `flatness`.
 - Properties that exclude each other: they are looked for in what was decoded.
@@ -92,7 +92,8 @@ class FastValidator:
 
         `around`: objects around the array of elements; none if the source is that array, and known to be JSON.
         """
-        count = self._count_short if len(source) <= _BUILT_BYTES else self._count_long
+        # A run of a long array may be short because a long element follows, and then there may be a hundred such runs.
+        count = self._count_short if around and len(source) <= _BUILT_BYTES else self._count_long
         return count(source, around, is_wide=b"\\" in source or not source.isascii())
 
     def _count_short(self, source: bytes, around: int, *, is_wide: bool) -> int | None:

@@ -10,7 +10,7 @@ parser finds the end of whatever is long or nested.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
 from typing import Final
 
@@ -23,14 +23,16 @@ from ingest_api.validation.json_text import (
     depth_refusal,
 )
 from ingest_api.validation.numbers import SHORTEST_LONG_NUMBER, digits_in_plain_form
-from ingest_api.validation.structure import find_nul, is_deeper
+from ingest_api.validation.structure import find_nul, is_deeper, windows
 from shared.json_chunks import value_end
 from shared.limits import MAX_KEY_BYTES, MAX_NESTING, MAX_NUMBER_DIGITS, MAX_VALUE_BYTES
 
 _WHITE_SPACE: Final = b" \t\r\n"
 _WHITE: Final = re.compile(rb"[ \t\r\n]*+")
-#: A literal, or a string that is short and free of escapes.
-_SHORT: Final = re.compile(rb'"[^"\\]{0,1024}+"|[^"{\[ \t\r\n,\]}]{1,1024}+(?=[ \t\r\n,\]}]|\Z)')
+#: A literal, or a string that is short or has few escapes.
+_SHORT: Final = re.compile(
+    rb'"[^"\\]{0,1024}+(?:\\.[^"\\]{0,1024}+){0,64}+"|[^"{\[ \t\r\n,\]}]{1,1024}+(?=[ \t\r\n,\]}]|\Z)'
+)
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _NUMBER: Final = rb"-?[0-9][0-9.]*+(?:[eE][-+]?[0-9]++)?"
 #: What matters to say where in a nested value something stands; the fourth is a name, its colon behind it. The fifth
@@ -60,8 +62,19 @@ _SHOWN_PATH_CHARACTERS: Final = 400
 _LONGEST_NAME_READ: Final = 65_536
 #: Bytes that one byte of a string may take in the source text: `\u0041`.
 LONGEST_ESCAPE: Final = 6
+#: Bytes that a character may take there, as a surrogate pair.
+_LONGEST_CHARACTER: Final = 2 * LONGEST_ESCAPE
 #: What a path says in place of such a name.
-_OVERLONG: Final = "(overlong)"
+OVERLONG: Final = "(overlong)"
+
+#: Makes an error of the size of a name and its path.
+NameRefusal = Callable[[int, str], ApiError]
+
+
+def name_refusal(size: int, path: str) -> ApiError:
+    """Return the error for a member's name of that size."""
+    sentence = f"The name of a member must have 1 to {MAX_KEY_BYTES} bytes; this one has {size:,}."
+    return ApiError(ErrorCode.INVALID_NAME, sentence, path=path, limit=MAX_KEY_BYTES, observed=size)
 
 
 class Source:
@@ -97,13 +110,16 @@ class Source:
         """The source text of the value at hand."""
         return self.body[self.start : self.end]
 
-    def members(self, path: str) -> Iterator[str]:
-        """Walk the object at hand: yield each member's name, with the cursor on its value. Shadowed ones too."""
+    def members(self, path: str, refusal: NameRefusal = name_refusal) -> Iterator[str]:
+        """Walk the object at hand: yield each member's name, with the cursor on its value. Shadowed ones too.
+
+        `refusal`: makes the error for a name that is longer than any that could be right.
+        """
         self.depth += 1
         self.end = self.start + 1
         while self.body[_past_white(self.body, self.end)] != ord("}"):
             self._stand_at(self.end)
-            name = self._name(path)
+            name = self._name(path, refusal)
             self._stand_at(_past_white(self.body, self.end) + 1)  # behind the colon
             yield name
             self.end = _past_white(self.body, self.end)
@@ -125,9 +141,9 @@ class Source:
         text = memoryview(self.body)[self.start :]
         return self.start + len(bytes(text[: value_end(text)]).rstrip(_WHITE_SPACE))
 
-    def _name(self, path: str) -> str:
+    def _name(self, path: str, refusal: NameRefusal) -> str:
         if self.end - self.start > _LONGEST_NAME_READ:
-            raise name_refusal(decoded_size(self.body, self.start, self.end), child_path(path, _OVERLONG))
+            raise refusal(decoded_size(self.body, self.start, self.end), child_path(path, OVERLONG))
         name = decoded(self.text)
         if "\0" in name:
             raise _nul_refusal(child_path(path, name))
@@ -151,9 +167,15 @@ class Source:
         """Return a string that is right only if it is short; of one that is sure to be too long, the beginning."""
         if find_nul(self.body, self.start, self.end) >= 0:
             raise _nul_refusal(path)
-        if self.end - self.start <= most * LONGEST_ESCAPE + 2:
+        if self.end - self.start <= most * _LONGEST_CHARACTER + 2:
             return decoded(self.text)
         return self.body[self.start + 1 : self.start + most + 2].decode("latin-1")
+
+    @property
+    def characters(self) -> int:
+        """The number of characters of the string at hand."""
+        parts = (window for _, window in windows(self.body, self.start + 1, self.end - 1))
+        return sum(len(decoded(b'"%b"' % part)) for part in parts)
 
     def skip(self, path: str) -> None:
         """Pass over the value at hand, of which nothing matters but its depth."""
@@ -203,7 +225,7 @@ class Source:
                 break
             if mark.lastindex == _OPEN_END or mark.end() == end:  # the position is within
                 if self._is_name(mark.start()):
-                    steps[-1] = _OVERLONG
+                    steps[-1] = OVERLONG
                 break
             if mark.lastindex == _OPENING:
                 steps.append(0 if mark[0] == b"[" else "")
@@ -212,7 +234,7 @@ class Source:
             elif mark.lastindex == _COMMA and isinstance(steps[-1], int):
                 steps[-1] += 1
             elif mark.lastindex == _NAME:
-                steps[-1] = decoded(mark[0]) if len(mark[0]) <= _LONGEST_NAME_READ else _OVERLONG
+                steps[-1] = decoded(mark[0]) if len(mark[0]) <= _LONGEST_NAME_READ else OVERLONG
         return steps
 
     def _is_name(self, start: int) -> bool:
@@ -235,12 +257,6 @@ def _check_digits(literal: bytes, path: str, source: Source | None = None, posit
         sentence = f"A number needs more than {MAX_NUMBER_DIGITS:,} digits in plain decimal form; send it as a string."
         path = source.locate(position, path) if source else path
         raise ApiError(ErrorCode.NUMBER_OUT_OF_RANGE, sentence, path=path, limit=MAX_NUMBER_DIGITS, observed=digits)
-
-
-def name_refusal(size: int, path: str) -> ApiError:
-    """Return the error for a member's name of that size."""
-    sentence = f"The name of a member must have 1 to {MAX_KEY_BYTES} bytes; this one has {size:,}."
-    return ApiError(ErrorCode.INVALID_NAME, sentence, path=path, limit=MAX_KEY_BYTES, observed=size)
 
 
 def _nul_refusal(path: str) -> ApiError:

@@ -10,9 +10,10 @@ from ingest_api.errors import ApiError, ErrorCode
 from ingest_api.validation.exact import (
     ROOT,
     check_count,
-    check_member,
+    check_member_name,
     check_size,
     check_total,
+    check_value_size,
     expect,
     with_article,
 )
@@ -45,6 +46,7 @@ def check_webhook(body: bytes, item: OneItem, id_field: str) -> int:
     for walked, name in enumerate(source.members(ROOT)):
         check_count(walked, ROOT, item.fields)
         path = child_path(ROOT, name)
+        check_member_name(name, path)
         if name == first:
             has_id = True
             if not steps:
@@ -52,7 +54,7 @@ def check_webhook(body: bytes, item: OneItem, id_field: str) -> int:
         if name == "name" and source.kind == "string":
             check_size(source.string_size(path), path, NAME)
         size = _size(source, path)
-        check_member(name, size, path)
+        check_value_size(size, path)
         total += size
         if name == first:
             around = slice(source.start, source.end)
@@ -75,7 +77,8 @@ def _check_nested_id(text: bytes, id_field: str, first: str, steps: list[str]) -
     """Check what a pointer finds in a member that is within its limits, and so short enough for several parses."""
     path, found = child_path(ROOT, first), msgspec.Raw(text)
     for name in steps:
-        path = f"{path}[{name}]" if text.startswith(b"[") and name.isdecimal() else child_path(path, name)
+        is_index = text.startswith(b"[") and name.isascii() and name.isdecimal()
+        path = f"{path}[{name}]" if is_index else child_path(path, name)
         try:
             found = json_pointer.step(found, name)
         except KeyError:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.validation.json_source import Source
+from ingest_api.validation.json_source import NameRefusal, Source
 from shared.limits import MB
 from tests.refused import assert_refused
 from tests.validators import (
@@ -140,7 +140,7 @@ CONTRIVED: list[tuple[str, Callable[[bytes], int], Callable[[], bytes], ErrorCod
     ("ids of one item", validate_items, partial(of_one_item, "", '"id":"x"', ""), ErrorCode.TOO_MANY_FIELDS),
     ("fields of one item", validate_items, partial(of_one_item, '"id":"x",', '"fields":{}', ""), None),
     ("one field", validate_items, partial(of_one_item, '"id":"x","fields":{', '"a":1', "}"), ErrorCode.TOO_MANY_FIELDS),
-    ("escapes", validate_items, lambda: b'{"\\u0041' + b"\\n" * (_SIZE // 2) + b'":1}', ErrorCode.INVALID_NAME),
+    ("escapes", validate_items, lambda: b'{"\\u0041' + b"\\n" * (_SIZE // 2) + b'":1}', ErrorCode.UNKNOWN_PROPERTY),
     (
         "a long number",
         validate_items,
@@ -222,8 +222,8 @@ def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     members = Source.members
 
-    def counted(source: Source, path: str) -> Iterator[str]:
-        for name in members(source, path):
+    def counted(source: Source, path: str, *more: NameRefusal) -> Iterator[str]:
+        for name in members(source, path, *more):
             names.append(name)
             yield name
 

@@ -59,14 +59,15 @@ REFUSED = [
     ("/data/id", '{"data":"id"}', ErrorCode.MISSING_PROPERTY, "$.data.id"),
     ("/data/0/id", '{"data":[{}]}', ErrorCode.MISSING_PROPERTY, "$.data[0].id"),
     *[(f"/data/{index}", '{"data":["a"]}', ErrorCode.MISSING_PROPERTY, path)
-      for index, path in (("1", "$.data[1]"), ("00", "$.data[00]"), ("-", '$.data["-"]'), ("100", "$.data[100]"))],
+      for index, path in (("1", "$.data[1]"), ("00", "$.data[00]"), ("-", '$.data["-"]'), ("100", "$.data[100]"),
+                          ("٣", r'$.data["\u0663"]'))],
     ("/data/id", '{"data":{"id":null}}', ErrorCode.INVALID_ID, "$.data.id"),
     ("/data/id", '{"data":{"id":""}}', ErrorCode.INVALID_ID, "$.data.id"),
     ("/data/id", '{"data":{"id":{}}}', ErrorCode.INVALID_ID, "$.data.id"),
     ("/data/id", f'{{"data":{{"id":"{"é" * 257}"}}}}', ErrorCode.INVALID_ID, "$.data.id"),
     ("/data/id", '{"data":{"id":"\\u0000"}}', ErrorCode.NUL_CHARACTER, "$.data.id"),
     *[(bad, '{"id":1}', ErrorCode.INVALID_PARAMETER, "idField")
-      for bad in ("/~2", "/a/~", "/~a", '/a"', "/a\\", "/a\0", "/a\n", "/a" * 9, "/" + "é" * 128)],
+      for bad in ("/~2", "/a/~", "/~a", '/a"', "/a\\", "/a\0", "/a\n", "/a" * 9, "/" + "é" * 128, "/a/\udc80")],
 ]  # fmt: skip
 
 

@@ -150,6 +150,7 @@ BAD_BATCHES = [
     (item(f'"fields":{{{members(201)}}}'), ErrorCode.TOO_MANY_FIELDS, FIELD),
     (item(f'"fields":{{{members(200)},"f0":1}}'), ErrorCode.TOO_MANY_FIELDS, FIELD),
     (item(f'"tags":{{{members(201)}}}'), ErrorCode.TOO_MANY_TAGS, "$.items[0].tags"),
+    (item('"fields":{"":1e9999}'), ErrorCode.INVALID_NAME, f'{FIELD}[""]'),
 ]
 
 
@@ -204,6 +205,15 @@ def test_a_value_is_measured_decoded(unit: str) -> None:
     assert (refusal.code, refusal.limit, refusal.observed) == (ErrorCode.VALUE_TOO_LARGE, 5 * MB, 5 * MB + 1)
 
 
+@pytest.mark.parametrize(
+    ("stream", "observed"),
+    [("a" * 129, 129), ("a" * 5_000, 5_000), (r"\ud83d\ude00" * 100, None), ("é" * 90_000, 90_000)],
+)
+def test_a_stream_is_measured_in_characters(stream: str, observed: int | None) -> None:
+    refusal = refusal_of(validate_items, f'{{"stream":"{stream}","items":[]}}'.encode())
+    assert (refusal.code, refusal.observed) == (ErrorCode.INVALID_STREAM, observed)
+
+
 def test_an_item_is_measured_whole() -> None:
     half = "x" * (5 * MB - 2)
     exactly = f'"a":"{half}","b":"{half}","c":1234'
@@ -236,6 +246,10 @@ BAD_LOGS = [
     (log(f'"timestamp":1,{A_TIMESTAMP}'), ErrorCode.WRONG_TYPE, f"{ENTRY}.timestamp"),
     (log(f'{NO_TIMESTAMP},"context":[]'), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
     (log(f'{NO_TIMESTAMP},"contexts":{{}}'), ErrorCode.INVALID_TIMESTAMP, f"{ENTRY}.timestamp"),
+    (log(f'{NO_TIMESTAMP},"context":[],{A_TIMESTAMP}'), ErrorCode.WRONG_TYPE, f"{ENTRY}.context"),
+    (log(f'{NO_TIMESTAMP},"timestamp":1,{A_TIMESTAMP}'), ErrorCode.WRONG_TYPE, f"{ENTRY}.timestamp"),
+    (log(f'{NO_TIMESTAMP},"timestamp":"\\u0000"'), ErrorCode.NUL_CHARACTER, f"{ENTRY}.timestamp"),
+    (log(f'{f"{NO_TIMESTAMP}," * 12}"foo":1,{A_TIMESTAMP}'), ErrorCode.UNKNOWN_PROPERTY, f"{ENTRY}.foo"),
     (log('"context":{"a":[]}'), ErrorCode.NESTED_VALUE, f"{ENTRY}.context.a"),
     (log('"context":{"a":1e9999}'), ErrorCode.NUMBER_OUT_OF_RANGE, f"{ENTRY}.context.a"),
     (log(f'"context":{{{members(201)}}}'), ErrorCode.TOO_MANY_FIELDS, f"{ENTRY}.context"),
