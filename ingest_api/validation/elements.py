@@ -24,15 +24,20 @@ from shared.limits import MAX_FAULTS
 #: it allow for one more.
 _MARKS: Final = b":,[{"
 _FREE_MARKS: Final = 4_096
-_BYTES_FOR_A_MARK: Final = 512
+_BYTES_FOR_A_MARK: Final = 4_096
 #: Of a long element, so many bytes cost as much as one, since it is passed over several times.
 _BYTES_AS_A_MARK: Final = 128
 #: Of one element: text may hold more of them, but not that many are looked at.
 _MOST_MARKS: Final = 24_000
+#: Bytes that are judged again to find faulty elements, a tenth of the longest body. A run takes up to twice its own for
+#: one fault.
+_BYTES_JUDGED_AGAIN: Final = 3_145_728
 _elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 #: Checks the element at hand, which stands at a path. Raises ApiError.
 Check = Callable[[Source, str], object]
+#: Whether the fast validator accepts a part of a run.
+IsSure = Callable[[list[msgspec.Raw]], bool]
 
 
 def check_elements(
@@ -46,7 +51,12 @@ def check_elements(
     faults = _Faults(len(source.body))
 
     def check_run(run: bytes) -> int:
-        return _check_run(run, source.depth + 1, fast, look_at)
+        return _check_run(run, source.depth + 1, fast, is_sure, look_at)
+
+    def is_sure(part: list[msgspec.Raw]) -> bool:
+        run = b"[%b]" % b",".join(part)
+        faults.charge(run)
+        return len(run) <= LONGEST_SOURCE and fast.count(run, around=0) is not None
 
     def look_at(position: int, element: Source) -> None:
         faults.look_at(element, f"{path}[{count + position}]", check)
@@ -58,35 +68,32 @@ def check_elements(
     return count
 
 
-def _check_run(run: bytes, depth: int, fast: FastValidator, look_at: Callable[[int, Source], None]) -> int:
+def _check_run(
+    run: bytes, depth: int, fast: FastValidator, is_sure: IsSure, look_at: Callable[[int, Source], None]
+) -> int:
     """Check an array of elements; return their number. Raises msgspec.DecodeError if it is cut within one."""
     count = fast.count(run, around=0) if len(run) <= LONGEST_SOURCE else None
     if count is not None:
         return count
     elements = _elements.decode(run)
     alone = len(elements) == 1  # perhaps a long element, which is not copied; a run of several is short
-    for position in _unsure(elements, fast):
+    for position in _unsure(elements, 0, len(elements), is_sure):
         element = Source(run, depth, 1, run.rindex(b"]")) if alone else Source(bytes(elements[position]), depth)
         look_at(position, element)
     return len(elements)
 
 
-def _unsure(elements: list[msgspec.Raw], fast: FastValidator) -> Iterator[int]:
-    """Yield the position of each element that the fast validator doesn't accept alone."""
-    parts = [(0, len(elements))]
-    while parts:
-        start, end = parts.pop()
-        if end - start < len(elements) and _is_sure(elements[start:end], fast):
-            continue
-        if end - start == 1:
-            yield start
-        elif start < end:
-            middle = (start + end) // 2
-            parts += [(middle, end), (start, middle)]
-
-
-def _is_sure(part: list[msgspec.Raw], fast: FastValidator) -> bool:
-    return sum(map(len, part)) < LONGEST_SOURCE and fast.count(b"[%b]" % b",".join(part), around=0) is not None
+def _unsure(elements: list[msgspec.Raw], start: int, end: int, is_sure: IsSure) -> Iterator[int]:
+    """Yield the position of each element that is not sure to be right, of a part where there is one."""
+    if end - start <= 1:
+        yield from range(start, end)
+        return
+    middle = (start + end) // 2
+    left_is_sure = is_sure(elements[start:middle])
+    if not left_is_sure:
+        yield from _unsure(elements, start, middle, is_sure)
+    if left_is_sure or not is_sure(elements[middle:end]):
+        yield from _unsure(elements, middle, end, is_sure)
 
 
 class _Faults:
@@ -95,6 +102,7 @@ class _Faults:
     def __init__(self, body_bytes: int) -> None:
         self._found: dict[str, ApiError] = {}
         self._marks_left = _FREE_MARKS + body_bytes // _BYTES_FOR_A_MARK
+        self._bytes_left = _BYTES_JUDGED_AGAIN
 
     def look_at(self, element: Source, path: str, check: Check) -> None:
         """Check an element; keep its fault. Raises ApiError if there are faults, and no more are looked for."""
@@ -106,6 +114,12 @@ class _Faults:
             self._found[path] = fault
             marks = min(sum(map(element.body.count, _MARKS)), _MOST_MARKS)
             self._marks_left -= max(marks, len(element.body) // _BYTES_AS_A_MARK)
+
+    def charge(self, run: bytes) -> None:
+        """Charge for judging a part of a run again. Raises ApiError if there are faults, and no more are looked for."""
+        self._bytes_left -= len(run)
+        if self._bytes_left < 0:
+            self.raise_any(more=True)
 
     def raise_any(self, *, more: bool = False) -> None:
         """Raise the first fault, with all. `more`: whether there are elements that were not looked at."""

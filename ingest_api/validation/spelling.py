@@ -26,7 +26,7 @@ _value: Final = msgspec.json.Decoder(str)
 
 
 def spelled_out(text: bytes) -> bytes:
-    """Return a text that has no escapes: a quote or backslash in a string is a point, white space a space.
+    """Return a text that has no escapes: a quote or backslash in a string is a point. White space may be a space.
 
     `text`: JSON, or a part of one that begins and ends outside of strings. Raises msgspec.DecodeError if an escape is
     wrong.
@@ -35,6 +35,8 @@ def spelled_out(text: bytes) -> bytes:
 
 
 def _spelled_out(window: bytes) -> bytes:
+    if b"\\" not in window:
+        return window
     plain = window
     if _ESCAPED_MARK.search(plain):
         plain = plain.replace(rb"\\", _ANY).replace(rb"\"", _ANY)
