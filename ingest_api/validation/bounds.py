@@ -28,6 +28,7 @@ class Bounds:
     """
 
     def __init__(self, elements: Shape | Text) -> None:
+        self._has_members = isinstance(elements, Shape)
         #: Up to the first member that may be out of bounds. Nearly every text has none, and no other look is needed.
         self._first_suspect = compiled("|".join([*_members_with(LONG_NUMBER, elements), *_too_long(elements)]))
         #: Exact without escapes.
@@ -42,13 +43,15 @@ class Bounds:
         if suspect is None:
             return True
         place = _outside_strings(text, start, suspect.end())
-        if b"\\" in text:
+        if b"\\" in text:  # it may be that a string only looks too long
             try:
                 before, behind = spelled_out(text[start:place]), spelled_out(text[place:])
             except (msgspec.DecodeError, UnicodeError):  # it is no JSON
                 return False
             text, start, place = before + behind, 0, len(before)
-        return not (self._wrong.match(text, start) or _TOO_SMALL.match(text, place) or holds_long_literal(text, place))
+        if self._wrong.match(text, start):
+            return False
+        return not (self._has_members and (_TOO_SMALL.match(text, place) or holds_long_literal(text, place)))
 
 
 def _outside_strings(text: bytes, start: int, end: int) -> int:

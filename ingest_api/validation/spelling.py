@@ -18,7 +18,7 @@ _QUOTE, _STAND_IN, _ANY = b'"', b"\x7f", b"."
 _READIED: Final = bytes.maketrans(b"\t\r\n" + _STAND_IN + _QUOTE, b"   " + _ANY + _STAND_IN)
 _QUOTES_BACK: Final = bytes.maketrans(_STAND_IN + _QUOTE + b"\\", _QUOTE + _ANY * 2)
 #: Of a text of rare characters the decoder makes four times as many bytes.
-_WINDOW_BYTES: Final = 65_536
+_WINDOW_BYTES: Final = 16_384
 #: Escapes that the decoder would make what stands outside of strings. To look for them costs less than to replace them.
 _ESCAPED_MARK: Final = compiled(r'\\["\\]')
 _ESCAPED_STAND_IN: Final = compiled(r"\\u007[fF]")
