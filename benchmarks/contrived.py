@@ -23,6 +23,7 @@ _ENTRIES: Final = '{"entries":['
 _ITEM: Final = '{"id":"a"}'
 _LONG_ID: Final = '{"id":"%s"}' % ("é" * 129)
 _LONG_DECIMAL: Final = '{"id":"a","fields":{"a":0.%s}}' % ("1" * 999)
+_MANY_ZEROS: Final = '{"id":"a","fields":{"a":0.%s1e10000}}' % ("0" * 9_000)
 _REPEATED: Final = '{"id":"a",%s"name":1,"name":""}' % ('"name":"",' * 16)
 _NESTED: Final = '{"id":"a","fields":{"a":[' + "{}," * 90_000 + "{}]}}"
 #: What is validated at once, roughly: elements of one form may be put in front of many of another.
@@ -151,6 +152,12 @@ def _unlike_times() -> str:
     return ",".join(f'{{"level":"info","message":"","timestamp":"{time}"}}' for time in times)
 
 
+def _short_and_long() -> str:
+    """Return an item of numbers, and one that does not stand beside it in what is validated at once."""
+    repeated = ",".join(['"fields":{"a":1e-999}'] * 1_400)
+    return f'{{{repeated},"id":"{"é" * 200}"}},{{"id":"a","fields":{{"a":"{"x" * 232_000}"}}}}'
+
+
 def _clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
@@ -186,6 +193,8 @@ _BODIES: Final = (
             ("901 digits, e90", "9" * 901 + "e90"),
         )
     ),
+    ("items: a number of 9,000 zeros", "/api/ingest", (_ITEMS, _MANY_ZEROS, "]}")),
+    ("items by turns: 32 KB of 1e-999, a string", "/api/ingest", (_ITEMS, _short_and_long(), "]}")),
     ("items: 200 fields of 1, one of 12e990", "/api/ingest", (_ITEMS, _behind(_fields("12e990"), _fields("1")), "]}")),
     ("items: 200 fields of strings of 1e9999", "/api/ingest", (_ITEMS, _fields(f'"{"1e9999 " * 700}"'), "]}")),
     ("items: 200 fields of 1, an id of 258 bytes", "/api/ingest", (_ITEMS, _behind(_LONG_ID, _fields("1")), "]}")),

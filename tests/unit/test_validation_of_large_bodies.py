@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ingest_api.errors import ErrorCode
-from ingest_api.validation.fast import LONGEST_SOURCE
+from ingest_api.validation.fast import LONGEST_SOURCE, FastValidator
 from shared.limits import MB
 from tests.refused import assert_refused, refusal_of
 from tests.validators import fast, validate_items, validate_log_entries, validate_retain
@@ -109,6 +109,12 @@ def test_an_element_too_long_to_be_judged_whole_may_not_repeat_properties() -> N
     body = f'{{"stream":"s","items":[{item}]}}'
     assert validate_items((body % '"name":"",').encode()) == 1
     assert_refused(validate_items, (body % ('"name":"",' * 16)).encode(), ErrorCode.TOO_MANY_FIELDS, "$.items[0]")
+
+
+def test_short_runs_of_a_long_array_are_judged_as_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(FastValidator, "_count_short")  # that calls Python for each number
+    short, long = '{"id":"a","fields":{"a":1e-999}}', f'{{"id":"b","fields":{{"a":"{"x" * 262_000}"}}}}'
+    assert validate_items(f'{{"stream":"s","items":[{short},{long},{short},{long}]}}'.encode()) == 4
 
 
 @pytest.mark.parametrize("repeated", [0, 40])
