@@ -65,6 +65,7 @@ def check_object(source: Source, path: str, shape: Shape) -> dict[str, Any]:
 def _check_members(source: Source, path: str, shape: Shape) -> tuple[dict[str, Any], bool]:
     """Check the members of the object at hand; return what was found, and whether all were looked at."""
     whole, depth = memoryview(source.body)[source.start : source.end], source.depth
+    last_given = cache(lambda: _outline(shape, others=True).decode(whole))
     found: dict[str, Any] = {}
     for walked, name in enumerate(source.members(path, lambda _size, place: _unknown(OVERLONG, shape, place))):
         if walked == _WALKED:
@@ -77,15 +78,9 @@ def _check_members(source: Source, path: str, shape: Shape) -> tuple[dict[str, A
             found[name] = _check_property(source, place, shape, one)
         except ApiError as fault:
             is_wrong_time = isinstance(one, Timestamp) and fault.code == ErrorCode.INVALID_TIMESTAMP
-            if not (is_wrong_time and _is_shadowed(source.text, name, whole, shape)):
+            if not is_wrong_time or source.text == bytes(getattr(last_given(), name)):  # no later one takes its place
                 raise
     return found, True
-
-
-def _is_shadowed(text: bytes, name: str, whole: memoryview, shape: Shape) -> bool:
-    """Return whether a property of an object has another value than a text: it is given later, too."""
-    last = getattr(_outline(shape, others=True).decode(whole), name)
-    return bytes(last) != text
 
 
 def _repeated(shape: Shape, path: str) -> ApiError:
