@@ -66,7 +66,7 @@ def chunks(
                 decoded = decode(_array(view, start, end))
             except msgspec.DecodeError as error:
                 refused = error
-                if behind := end_of_value(error):
+                if behind := _end_of_value(error):
                     yield start + behind - 1, decode(b"".join((b"[", view[start : start + behind - 1])))
                     return
                 continue
@@ -81,9 +81,9 @@ def chunks(
 
 def _ends(view: memoryview, start: int, size: int, between: Between) -> Iterator[int]:
     """Yield where a chunk may end, the likeliest first."""
-    if len(view) <= start + size:
-        yield len(view)
     window = bytes(view[start : start + size])
+    if len(view) <= start + size and (bracket := window.rfind(b"]")) >= 0:
+        yield start + bracket  # of the array, unless more of them follow
     if b'\\"' not in window:
         found = window.rfind(between.bare)
         if found >= 0 and window.count(b'"', 0, found + 1) % 2 == 0:
@@ -103,13 +103,13 @@ def value_end(text: bytes | memoryview) -> int:
     try:
         _json_syntax.decode(text)
     except msgspec.DecodeError as error:
-        if end := end_of_value(error):
+        if end := _end_of_value(error):
             return end
         raise
     return len(text)
 
 
-def end_of_value(error: msgspec.DecodeError) -> int | None:
+def _end_of_value(error: msgspec.DecodeError) -> int | None:
     """Return where a value ended behind which the decoder found more text; None if that was not the error."""
     found = _BEHIND.search(str(error))
     return int(found[1]) - 1 if found else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest_api.validation import elements, validate
 from ingest_api.validation import exact as exact_validation
+from ingest_api.validation import fault_search, validate
 from ingest_api.validation.fast import fast_validator
 from shared.entry import Meta
 from shared.kinds import KINDS
@@ -41,21 +41,21 @@ class _Unsure:
 
     def __init__(self, _batch: Shape) -> None: ...
 
-    def count(self, _source: bytes, around: int) -> int:
-        return 1 - around
+    def count_chunk(self, _chunk: bytes) -> int:
+        raise AssertionError("it is too long for the fast way")
 
 
 def exact(kind: str, body: bytes) -> int:
     """Count the elements of a batch by the exact way alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact_validation, "fast_validator", _Unsure)
-        patch.setattr(elements, "LONGEST_SOURCE", -1)  # the fast way judges none
+        patch.setattr(fault_search, "_LONGEST_CHUNK", -1)  # the fast way judges none
         return exact_validation.check_batch(body, shape(kind))
 
 
 def fast(kind: str, body: bytes) -> int | None:
     """Count the elements of a batch by the fast way alone; None if it leaves the body to the exact way."""
-    return fast_validator(shape(kind)).count(body)
+    return fast_validator(shape(kind)).count_batch(body)
 
 
 def shape(kind: str) -> Shape:

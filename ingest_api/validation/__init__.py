@@ -1,4 +1,8 @@
-"""Validate request bodies by the declarations of their kinds: a fast way to accept, and an exact one that explains."""
+"""Validate request bodies by the declarations of their kinds.
+
+`fast` accepts a batch that is not long, or a chunk of a long one; `exact` reads long ones chunk by chunk, and explains
+what `fast` does not accept.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,14 @@ from ingest_api.validation.fast import fast_validator
 from ingest_api.validation.json_text import depth_refusal
 from ingest_api.validation.objects import check_heartbeat, check_webhook, read_configuration
 from shared.entry import Meta
+from shared.json_chunks import CHUNK_BYTES
 from shared.kinds import KINDS
 from shared.kinds.items import STREAM
 from shared.kinds.shapes import AnyObject, Kind, OneItem, Shape
 
 __all__ = ["read_configuration", "validate"]
 
-#: Bytes of a body that is decoded whole; a longer one is read a chunk at a time.
-_DECODED_WHOLE_BYTES: Final = 262_144
-#: Made when the process starts, not by the first request: it takes 140 ms to compile their patterns.
+#: Made when the process starts, not by the first request: compiling their patterns takes long (decision 0031).
 _FAST: Final = {kind.name: fast_validator(kind.body) for kind in KINDS.values() if isinstance(kind.body, Shape)}
 
 
@@ -26,7 +29,7 @@ def validate(kind: Kind, meta: Meta, body: bytes) -> int:
     try:
         match kind.body:
             case Shape():
-                count = _FAST[kind.name].count(body) if len(body) <= _DECODED_WHOLE_BYTES else None
+                count = _FAST[kind.name].count_batch(body) if len(body) <= CHUNK_BYTES else None
                 return check_batch(body, kind.body) if count is None else count
             case OneItem():
                 check_name(meta.stream, None, STREAM)

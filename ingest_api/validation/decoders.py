@@ -20,8 +20,7 @@ from shared.limits import MAX_KEY_BYTES, MAX_NUMBER_DIGITS, MAX_VALUE_BYTES
 
 #: Bytes that a character may take in UTF-8.
 WIDEST: Final = 4
-#: Source text of one element that is decoded at once. Within its quotes and braces it is shorter than any value may be,
-#: so that this limit needs no look.
+#: Maximum bytes of an element that the fast way judges. No value in it is longer than values may be: none is measured.
 LONGEST_SOURCE: Final = MAX_VALUE_BYTES
 #: Any number of so few digits that needs no count, whatever its exponent of two digits.
 _SHORT_NUMBER: Final = re.compile(r"[-.0-9]{1,900}(?:[eE][-+]?[0-9]{1,2})?").fullmatch

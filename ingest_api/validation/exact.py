@@ -6,10 +6,10 @@ property given twice the last one counts, as in every parser that reads the body
 like it; but a timestamp that is shadowed need only be a string.
 
 The work is bounded, whatever a body holds. Of a batch only elements are looked at here that the fast validator can't
-accept (`elements`). The walk of an object of primitives ends behind the last member that it may have. Of an object with
-known properties the first members are walked; if more come, some property is given again and again. That is refused:
-only the fast validator can tell that all are right, of an element of up to 5 MB. The parser in C finds the last of each
-property, and if one of those is wrong, the first in the order of their declaration, it is told.
+accept (`fault_search`). The walk of an object of primitives ends behind the last member that it may have. Of an object
+with known properties the first members are walked; if more come, some property is given again and again. That is
+refused: only the fast validator can tell that all are right, of an element of up to 5 MB. The parser in C finds the
+last value of each, and if one of those is wrong, the first in the order of their declaration, it is told.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.validation.elements import check_elements
-from ingest_api.validation.fast import LONGEST_SOURCE, fast_validator
+from ingest_api.validation.decoders import LONGEST_SOURCE
+from ingest_api.validation.fast import fast_validator
+from ingest_api.validation.fault_search import check_elements
 from ingest_api.validation.json_source import NESTED, OVERLONG, Source, name_refusal
 from ingest_api.validation.json_text import child_path, cut
 from ingest_api.validation.timestamps import MAX_TIMESTAMP_CHARACTERS, is_timestamp
@@ -36,7 +37,7 @@ from shared.limits import MAX_KEY_BYTES, MAX_VALUE_BYTES
 ROOT: Final = "$"
 #: Members of an object with known properties that are walked; there are fewer unless some are given many times.
 _WALKED: Final = 16
-_UNKNOWN: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 #: Of so few digits that the number is built at no cost.
 _WHOLE_NUMBER: Final = re.compile(rb"-?0|[1-9][0-9]{0,18}")
 
@@ -65,7 +66,7 @@ def check_object(source: Source, path: str, shape: Shape) -> dict[str, Any]:
 def _check_members(source: Source, path: str, shape: Shape) -> tuple[dict[str, Any], bool]:
     """Check the members of the object at hand; return what was found, and whether all were looked at."""
     whole, depth = memoryview(source.body)[source.start : source.end], source.depth
-    last_given = cache(lambda: _outline(shape, others=True).decode(whole))
+    last_given = cache(lambda: _outline(shape, others=True).decode(whole))  # once, if a timestamp is wrong
     found: dict[str, Any] = {}
     for walked, name in enumerate(source.members(path, lambda _size, place: _unknown(OVERLONG, shape, place))):
         if walked == _WALKED:

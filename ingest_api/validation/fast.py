@@ -1,11 +1,13 @@
-r"""Whether a run of elements is sure to be right: the fast way to accept, in front of the exact one that explains.
+r"""Tell whether elements are sure to be right: the fast way to accept, in front of the exact one that explains.
 
 Nearly every body is right, so msgspec decodes it into the types that its declaration makes, in less than a microsecond
-an element, and the result is thrown away: what is kept is the body itself. This may only accept what `exact` accepts.
+an element, and the result is thrown away: what is kept is the body itself. This accepts only what is right; so does
+`exact` alone, but it refuses what has more than 16 members.
 
-In a short source, objects of primitives are built: msgspec measures their names, and calls `_take_number` for each
-number that is not an integer. In a long one they are passed over, and looks at the bytes judge names and numbers, in a
-third of the time, whatever the numbers. All looks are exact, so that no element makes those beside it go the slow way:
+Of a short batch, objects of primitives are built: msgspec measures their names, and calls the decoder's hook for each
+number that is not an integer. Of longer ones, and of chunks, they are passed over, and looks at the bytes judge names
+and numbers, in a third of the time, whatever the numbers. All looks are exact, so that no element makes those beside it
+go the slow way:
 
 - Names and numbers: `bounds`. An integer of 1,001 digits can't hide from ten neighbouring samples, one in 100 bytes.
 - Timestamps: looked at together. One that a later one shadows is never read, and need only be a string.
@@ -15,8 +17,8 @@ third of the time, whatever the numbers. All looks are exact, so that no element
   If there are so many, the colons between braces are counted. An array of elements that is shadowed is a second array.
 - If strings hold such marks too, or what looks like U+0000, or members are shadowed: `flatness`.
 - Properties that exclude each other: they are looked for in what was decoded.
-- Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree. Elsewhere a short source
-  is accepted if it is right at four bytes a character; in any other, `bounds` measures names and strings.
+- Sizes are in bytes, but msgspec counts characters. In ASCII without a backslash they agree. Elsewhere a short batch is
+  accepted if it is right at four bytes a character; in any other text, `bounds` measures names and strings.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from ingest_api.validation.bounds import Bounds
-from ingest_api.validation.decoders import LONGEST_SOURCE, WIDEST, Form, array_of, decode, decoder, struct_of
+from ingest_api.validation.decoders import WIDEST, Form, array_of, decode, decoder, struct_of
 from ingest_api.validation.flatness import flat_array, flat_batch
 from ingest_api.validation.json_text import is_utf8
 from ingest_api.validation.numbers import may_hold_long_number
@@ -38,20 +40,16 @@ from ingest_api.validation.structure import may_hold_nul
 from ingest_api.validation.timestamps import are_timestamps
 from shared.kinds.shapes import Flag, Primitives, Property, Shape, Timestamp
 
-__all__ = ["LONGEST_SOURCE", "FastValidator", "fast_validator"]
-
-#: Source text up to which it is faster to build objects; if they are hostile, that takes some milliseconds.
+#: Bytes of a batch up to which it is faster to build objects; if they are hostile, that takes some milliseconds.
 _BUILT_BYTES: Final = 32_768
 #: Of a source text, so many bytes mostly tell that there is more than what is required.
 _SEEN_BYTES: Final = 4_096
 _SHORTEST_MEMBER: Final = len('"":1,')
-#: Bytes of a character, as a decoder supposes them where it may take more than there are.
+#: Bytes of a character by which no right string is refused: `bounds` measures them then.
 _BY_CHARACTERS: Final = 1
 _PASSED: Final = Form(_BY_CHARACTERS, built=False)
-#: Members that an object may have, of a shape that has none.
-_NO_OBJECTS: Final = 200
-#: Number of objects that no text has.
-_CLASH: Final = -2
+#: Members of an object, where elements have none of primitives.
+_MOST_MEMBERS: Final = 200
 
 
 class FastValidator:
@@ -62,74 +60,78 @@ class FastValidator:
         self._elements_of = attrgetter(name)
         inner = elements.shape.properties if isinstance(elements.shape, Shape) else {}
         self._times = _timestamps(inner)
-        self._batch_times = _timestamps(batch.properties)
+        if _timestamps(batch.properties):
+            raise AssertionError("only timestamps of elements are looked at")
         self._objects_in = _object_counter(inner)
         self._rule = elements.rule
         self._has_objects = any(isinstance(one, Primitives) for one in inner.values())
         #: Members that every object may have.
         self._members = min(
             (one.max_members for one in inner.values() if isinstance(one, Primitives)),
-            default=_NO_OBJECTS,
+            default=_MOST_MEMBERS,
         )
         #: By the number of objects around the array of elements.
         self._flat = flat_array(self._members), flat_batch(self._members)
         self._bounds = Bounds(elements.shape)
         #: Source text in which there can't be more.
         self._few_bytes = self._members * _SHORTEST_MEMBER
-        # By the number of objects around: of a short source as wide as can be, and by characters; of a long one.
-        self._widest, self._built, self._passed = (
-            [decoder(_type_of(batch, around, form)) for around in (0, 1)]
-            for form in (Form(WIDEST, built=True), Form(_BY_CHARACTERS, built=True), _PASSED)
+        #: Of a short batch, as wide as can be, and by characters.
+        self._widest, self._built = (
+            decoder(_batch_type(batch, Form(width, built=True))) for width in (WIDEST, _BY_CHARACTERS)
         )
+        #: By the number of objects around the array of elements.
+        self._passed = decoder(array_of(elements.shape, _PASSED)), decoder(_batch_type(batch, _PASSED))
         bare = {name: one for name, one in inner.items() if one.required}
         self._bare_members = len(bare)
         self._bare_times = _timestamps(bare)
         #: Of an array of elements with only what is required: with room for more, decoding them takes twice as long.
         self._bare = decoder(list[struct_of("Bare", bare, _PASSED)])  # type: ignore[misc]
 
-    def count(self, source: bytes, around: int = 1) -> int | None:
-        """Return the number of elements of a batch that is sure to be right; None of any other.
+    def count_batch(self, body: bytes) -> int | None:
+        """Return the number of elements of a batch that is sure to be right; None of any other."""
+        if len(body) <= _BUILT_BYTES:
+            return self._count_built(body)
+        if not is_utf8(body):  # the decoder does not see it in what it passes over
+            return None
+        return self._count_passed(body, around=1)
 
-        `around`: objects around the array of elements; none if the source is that array, and known to be JSON.
+    def count_chunk(self, chunk: bytes) -> int | None:
+        """Return the number of elements of an array, which is JSON, if it is sure to be right; None of any other.
+
+        Nothing is built: a long element cuts chunks short, and there may be a hundred of them.
         """
-        # A run of a long array may be short because a long element follows, and then there may be a hundred such runs.
-        count = self._count_short if around and len(source) <= _BUILT_BYTES else self._count_long
-        return count(source, around, is_wide=b"\\" in source or not source.isascii())
-
-    def _count_short(self, source: bytes, around: int, *, is_wide: bool) -> int | None:
-        if may_hold_long_number(source) and not self._are_within_bounds(source, around):
-            return None  # before an integer of thousands of digits is built
-        count = self._count_decoded(self._widest[around], source, around) if is_wide else None
+        count = self._count_bare(chunk)
         if count is None:
-            count = self._count_decoded(self._built[around], source, around)
-            if is_wide and count is not None and not self._are_within_bounds(source, around):
+            return self._count_passed(chunk, around=0)
+        return count if not _is_wide(chunk) or self._are_within_bounds(chunk, around=0) else None
+
+    def _count_built(self, body: bytes) -> int | None:
+        if may_hold_long_number(body) and not self._are_within_bounds(body, around=1):
+            return None  # before an integer of thousands of digits is built
+        is_wide = _is_wide(body)
+        count = self._count_decoded(self._widest, body, around=1) if is_wide else None
+        if count is None:
+            count = self._count_decoded(self._built, body, around=1)
+            if is_wide and count is not None and not self._are_within_bounds(body, around=1):
                 return None
         return count
 
-    def _count_long(self, source: bytes, around: int, *, is_wide: bool) -> int | None:
-        if around and not is_utf8(source):  # of what is passed over, the decoder does not see it
-            return None
-        count = None if around else self._count_bare(source)
-        must_look = is_wide or (count is None and self._has_objects)
-        if count is None:
-            count = self._count_decoded(self._passed[around], source, around)
-        if must_look and count is not None and not self._are_within_bounds(source, around):
-            return None
-        return count
+    def _count_passed(self, source: bytes, *, around: int) -> int | None:
+        count = self._count_decoded(self._passed[around], source, around=around)
+        if count is None or not (self._has_objects or _is_wide(source)):
+            return count
+        return count if self._are_within_bounds(source, around=around) else None
 
-    def _are_within_bounds(self, source: bytes, around: int) -> bool:
+    def _are_within_bounds(self, source: bytes, *, around: int) -> bool:
         return self._bounds.hold(source, source.find(b"{") + 1 if around else 0)
 
-    def _count_decoded(self, how: msgspec.json.Decoder[Any], source: bytes, around: int) -> int | None:
-        """Return the number of elements if all is right but for what `bounds` tells."""
+    def _count_decoded(self, how: msgspec.json.Decoder[Any], source: bytes, *, around: int) -> int | None:
+        """Return the number of elements if all is right but for what `bounds` tells. `around`: objects around them."""
         decoded = decode(how, source)
         if decoded is None:
             return None
         elements = self._elements_of(decoded) if around else decoded
-        times = _given(self._times, elements)
-        if around:
-            times += _given(self._batch_times, [decoded])
-        is_right = self._is_right(source, decoded, elements, around) and are_timestamps(times)
+        is_right = self._is_right(source, decoded, elements, around) and are_timestamps(_given(self._times, elements))
         return len(elements) if is_right else None
 
     def _count_bare(self, source: bytes) -> int | None:
@@ -150,18 +152,19 @@ class FastValidator:
         return braces if are_timestamps(_given(self._bare_times, elements)) else None
 
     def _is_right(self, source: bytes, decoded: Any, elements: list[Any], around: int) -> bool:
-        objects = self._objects_in(elements, UNSET)
-        # As many braces and brackets as were decoded: nothing is nested or shadowed, and no string holds any.
-        if (
-            elements
-            and source.count(b"}") == around + objects
+        objects = self._objects_in(elements)
+        if objects is None or not (elements or self._may_be_empty(decoded, around)):
+            return False
+        return self._is_plain(source, around + objects) or self._flat[around].fullmatch(source) is not None
+
+    def _is_plain(self, source: bytes, objects: int) -> bool:
+        """Whether there are as many braces and brackets as were decoded: nothing is nested, and no string holds any."""
+        return (
+            source.count(b"}") == objects
             and source.find(b"[", source.find(b"[") + 1) < 0
             and (len(source) <= self._few_bytes or not self._may_have_many_members(source))
             and not may_hold_nul(source)
-        ):
-            return True
-        may_be = objects != _CLASH and (elements or self._may_be_empty(decoded, around))
-        return bool(may_be) and self._flat[around].fullmatch(source) is not None
+        )
 
     def _may_be_empty(self, batch: Any, around: int) -> bool:
         """Whether the array of a batch may have no elements, by what is beside it."""
@@ -192,26 +195,31 @@ def _given(names: list[str], objects: list[Any]) -> list[str]:
     return [value for name in names for one in objects if (value := getattr(one, name)) is not UNSET]
 
 
-def _object_counter(properties: Mapping[str, Property]) -> Callable[[list[Any], UnsetType], int]:
+def _is_wide(source: bytes) -> bool:
+    """Return whether a string may have more bytes than characters, or an escape."""
+    return b"\\" in source or not source.isascii()
+
+
+def _object_counter(properties: Mapping[str, Property]) -> Callable[[list[Any]], int | None]:
     """Return a function that counts the objects that elements are made of.
 
-    It returns _CLASH if a property stands beside a flag that does not allow it. Compiled, as it runs for each element
-    of each batch: a loop over the names of properties takes three times as long.
+    It returns None if a property stands beside a flag that does not allow it. Compiled, as it runs for each element of
+    each batch: a loop over the names of properties takes three times as long.
     """
     names = [name for name, one in properties.items() if isinstance(one, Primitives)]
     if not properties:
-        return lambda _elements, _unset: 0
+        return lambda _elements: 0
     present = " + ".join(f"(one.{name} is not unset)" for name in names) or "0"
     loop = f"  for one in elements:\n    objects += {present}\n"
     for flag, one in properties.items():
         if isinstance(one, Flag):
             apart = [name for name in properties if name not in (flag, *one.beside)]
             others = " or ".join(f"one.{name} is not unset" for name in apart)
-            loop += f"    if one.{flag} is True and ({others}): return {_CLASH}\n"
-    code = f"def count(elements, unset):\n  objects = len(elements)\n{loop}  return objects"
-    made: dict[str, Any] = {}
+            loop += f"    if one.{flag} is True and ({others}): return None\n"
+    code = f"def count(elements, unset=UNSET):\n  objects = len(elements)\n{loop}  return objects"
+    made: dict[str, Any] = {"UNSET": UNSET}
     exec(code, made)  # noqa: S102 - of names that we declare
-    counter: Callable[[list[Any], UnsetType], int] = made["count"]
+    counter: Callable[[list[Any]], int | None] = made["count"]
     return counter
 
 
@@ -221,8 +229,5 @@ def fast_validator(batch: Shape) -> FastValidator:
     return FastValidator(batch)
 
 
-def _type_of(batch: Shape, around: int, form: Form) -> Any:
-    """Return the type of a batch, or of its elements alone."""
-    if around:
-        return struct_of(batch.component, batch.properties, form)
-    return array_of(batch.elements[1].shape, form)
+def _batch_type(batch: Shape, form: Form) -> Any:
+    return struct_of(batch.component, batch.properties, form)

@@ -29,7 +29,7 @@ from shared.limits import MAX_KEY_BYTES, MAX_NESTING, MAX_NUMBER_DIGITS, MAX_VAL
 
 _WHITE_SPACE: Final = b" \t\r\n"
 _WHITE: Final = re.compile(rb"[ \t\r\n]*+")
-#: A literal, or a string that is short or has few escapes.
+#: A literal, or a string of up to 64 escapes and 1,024 bytes in front of each and behind.
 _SHORT: Final = re.compile(
     rb'"[^"\\]{0,1024}+(?:\\.[^"\\]{0,1024}+){0,64}+"|[^"{\[ \t\r\n,\]}]{1,1024}+(?=[ \t\r\n,\]}]|\Z)'
 )
@@ -80,8 +80,8 @@ def name_refusal(size: int, path: str) -> ApiError:
 class Source:
     """A cursor over text that is proven to be JSON. It stands on one value, from `start` to `end`.
 
-    Of an object or array within another, `end` is known only after a walk through it (`members`) or over it (`skip`);
-    what follows can't be reached before.
+    Of an object or array within another, `end` is known only when it was walked (`members`), passed over (`skip`) or
+    read by somebody who sets it; what follows can't be reached before.
     """
 
     __slots__ = ("body", "depth", "end", "start")
@@ -174,8 +174,7 @@ class Source:
     @property
     def characters(self) -> int:
         """The number of characters of the string at hand."""
-        parts = (window for _, window in windows(self.body, self.start + 1, self.end - 1))
-        return sum(len(decoded(b'"%b"' % part)) for part in parts)
+        return sum(len(decoded(b'"%b"' % part)) for part in windows(self.body, self.start + 1, self.end - 1))
 
     def skip(self, path: str) -> None:
         """Pass over the value at hand, of which nothing matters but its depth."""

@@ -1,7 +1,7 @@
 """Facts about JSON text that need no walk through it.
 
-Whether it is JSON, where a value ends, how long a string is once decoded, and the path of a place in a body. No
-function here builds the values of a body: it is checked in the memory that it already has.
+Whether it is JSON, how long a string is once decoded, and the path of a place in a body. No function here builds the
+values of a body: it is checked in the memory that it already has.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shared.limits import MAX_NESTING
 from shared.linear_patterns import compiled
 
 _WHITE_SPACE: Final = b" \t\r\n"
-#: Bytes of a body that are decoded at once to see that they are UTF-8.
+#: Bytes of text that are decoded at once.
 _DECODED_AT_ONCE: Final = 262_144
 #: Text up to a first half without a second, or the other way round, outside of pairs and other escapes.
 _LONE_SURROGATE: Final = compiled(
@@ -92,7 +92,7 @@ def decoded_size(text: bytes, start: int, end: int) -> int:
         return end - start - 2
     if end - start < _DECODED_AT_ONCE:
         return len(decoded(text[start:end]).encode())
-    parts = (window for _, window in windows(text, start + 1, end - 1))
+    parts = windows(text, start + 1, end - 1)
     return sum(len(decoded(b'"%b"' % part).encode()) if b"\\" in part else len(part) for part in parts)
 
 

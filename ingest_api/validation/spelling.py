@@ -31,7 +31,7 @@ def spelled_out(text: bytes) -> bytes:
     `text`: JSON, or a part of one that begins and ends outside of strings. Raises msgspec.DecodeError if an escape is
     wrong.
     """
-    return b"".join(_spelled_out(window) for _, window in windows(text, 0, len(text), _WINDOW_BYTES))
+    return b"".join(_spelled_out(window) for window in windows(text, 0, len(text), _WINDOW_BYTES))
 
 
 def _spelled_out(window: bytes) -> bytes:

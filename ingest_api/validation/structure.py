@@ -1,7 +1,7 @@
 r"""What can be found out about long JSON text without a step of Python for each token.
 
-Everything here takes text that is proven to be JSON, and looks at it with a few passes of `bytes.replace`,
-`translate`, `count` and `split`, about a megabyte at a time, so that no pass holds the interpreter for long.
+Windows of it, escaped U+0000, and its depth: by a few passes of `bytes.replace`, `translate`, `count` and `split`, a
+pattern, or the parser. Unless a function says so, the text is proven to be JSON.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _TOO_MANY_LEVELS: Final = 1 << 14
 _parse: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def windows(text: bytes, start: int, end: int, size: int = _WINDOW_BYTES) -> Iterator[tuple[int, bytes]]:
-    """Cut a part of the text, which must not begin within an escape; yield each window with its position."""
+def windows(text: bytes, start: int, end: int, size: int = _WINDOW_BYTES) -> Iterator[bytes]:
+    """Cut a part of any text, which must not begin within an escape; yield each window."""
     while start < end:
         cut = _CUT.search(text, start + size, end)
         stop = cut.end() if cut else end
-        yield start, text[start:stop]
+        yield text[start:stop]
         start = stop
 
 
 def may_hold_nul(text: bytes) -> bool:
-    """Return whether a text looks as if it held an escaped U+0000: the backslash may be an escaped one."""
+    """Return whether any text looks as if it held an escaped U+0000: the backslash may be an escaped one."""
     return b"\\" in text and _ESCAPED_NUL in text  # that there is no backslash is seen thirty times faster
 
 
@@ -63,7 +63,7 @@ def find_nul(text: bytes, start: int, end: int) -> int:
 def _brackets(text: bytes, start: int, end: int) -> Iterator[bytes]:
     """Yield the brackets and braces of a part of the text that stand outside of strings, in order."""
     within = 0
-    for _, window in windows(text, start, end):
+    for window in windows(text, start, end):
         plain = window.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in window else window
         # Two quotes with no bracket between change nothing for those around.
         parts = plain.translate(None, _NO_BRACKETS).replace(b'""', b"").split(b'"')

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_api.errors import ApiError
-from ingest_api.validation import elements
+from ingest_api.validation import fault_search
 from shared.limits import MAX_FAULTS, MB
 from tests.bodies import ENTRIES, ITEMS
 from tests.refused import refusal_of
@@ -94,7 +94,7 @@ def test_a_fault_of_the_batch_has_no_list(more: str, path: str) -> None:
 
 def test_faults_far_apart_are_told_by_their_places() -> None:
     rows = [good(number) for number in range(60_000)]
-    bad = range(0, 60_000, 5_000)
+    bad = range(0, 60_000, 7_500)
     for number in bad:
         rows[number] = BAD
 
@@ -121,7 +121,7 @@ def test_of_elements_that_are_all_large_and_faulty_some_are_told() -> None:
 
 
 def test_the_search_ends_when_its_work_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elements, "_FREE_MARKS", 4)
+    monkeypatch.setattr(fault_search, "_FREE_MARKS", 4)
 
     assert paths_of(of_items(BAD, BAD, good(1), BAD, BAD)) == (
         ["$.items[0].id", "$.items[1].id", "$.items[3].id"],

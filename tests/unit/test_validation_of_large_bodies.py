@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ingest_api.errors import ErrorCode
-from ingest_api.validation.fast import LONGEST_SOURCE, FastValidator
+from ingest_api.errors import ApiError, ErrorCode
+from ingest_api.validation.decoders import LONGEST_SOURCE
+from ingest_api.validation.fast import FastValidator
 from shared.limits import MB
 from tests.refused import assert_refused, refusal_of
 from tests.validators import fast, validate_items, validate_log_entries, validate_retain
@@ -111,8 +112,36 @@ def test_an_element_too_long_to_be_judged_whole_may_not_repeat_properties() -> N
     assert_refused(validate_items, (body % ('"name":"",' * 16)).encode(), ErrorCode.TOO_MANY_FIELDS, "$.items[0]")
 
 
+@pytest.mark.parametrize(("before", "behind"), [(0, 0), (LONGEST_SOURCE, 0), (0, LONGEST_SOURCE)])
+def test_white_space_makes_no_element_long(before: int, behind: int) -> None:
+    item = '{"id":"a",' + '"name":"",' * 20 + '"fields":{}}'
+    assert validate_items(f'{{"stream":"s","items":[{" " * before}{item}{" " * behind}]}}'.encode()) == 1
+
+
+@pytest.mark.parametrize(("size", "is_right"), [(LONGEST_SOURCE, True), (LONGEST_SOURCE + 1, False)])
+def test_an_element_of_5_mb_may_repeat_properties(size: int, *, is_right: bool) -> None:
+    start, end = '{"id":"a",' + '"name":"",' * 20 + '"fields":{"a":"', '"}}'
+    item = start + "x" * (size - len(start) - len(end)) + end
+    assert outcome(f'{{"stream":"s","items":[{item}]}}') is (None if is_right else ErrorCode.TOO_MANY_FIELDS)
+
+
+def outcome(body: str) -> ErrorCode | None:
+    try:
+        validate_items(body.encode())
+    except ApiError as refusal:
+        return refusal.code
+    return None
+
+
+def test_an_unknown_property_is_told_behind_many_known_ones() -> None:
+    item = '{"id":"a",' + '"name":"",' * 20 + '"b\\n c":1}'
+    refusal = refusal_of(validate_items, f'{{"stream":"s","items":[{item}]}}'.encode())
+    assert (refusal.code, refusal.path) == (ErrorCode.UNKNOWN_PROPERTY, '$.items[0]["b\\n c"]')
+    assert "`b\n c` is not a property" in refusal.message
+
+
 def test_short_runs_of_a_long_array_are_judged_as_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(FastValidator, "_count_short")  # that calls Python for each number
+    monkeypatch.delattr(FastValidator, "_count_built")  # that calls Python for each number
     short, long = '{"id":"a","fields":{"a":1e-999}}', f'{{"id":"b","fields":{{"a":"{"x" * 262_000}"}}}}'
     assert validate_items(f'{{"stream":"s","items":[{short},{long},{short},{long}]}}'.encode()) == 4
 

@@ -19,9 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.validation import elements as elements_module
 from ingest_api.validation import fast as fast_module
-from ingest_api.validation import validate
+from ingest_api.validation import fault_search, validate
 from ingest_api.validation.json_text import decoded_size
 from ingest_api.validation.numbers import digits_in_plain_form
 from ingest_api.validation.timestamps import is_timestamp
@@ -210,7 +209,7 @@ def test_chunks_change_no_outcome(kind: str, data: st.DataObject, size: int) -> 
     body = data.draw(damaged(BODIES[kind]))
     with pytest.MonkeyPatch.context() as patch:
         whole = outcome(exact, kind, body)
-        patch.setattr(elements_module, "chunks", partial(chunks, size=size))
+        patch.setattr(fault_search, "chunks", partial(chunks, size=size))
         assert outcome(exact, kind, body) == whole
 
 
@@ -218,7 +217,7 @@ def test_a_chunk_stays_in_its_array() -> None:
     body = b'{"stream":"s","items":[{"id":"a"},{"id":"b"},{"id":"c"}],"items":[{"id":"d"},{"id":"e"}]}'
     for size in range(1, len(body)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(elements_module, "chunks", partial(chunks, size=size))
+            patch.setattr(fault_search, "chunks", partial(chunks, size=size))
             assert exact("items", body) == 2
 
 
