@@ -52,7 +52,7 @@ class Connectors:
         self._redis.flushall()
         self._redis.set(LANES, _LANES)
         self._redis.set(keys.loading, _ANY)
-        names = [keys.loading, keys.ready, keys.revision, keys.stream]
+        names = [keys.loading, keys.ready, keys.revision, keys.stream, keys.backlog]
         self._scripts("mark_ready", names, [_ANY, server_of(self._redis), _ANY, GROUP, 0, 0])
         # The applier never leaves the lane, so no wake-up is enqueued.
         self._redis.set(keys.lease, f"running:{_ANY}")

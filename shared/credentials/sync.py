@@ -189,7 +189,7 @@ def _load_lane(connection: Connection, redis: Redis, scripts: Scripts, lane: int
     lowered = [connector_id for connector_id in sorted(set(ahead)) if _lower(connection, scripts, lane, connector_id)]
     _revoke_stale(redis, keys, stale)
     floor = position_of_version(lane, state["applied_version"])
-    names = [keys.loading, keys.ready, keys.revision, keys.stream]
+    names = [keys.loading, keys.ready, keys.revision, keys.stream, keys.backlog]
     if not scripts("mark_ready", names, [token, marker, state["revision"], GROUP, floor.milliseconds, floor.sequence]):
         return None
     if lanes.doubled_at:  # else none has moved

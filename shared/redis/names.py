@@ -22,7 +22,7 @@ Keys of a lane, after `{lane-07}:`. The users are scripts (a test compares them 
 | lease               | string | seconds          | append, sweep_lane,                  | look_at_lane                |
 |                     |        |                  | acquire_lease, hand_over_lease,      |                             |
 |                     |        |                  | release_lease                        |                             |
-| backlog             | hash   | forever          | append, settle,                      | look_at_lane                |
+| backlog             | hash   | forever          | append, settle, mark_ready,          | look_at_lane                |
 |                     |        |                  | sweep_lane, recount_backlog          |                             |
 | ready               | string | forever          | mark_ready, close_lane,              | append, sweep_lane,         |
 |                     |        |                  | credential sync                      | look_at_lane, API           |

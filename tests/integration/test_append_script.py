@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from shared.credentials.sync import load_lanes
 from shared.request_id import MAX_SEQUENCE
 from tests.integration.lane_tools import Lane, batch
 
@@ -91,6 +92,25 @@ def test_a_redis_without_its_data_is_not_ready(lane: Lane) -> None:
 
     assert lane.ask("append", BODY) == (False, ["not_ready"])
     assert lane.redis.dbsize() == 0
+
+
+def test_a_server_gives_no_id_that_the_one_before_it_may_still_give(lane: Lane) -> None:
+    """After a failover both accept for some seconds, perhaps in the same millisecond."""
+    given: list[int] = []
+    for _ in range(3):
+        given.append(int(lane.append({"id": "a"}).partition("-")[2]))
+        lane.redis.set(lane.keys.ready, "another server")
+        load_lanes(lane.connection, lane.redis, [lane.number])
+
+    assert given == [0, 4_096, 8_192]
+
+
+def test_ids_go_on_while_the_clock_is_behind(lane: Lane) -> None:
+    lane.redis.hset(lane.keys.backlog, mapping={"era": 3, "last": "no number"})
+    last_id = ("XSETID", lane.keys.stream, "3000000000000-7")
+    lane.redis.execute_command(*last_id)  # type: ignore[no-untyped-call] # untyped in redis-py
+
+    assert [lane.append({"id": "a"}) for _ in range(2)] == ["3000000000000-8", "3000000000000-9"]
 
 
 def test_an_empty_bucket_refills_after_the_clock_stepped_back(lane: Lane) -> None:

@@ -4,7 +4,7 @@
 -- little more than its XADD.
 --
 -- KEYS[1] lane's stream          KEYS[2] lane's lease
--- KEYS[3] lane's backlog         KEYS[4] lane's ready marker
+-- KEYS[3] lane's backlog, with its era and the millisecond of its last entry   KEYS[4] lane's ready marker
 -- KEYS[5] lane's large entries: of each, all but the body
 -- KEYS[6] lane's revision: deleted if a credential is damaged, so that the sweeper loads the lane within a second
 -- KEYS[7] lane's hash 'seen': when each connector's last submission was accepted, in milliseconds
@@ -48,17 +48,26 @@ local MAX_MILLISECONDS = 4398046511103 -- of an entry id: 42 bits, as in shared/
 local FIXED_KEYS, FIXED_ARGS, KEYS_PER_CREDENTIAL = 7, 10, 2
 -- Bytes from which a body is large: a script that reads its entry would copy it.
 local LARGE = 65536
+-- After a failover the old primary may live on for seconds. So that it gives no id that the new one gives, too, sequences
+-- within a millisecond begin at another number after each change of the server (`era`, counted by mark_ready.lua).
+local ERAS, IDS_PER_ERA = 64, 4096
 local ARGS_PER_CALL = {check = 2, charge = 2, append = 5, once = 6}
 
-local now = tonumber(ARGV[1])
-if not now then
+local now, first_id = tonumber(ARGV[1]), nil
+local has_server_clock = not now
+if has_server_clock then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
 end
 
 local loaded = redis.pcall('GET', ready) == ARGV[9] and redis.call('EXISTS', stream) == 1
-local sizes = redis.call('HMGET', backlog, 'bytes', 'elsewhere')
+local sizes = redis.call('HMGET', backlog, 'bytes', 'elsewhere', 'era', 'last')
 local bytes, elsewhere = tonumber(sizes[1]) or 0, tonumber(sizes[2]) or 0
+local first_sequence = ((tonumber(sizes[3]) or 1) - 1) % ERAS * IDS_PER_ERA
+local this_millisecond = math.floor(now / 1000)
+if has_server_clock and first_sequence > 0 and this_millisecond > (tonumber(sizes[4]) or 0) then
+  first_id = string.format('%.0f-%.0f', this_millisecond, first_sequence)
+end
 
 -- Bytes of the connectors' parts of the backlog, read on first use.
 local parts = {}
@@ -109,11 +118,20 @@ local function write_bucket(bucket)
   redis.call('SET', bucket.key, state, 'PX', string.format('%.0f', full_in))
 end
 
+-- Adds an entry, the first one of a millisecond with the era's first sequence; returns its id or an error.
+local function add_next(...)
+  local id = first_id and redis.pcall('XADD', stream, first_id, ...)
+  first_id = nil
+  -- If the clock is behind the stream, or in the same millisecond.
+  if type(id) ~= 'string' then id = redis.pcall('XADD', stream, '*', ...) end
+  return id
+end
+
 -- Adds an entry; returns its id, milliseconds and sequence. After an entry that was added by hand, with an id too large
 -- for a request id, the next millisecond may do. If not, it returns nothing, and the sweeper creates the stream again.
 local function add(connector, meta, count, body)
   for _ = 1, 2 do
-    local id = redis.pcall('XADD', stream, '*', 'c', connector, 'm', meta, 'n', count, 'b', body)
+    local id = add_next('c', connector, 'm', meta, 'n', count, 'b', body)
     local milliseconds, sequence = string.match(type(id) == 'string' and id or '', '^(%d+)-(%d+)$')
     if not milliseconds then break end
     milliseconds, sequence = tonumber(milliseconds), tonumber(sequence)
@@ -212,9 +230,10 @@ for _, bucket in pairs(buckets) do
   if bucket.changed then write_bucket(bucket) end
 end
 if next(alive) then
-  local total, at = string.format('%.0f', bytes), string.format('%.0f', now / 1000)
+  local total, at = string.format('%.0f', bytes), string.format('%.0f', this_millisecond)
   for connector in pairs(alive) do
-    redis.call('HSET', backlog, 'bytes', total, 'c:' .. connector, string.format('%.0f', parts[connector]))
+    local part = string.format('%.0f', parts[connector])
+    redis.call('HSET', backlog, 'bytes', total, 'last', at, 'c:' .. connector, part)
     -- A key of another type, which no script of ours has written, is replaced at the next append.
     if type(redis.pcall('HSET', KEYS[7], connector, at)) == 'table' then redis.call('DEL', KEYS[7]) end
   end

@@ -3,6 +3,7 @@
 -- promoted with a copy of it.
 --
 -- KEYS[1] lane's loading token   KEYS[2] lane's ready marker   KEYS[3] lane's revision   KEYS[4] lane's stream
+-- KEYS[5] lane's backlog: its `era` counts the servers, so that no two in a row give the same ids (append.lua)
 -- ARGV[1] token   ARGV[2] marker: the server, and the number of lanes if it was doubled
 -- ARGV[3] revision that Postgres had before the credentials were read
 -- ARGV[4] group   ARGV[5] milliseconds of the highest applied version   ARGV[6] its sequence
@@ -29,6 +30,7 @@ if is_below(redis.call('XINFO', 'GROUPS', KEYS[4])[1], 'last-delivered-id')
   and is_below(redis.call('XINFO', 'STREAM', KEYS[4]), 'last-generated-id') then
   redis.call('XSETID', KEYS[4], ARGV[5] .. '-' .. ARGV[6])
 end
+if redis.pcall('GET', KEYS[2]) ~= ARGV[2] then redis.pcall('HINCRBY', KEYS[5], 'era', 1) end
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('DEL', KEYS[1])
