@@ -66,12 +66,14 @@ class ErrorCode(enum.Enum):
     NUL_CHARACTER = ErrorSpec(409, "A string or name contains U+0000.", False, "Remove the character.")
     NUMBER_OUT_OF_RANGE = ErrorSpec(
         409,
-        "A number needs more than 1,000 digits in plain decimal form.",
+        "A number needs more than 1,000 digits in plain decimal form, or its exponent more than five.",
         False,
         "Send it as a string.",
     )
     INVALID_STREAM = ErrorSpec(409, "`stream` is not 1 to 128 of `A-Z a-z 0-9 . _ : -`.", False, "Rename the stream.")
-    INVALID_ID = ErrorSpec(409, "An item's id is empty, too long or not a primitive.", False, "Use 1 to 512 bytes.")
+    INVALID_ID = ErrorSpec(
+        409, "An id is empty or too long, or a webhook's is no string, number or boolean.", False, "Use 1 to 512 bytes."
+    )
     INVALID_NAME = ErrorSpec(
         409, "A short text such as an item's name, or the name of a member, is empty or too long.", False, "Shorten it."
     )
@@ -86,7 +88,10 @@ class ErrorCode(enum.Enum):
     ITEM_TOO_LARGE = ErrorSpec(409, "All field values of an item together are over 10 MB.", False, "Split the item.")
     INVALID_LEVEL = ErrorSpec(409, "A log entry's level is unknown.", False, "Use one of the documented levels.")
     INVALID_TIMESTAMP = ErrorSpec(
-        409, "A timestamp is not RFC 3339 with an offset.", False, "Send e.g. `2026-04-09T11:08:00Z`."
+        409,
+        "A timestamp is not RFC 3339 with an offset of at most 15:59, of the years 1 to 9999 in UTC.",
+        False,
+        "Send e.g. `2026-04-09T11:08:00Z`.",
     )
 
     INVALID_AT_MOST = ErrorSpec(

@@ -19,7 +19,7 @@ from shared.limits import MAX_KEY_BYTES
 MAX_STEPS: Final = 8
 #: Elements of an array that a pointer can name, from the first.
 MAX_ELEMENTS: Final = 100
-# No quote, backslash or control character: the decoder compares names as they are spelled. No half of a surrogate pair:
+# No quote, backslash or control character: msgspec takes no such names of members. No half of a surrogate pair:
 # it can't be encoded, and no body holds one.
 _POINTER: Final = re.compile(rf'(?:/(?:[^"\\\x00-\x1f/~\ud800-\udfff]|~[01])*){{1,{MAX_STEPS}}}')
 _INDEX: Final = re.compile("0|[1-9][0-9]?")

@@ -184,8 +184,8 @@ def _check_timestamp(source: Source, path: str, _one: Timestamp) -> None:
     expect(source, path, "string")
     if not is_timestamp(source.short_string(path, MAX_TIMESTAMP_CHARACTERS)):
         sentence = (
-            f"`{path.rpartition('.')[2]}` must be RFC 3339 with an offset, of the years 0001 to 9999, "
-            "such as `2026-04-09T11:08:00Z`."
+            f"`{path.rpartition('.')[2]}` must be RFC 3339 with an offset of at most 15:59, of the years 0001 to 9999, "
+            "such as `2026-04-09T11:08:00Z`; a second of 60 only at the end of a day of UTC."
         )
         raise ApiError(ErrorCode.INVALID_TIMESTAMP, sentence, path=path)
 

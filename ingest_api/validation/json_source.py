@@ -184,7 +184,7 @@ class Source:
                 raise depth_refusal(path)
 
     def check_everything(self, path: str) -> None:
-        """Check the object at hand by the rules for any text: depth, U+0000, and long numbers near its beginning."""
+        """Check the object at hand by the rules for any text: depth, U+0000, and long numbers in its first 64 KB."""
         self.skip(path)
         for token in self._first_tokens():
             if token.lastindex == _LITERAL:

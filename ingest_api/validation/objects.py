@@ -76,14 +76,15 @@ def _names(id_field: str) -> list[str]:
 def _check_nested_id(text: bytes, id_field: str, first: str, steps: list[str]) -> None:
     """Check what a pointer finds in a member that is within its limits, and so short enough for several parses."""
     path, found = child_path(ROOT, first), msgspec.Raw(text)
+    first_byte = text[:1]
     for name in steps:
-        is_index = text.startswith(b"[") and name.isascii() and name.isdecimal()
+        is_index = first_byte == b"[" and name.isascii() and name.isdecimal()
         path = f"{path}[{name}]" if is_index else child_path(path, name)
         try:
             found = json_pointer.step(found, name)
         except KeyError:
             raise _no_id(id_field, path) from None
-        text = bytes(memoryview(found)[:1])
+        first_byte = bytes(memoryview(found)[:1])
     _check_id(Source(bytes(found)), path)
 
 
