@@ -68,7 +68,7 @@ def _check_members(source: Source, path: str, shape: Shape) -> tuple[dict[str, A
     whole, depth = memoryview(source.body)[source.start : source.end], source.depth
     last_given = cache(lambda: _outline(shape, others=True).decode(whole))  # once, if a timestamp is wrong
     found: dict[str, Any] = {}
-    for walked, name in enumerate(source.members(path, lambda _size, place: _unknown(OVERLONG, shape, place))):
+    for walked, name in enumerate(source.members(path, lambda place: _unknown(OVERLONG, shape, place))):
         if walked == _WALKED:
             if len(whole) > LONGEST_SOURCE or any(isinstance(one, Elements) for one in shape.properties.values()):
                 raise _repeated(shape, path)

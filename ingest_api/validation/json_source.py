@@ -67,9 +67,6 @@ _LONGEST_CHARACTER: Final = 2 * LONGEST_ESCAPE
 #: What a path says in place of such a name.
 OVERLONG: Final = "(overlong)"
 
-#: Makes an error of the size of a name and its path.
-NameRefusal = Callable[[int, str], ApiError]
-
 
 def name_refusal(size: int, path: str) -> ApiError:
     """Return the error for a member's name of that size."""
@@ -110,16 +107,16 @@ class Source:
         """The source text of the value at hand."""
         return self.body[self.start : self.end]
 
-    def members(self, path: str, refusal: NameRefusal = name_refusal) -> Iterator[str]:
+    def members(self, path: str, overlong: Callable[[str], ApiError] | None = None) -> Iterator[str]:
         """Walk the object at hand: yield each member's name, with the cursor on its value. Shadowed ones too.
 
-        `refusal`: makes the error for a name that is longer than any that could be right.
+        `overlong`: makes, of its path, the error for a name longer than any known one; else its size is told.
         """
         self.depth += 1
         self.end = self.start + 1
         while self.body[_past_white(self.body, self.end)] != ord("}"):
             self._stand_at(self.end)
-            name = self._name(path, refusal)
+            name = self._name(path, overlong)
             self._stand_at(_past_white(self.body, self.end) + 1)  # behind the colon
             yield name
             self.end = _past_white(self.body, self.end)
@@ -141,9 +138,10 @@ class Source:
         text = memoryview(self.body)[self.start :]
         return self.start + len(bytes(text[: value_end(text)]).rstrip(_WHITE_SPACE))
 
-    def _name(self, path: str, refusal: NameRefusal) -> str:
+    def _name(self, path: str, overlong: Callable[[str], ApiError] | None) -> str:
         if self.end - self.start > _LONGEST_NAME_READ:
-            raise refusal(decoded_size(self.body, self.start, self.end), child_path(path, OVERLONG))
+            place = child_path(path, OVERLONG)
+            raise overlong(place) if overlong else name_refusal(decoded_size(self.body, self.start, self.end), place)
         name = decoded(self.text)
         if "\0" in name:
             raise _nul_refusal(child_path(path, name))

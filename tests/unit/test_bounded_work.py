@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ingest_api.errors import ApiError, ErrorCode
-from ingest_api.validation.json_source import NameRefusal, Source
+from ingest_api.validation.json_source import Source
 from shared.limits import MB
 from tests.refused import assert_refused
 from tests.validators import (
@@ -222,7 +222,7 @@ def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     members = Source.members
 
-    def counted(source: Source, path: str, *more: NameRefusal) -> Iterator[str]:
+    def counted(source: Source, path: str, *more: Callable[[str], ApiError]) -> Iterator[str]:
         for name in members(source, path, *more):
             names.append(name)
             yield name

@@ -53,7 +53,7 @@ local LARGE = 65536
 local ERAS, IDS_PER_ERA = 64, 4096
 local ARGS_PER_CALL = {check = 2, charge = 2, append = 5, once = 6}
 
-local now, first_id = tonumber(ARGV[1]), nil
+local now = tonumber(ARGV[1])
 local has_server_clock = not now
 if has_server_clock then
   local time = redis.call('TIME')
@@ -65,6 +65,7 @@ local sizes = redis.call('HMGET', backlog, 'bytes', 'elsewhere', 'era', 'last')
 local bytes, elsewhere = tonumber(sizes[1]) or 0, tonumber(sizes[2]) or 0
 local first_sequence = ((tonumber(sizes[3]) or 1) - 1) % ERAS * IDS_PER_ERA
 local this_millisecond = math.floor(now / 1000)
+local first_id
 if has_server_clock and first_sequence > 0 and this_millisecond > (tonumber(sizes[4]) or 0) then
   first_id = string.format('%.0f-%.0f', this_millisecond, first_sequence)
 end
